@@ -1,0 +1,73 @@
+# Everything sets itself up: a Python from 3.11 on is all that has to be there.
+#   make PYTHON=python3.13 test      with another Python (after `make clean`)
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PARTS  := $(patsubst %/pyproject.toml,%,$(wildcard leadership_*/pyproject.toml))
+SETUP  := pyproject.toml hatch_build.py $(PARTS:%=%/pyproject.toml)
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo test check soak format lint types servers clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo     watch an election: three candidates, a crash, a resignation'
+	@echo 'make test     everything: format, lint, types, all tests, on real servers'
+	@echo 'make check    the quick part of it: no servers, no builds'
+	@echo 'make soak     the tests that run for minutes'
+	@echo 'make format   put the code into shape'
+	@echo 'make servers  get the servers that the tests start (once; kept in ~/.cache)'
+	@echo 'make clean    remove all that make has made here'
+
+demo: $(VENV)/.parts
+	$(BIN)/leadership demo
+
+test: lint types servers
+	$(PYTEST)
+
+check: lint types
+	$(PYTEST) -m 'not server and not build and not soak'
+
+soak: $(VENV)/.tools servers
+	$(PYTEST) -m soak --timeout 3600
+
+format: $(VENV)/.tools
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+lint: $(VENV)/.tools
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(VENV)/.tools
+	$(BIN)/mypy
+
+servers: $(VENV)/.python
+	@$(BIN)/python -m tests.servers.provision
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- the environment: made once, brought up to date when a pyproject file changes ---------
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'Python 3.11 or later is needed: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo 'this Python cannot make environments: apt-get install python3-venv, then again' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# Editable, so that the command and the plugins are found and the working tree is what runs.
+$(VENV)/.parts: $(VENV)/.python $(SETUP)
+	$(PIP) install 'hatchling>=1.27'
+	$(PIP) install --no-build-isolation $(PARTS:%=-e ./%)
+	@touch $@
+
+# By version, because pip takes a folder and its editable install for two rival distributions.
+$(VENV)/.tools: $(VENV)/.parts
+	LEADERSHIP_RELEASE=1 $(PIP) install --no-build-isolation -e '.[test]'
+	@touch $@
