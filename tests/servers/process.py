@@ -1,0 +1,129 @@
+"""A server process that a test starts, stops, freezes and kills."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["Process", "ServerError"]
+
+
+class ServerError(Exception):
+    """A server did not start, or not in time; the message ends with what it has logged."""
+
+
+@functools.cache
+def _dies_with_us() -> tuple[str, ...]:
+    """The words before a command that make the kernel kill it when this process is gone."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return ()
+    shown = subprocess.run([setpriv, "--help"], capture_output=True, text=True, check=False)
+    return (setpriv, "--pdeathsig", "KILL") if "--pdeathsig" in shown.stdout else ()
+
+
+class Process:
+    """One command, whose output goes to a file; it may be started any number of times.
+
+    Start it from a thread that lives on: where the kernel ends it with us, "us" is that thread.
+    """
+
+    def __init__(
+        self, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.command = tuple(command)
+        self.log = log
+        self._env = {**os.environ, **(env or {})}
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id; an error if it has not been started."""
+        return self._running().pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._child is not None and self._child.poll() is None
+
+    def start(self) -> None:
+        """Start it; it must not be running."""
+        if self.alive:
+            raise ServerError(f"{self.command[0]} is running already")
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(
+                [*_dies_with_us(), *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+            )
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Poll `ready` until it is true.
+
+        Raises:
+            ServerError: it is not within that many seconds, or the process has ended.
+        """
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if not self.alive:
+                raise ServerError(f"{self._name} ended with {self._code()}:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{self._name} is not ready after {seconds} s:\n{self.tail()}")
+            time.sleep(0.02)
+
+    def wait(self, seconds: float) -> int:
+        """Return its exit code once it has ended by itself."""
+        return self._running().wait(seconds)
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): its sockets stay open, and nothing is answered."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def terminate(self, seconds: float = 10.0) -> None:
+        """End it the polite way (SIGTERM), by force if that takes too long."""
+        self._end(signal.SIGTERM, seconds)
+
+    def kill(self) -> None:
+        """End it like a crash (SIGKILL), frozen or not; returns when it is gone."""
+        self._end(signal.SIGKILL, 10.0)
+
+    def tail(self, lines: int = 30) -> str:
+        """The end of what it has printed."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:]) or "(it has printed nothing)"
+
+    def _end(self, how: signal.Signals, seconds: float) -> None:
+        child = self._child
+        if child is None or child.poll() is not None:
+            return
+        child.send_signal(how)
+        child.send_signal(signal.SIGCONT)  # a frozen process takes no SIGTERM
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait(10)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            raise ServerError(f"{self._name} has not been started")
+        return self._child
+
+    def _code(self) -> int | None:
+        return self._child.returncode if self._child else None
+
+    @property
+    def _name(self) -> str:
+        return Path(self.command[0]).name

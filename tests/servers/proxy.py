@@ -1,0 +1,175 @@
+"""A TCP proxy whose link a test cuts, slows down or resets while connections are open."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import struct
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Literal, Self
+
+from tests.servers.ports import free_port
+
+__all__ = ["Proxy", "Way"]
+
+Way = Literal["up", "down"]
+"""Up is what clients send, down what the server answers."""
+
+_REQUEST = re.compile(rb"(?:GET|PUT|POST|DELETE) \S+(?= HTTP/1)")
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Proxy:
+    """Forwards 127.0.0.1:port to a target; it runs in a thread of its own while it is entered.
+
+    Attributes:
+        port: where it listens; the same for as long as it lives.
+        delay: seconds that every piece of data is held back, each way; may be set at any time.
+        connections: how many it has accepted so far.
+        requests: the lines of the HTTP requests seen so far, such as ``PUT /v1/session/create``
+            (none where the connection is encrypted).
+    """
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.target = (host, port)
+        self.port = free_port()
+        self.delay = 0.0
+        self.connections = 0
+        self.requests: list[str] = []
+        self._open: dict[Way, asyncio.Event] = {"up": asyncio.Event(), "down": asyncio.Event()}
+        self._links: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
+        self._server: asyncio.Server | None = None
+        self._started: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve()), name="test-proxy", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._started.result(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Reset what is open, stop listening and end the thread; may be called again."""
+        if self._thread.is_alive():
+            self._started.result(5).call_soon_threadsafe(self._closing.set)
+            self._thread.join(5)
+
+    def cut(self, *ways: Way) -> None:
+        """Hold back what is sent on these ways, or on both; nobody is told, as in a partition.
+
+        It is delivered when the link heals, unless the connection was reset in between.
+        """
+        self._do(self._set(ways or ("up", "down"), passable=False))
+
+    def heal(self) -> None:
+        """Let everything through again, what was held back included."""
+        self._do(self._set(("up", "down"), passable=True))
+
+    def reset(self) -> None:
+        """Break every open connection with a TCP reset; new ones are accepted."""
+        self._do(self._reset())
+
+    def refuse(self) -> None:
+        """Stop listening and reset what is open: the host is up, the process is down."""
+        self._do(self._stop())
+
+    def listen(self) -> None:
+        """Accept connections again, after `refuse`."""
+        self._do(self._listen())
+
+    def count(self, part: str) -> int:
+        """How many requests so far had `part` in their line."""
+        return sum(part in line for line in self.requests)
+
+    def _do(self, work: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._started.result(5)).result(5)
+
+    # -- in the thread of the proxy -------------------------------------------------------
+
+    async def _serve(self) -> None:
+        self._closing = asyncio.Event()
+        try:
+            await self._set(("up", "down"), passable=True)
+            await self._listen()
+        except BaseException as error:
+            self._started.set_exception(error)
+            raise
+        self._started.set_result(asyncio.get_running_loop())
+        await self._closing.wait()
+        await self._stop()
+
+    async def _set(self, ways: tuple[Way, ...], *, passable: bool) -> None:
+        for way in ways:
+            if passable:
+                self._open[way].set()
+            else:
+                self._open[way].clear()
+
+    async def _listen(self) -> None:
+        if self._server is None:
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+
+    async def _stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self._reset()
+
+    async def _reset(self) -> None:
+        links = dict(self._links)
+        for task, writers in links.items():
+            for writer in writers:
+                _abort(writer)
+            task.cancel()
+        if links:
+            await asyncio.wait(links)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        link = asyncio.current_task()
+        assert link is not None
+        self._links[link] = [writer]
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self.target)
+            self._links[link].append(far_writer)
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pump(reader, far_writer, "up"))
+                both.create_task(self._pump(far_reader, writer, "down"))
+        except asyncio.CancelledError:
+            pass  # by _reset, which waits for us; asyncio would report it as a failure
+        except OSError:
+            _abort(writer)  # the target does not listen
+        finally:
+            for end in self._links.pop(link):
+                end.close()
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way
+    ) -> None:
+        try:
+            while data := await reader.read(65536):
+                if way == "up":
+                    self.requests += [line.decode() for line in _REQUEST.findall(data)]
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._open[way].wait()
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass  # one end broke the connection: so does the other
+        finally:
+            writer.close()
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    if not writer.transport.is_closing():
+        raw: socket.socket = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()
