@@ -1,0 +1,52 @@
+"""An environment of Python's own that a test may install into."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+__all__ = ["ROOT", "Environment"]
+
+ROOT = Path(__file__).parents[2]
+
+
+class Environment:
+    """A virtual environment that sees what the one of this test run has, and adds to it.
+
+    It has no pip: ours installs into it, with the build tools that are here, and asks nobody.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.python = folder / "bin" / "python"
+        make = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
+        subprocess.run(make, check=True, timeout=50)
+        site = Path(self.run("import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+        # addsitedir and not the path alone, so that editable installs are seen as well.
+        ours = sysconfig.get_path("purelib")
+        (site / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
+
+    def install(self, *what: str) -> None:
+        """Install distributions from folders or wheels, without what they depend on."""
+        self._pip("install", "--no-deps", "--no-build-isolation", "--no-index", *what)
+
+    def run(self, script: str) -> str:
+        """Run a script in it, in a folder where nothing can be imported by chance."""
+        done = subprocess.run(
+            [str(self.python), "-c", script],
+            cwd=self.python.parent,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _pip(self, *words: str) -> None:
+        command = [sys.executable, "-m", "pip", "--python", str(self.python), "--quiet", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

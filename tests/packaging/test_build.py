@@ -1,0 +1,97 @@
+"""What is built holds what is in the folders, and installs with nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PARTS = sorted(file.parent.name for file in ROOT.glob("leadership_*/pyproject.toml"))
+
+pytestmark = pytest.mark.build
+
+
+def _build(target: str, folder: Path, into: Path) -> Path:
+    """Build a wheel or an sdist of a folder with the tools that are here."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(into)]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=50)
+    (made,) = into.iterdir()
+    return made
+
+
+def _modules(wheel: Path) -> set[str]:
+    """The files of a wheel that are not about the wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_wheel_holds_every_file_of_the_folder(part: str, tmp_path: Path) -> None:
+    """A wheel, built from the folder or from its sdist, holds the whole package."""
+    package = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / part).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts and file.name != "pyproject.toml"
+    }
+    sdist = _build("sdist", ROOT / part, tmp_path / "sdist")
+    command = [sys.executable, "-m", "tarfile", "-e", str(sdist), str(tmp_path / "unpacked")]
+    subprocess.run(command, check=True, capture_output=True, timeout=50)
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+
+    direct = _build("wheel", ROOT / part, tmp_path / "direct")
+    from_sdist = _build("wheel", unpacked, tmp_path / "from_sdist")
+
+    assert _modules(direct) == package
+    assert _modules(from_sdist) == package
+    with zipfile.ZipFile(from_sdist) as archive:
+        assert [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
+
+
+def _installed_by(target: str, report: Path) -> dict[str, set[str]]:
+    """What plain pip would install for a target, with the names that each of them requires."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    dry = ["--dry-run", "--ignore-installed", "--no-build-isolation", "--report", str(report)]
+    subprocess.run([*pip, *dry, target], cwd=ROOT, check=True, capture_output=True, timeout=55)
+    found = {}
+    for item in json.loads(report.read_text())["install"]:
+        wanted = map(Requirement, item["metadata"].get("requires_dist", []))
+        found[canonicalize_name(item["metadata"]["name"])] = {
+            canonicalize_name(one.name)
+            for one in wanted
+            if one.marker is None or one.marker.evaluate({"extra": ""})
+        }
+    return {str(name): {str(one) for one in needs} for name, needs in found.items()}
+
+
+def test_plain_install_from_a_clone_brings_the_core_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pip install .` is the name, the core and pluggy."""
+    monkeypatch.delenv("LEADERSHIP_RELEASE", raising=False)
+
+    installed = _installed_by(".", tmp_path / "report.json")
+
+    assert set(installed) == {"leadership", "leadership-core", "pluggy"}
+
+
+def test_extra_from_a_clone_brings_its_client_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pip install '.[consul]'` adds the backend, py-consul and what that needs."""
+    monkeypatch.delenv("LEADERSHIP_RELEASE", raising=False)
+
+    installed = _installed_by(".[consul]", tmp_path / "report.json")
+
+    ours = {"leadership", "leadership-core", "leadership-consul", "pluggy"}
+    needed, known = {"py-consul"}, set[str]()
+    while needed - known:
+        known |= needed
+        needed |= set().union(*(installed[name] for name in known))
+    assert set(installed) == ours | needed

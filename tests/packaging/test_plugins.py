@@ -1,0 +1,85 @@
+"""A third party's store is found by its scheme, and a broken one hurts only its own users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.environment import ROOT, Environment
+
+pytestmark = pytest.mark.build
+
+_PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "leadership-{scheme}"
+version = "3.2.1"
+
+[project.entry-points."leadership.stores"]
+{scheme} = "leadership_{scheme}"
+"""
+
+# It keeps its entries where the core's own memory store does: what is tested is the way to it.
+_TOY = """
+from dataclasses import replace
+from leadership_core import hookimpl
+from leadership_core import memory
+
+@hookimpl
+def leadership_open_store(url):
+    return memory.leadership_open_store(url=replace(url, scheme="memory"))
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with the core as it is published, a plugin that works and one that does not."""
+    folder = tmp_path_factory.mktemp("plugins")
+    made = Environment(folder / "venv")
+    working = _plugin(folder, "toy", _TOY)
+    broken = _plugin(folder, "broken", "raise OSError('the client library is cracked')\n")
+    made.install(str(ROOT / "leadership_core"), str(working), str(broken))
+    return made
+
+
+def _plugin(folder: Path, scheme: str, code: str) -> Path:
+    package = folder / scheme / f"leadership_{scheme}"
+    package.mkdir(parents=True)
+    (package.parent / "pyproject.toml").write_text(_PYPROJECT.format(scheme=scheme))
+    (package / "__init__.py").write_text(code)
+    return package.parent
+
+
+def test_plugin_of_a_third_party_is_found_by_its_scheme(environment: Environment) -> None:
+    """Installing it is all there is to do: elections are won on it."""
+    said = environment.run(
+        "from leadership_core import Candidate, open_store\n"
+        "with open_store('toy://shelf') as store:\n"
+        "    with Candidate(store, 'service/leader', 'underwood', ttl=5).leading(4) as term:\n"
+        "        print(term.token, term.lost)\n"
+    )
+
+    token, lost = said.split()
+    assert int(token) > 0
+    assert lost == "False"
+
+
+def test_broken_plugin_is_named_and_hurts_nobody_else(environment: Environment) -> None:
+    """Its own scheme fails with its name and its reason; the others work."""
+    said = environment.run(
+        "from leadership_core import PluginError, open_store\n"
+        "open_store('memory://here').close()\n"
+        "open_store('toy://there').close()\n"
+        "try:\n"
+        "    open_store('broken://x')\n"
+        "except PluginError as error:\n"
+        "    print(error)\n"
+    )
+
+    assert "broken://" in said
+    assert "leadership-broken 3.2.1" in said
+    assert "the client library is cracked" in said
