@@ -1,0 +1,84 @@
+"""What conftest.py promises, seen from a test run of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers.test_servers import eventually
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.server
+
+
+def _pytest(folder: Path, code: str, **environment: str) -> str:
+    """Run a test module with our fixtures, and return what pytest said."""
+    module = folder / "test_inner.py"
+    module.write_text(code)
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), str(module)],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_thread_left_behind_fails_the_test(tmp_path: Path) -> None:
+    """A thread of ours that outlives its test is an error, once, and it is named."""
+    said = _pytest(
+        tmp_path,
+        "import threading\n"
+        "def test_leaks():\n"
+        "    wait = threading.Event().wait\n"
+        "    threading.Thread(target=wait, name='leadership-renewal', daemon=True).start()\n"
+        "def test_other():\n"
+        "    pass\n",
+    )
+
+    assert "threads left running: ['leadership-renewal']" in said
+    assert "2 passed, 1 error" in said
+
+
+def test_server_that_cannot_be_had_is_a_failure(tmp_path: Path) -> None:
+    """Without a server its tests fail and say why; none is skipped."""
+    said = _pytest(
+        tmp_path,
+        "def test_shared(consul):\n    pass\n\ndef test_own(consul_server):\n    consul_server()\n",
+        PATH=str(tmp_path),
+        LEADERSHIP_SERVERS=str(tmp_path / "cache"),
+    )
+
+    assert "consul is not to be had: there is no apt here" in said
+    assert "skipped" not in said
+    assert "passed" not in said
+
+
+def test_servers_end_with_a_test_that_fails(tmp_path: Path) -> None:
+    """A failing test leaves neither its own agent nor the shared one running, nor a proxy."""
+    said = _pytest(
+        tmp_path,
+        "def test_fails(consul, consul_server, proxy):\n"
+        "    agent = consul_server(dev=True)\n"
+        "    proxy(agent.port).cut()\n"
+        "    agent.pause()\n"
+        "    print('pids', consul.process.pid, agent.process.pid)\n"
+        "    raise RuntimeError('on purpose')\n",
+        LEADERSHIP_TEST_CONSUL="",
+    )
+
+    found = re.search(r"^pids (\d+) (\d+)$", said, re.MULTILINE)
+    assert found, said
+    assert "1 failed" in said
+    assert eventually(lambda: not any(Path("/proc", pid).exists() for pid in found.groups()))
