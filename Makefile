@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make demo     watch an election: three candidates, a crash, a resignation'
+	@echo 'make demo     watch an election'
 	@echo 'make test     everything: format, lint, types, all tests, on real servers'
 	@echo 'make check    the quick part of it: no servers, no builds'
 	@echo 'make soak     the tests that run for minutes'
@@ -69,5 +69,5 @@ $(VENV)/.parts: $(VENV)/.python $(SETUP)
 
 # By version, because pip takes a folder and its editable install for two rival distributions.
 $(VENV)/.tools: $(VENV)/.parts
-	LEADERSHIP_RELEASE=1 $(PIP) install --no-build-isolation -e '.[test]'
+	LEADERSHIP_RELEASE=1 $(PIP) install --no-build-isolation '.[test]'
 	@touch $@
