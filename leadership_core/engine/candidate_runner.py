@@ -1,0 +1,275 @@
+"""Does what a campaign says, and reports to it what came of that."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from .. import clock
+from ..errors import ConfigurationError, StoreError
+from ..events import Event, Lost, Resigned
+from ..lease import Lease
+from ..machine import Campaign, Phase, actions as do, happenings as on
+from ..store import Claim, Closable
+from .calls import call
+from .leased_session import LeasedSession
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .scheduler import Timer
+
+__all__ = ["CandidateRunner", "Front"]
+
+log = logging.getLogger("leadership.candidate")
+
+
+class Front(Protocol):
+    """What the user holds, as its runner knows it; called in the scheduler's thread."""
+
+    def begin_term(self, token: int, lease: Lease, leased: LeasedSession) -> None:
+        """A term begins now; queue `Elected`."""
+
+    def end_term(self, event: Lost | Resigned) -> bool:
+        """The term ends now; queue the event. True if work of it is still going on."""
+
+    def tell(self, event: Event) -> None:
+        """Queue the event."""
+
+    def fail(self, error: Exception) -> None:
+        """It cannot go on; the user gets the error."""
+
+    def released(self, confirmed: bool) -> None:
+        """The claim of the last term is gone, or left to the end of its session."""
+
+    def changed(self) -> None:
+        """The phase has changed, or what may be left at the store."""
+
+
+class CandidateRunner:
+    """One candidate's state machine and its requests.
+
+    Everything happens in the scheduler's thread but what `post` takes and what the jobs do.
+
+    Args:
+        engine: whose store and threads to use.
+        key: the election's key, with the prefix.
+        value: what followers see.
+        ttl: seconds.
+        margin: seconds, or None.
+        front: what the user holds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        key: str,
+        value: bytes,
+        ttl: float,
+        margin: float | None,
+        front: Front,
+    ) -> None:
+        self.key = key
+        self.unconfirmed = 0  # claims that may still stand though nobody wants them
+        self.engine = engine
+        self._value = value
+        self._ttl, self._margin = ttl, margin
+        self._front = front
+        self._election = engine.election(key)
+        self._campaign = Campaign(ttl, engine.rng)
+        self._leased: LeasedSession | None = None
+        self._watched: Claim | None = None
+        self._watch: Closable | None = None
+        self._timer: Timer | None = None
+        self._timer_at = float("inf")
+        self._queue: deque[on.Happening] = deque()
+        self._stepping = False
+
+    @property
+    def phase(self) -> Phase:
+        """Where the candidate is."""
+        return self._campaign.phase
+
+    def post(self, happening: on.Happening) -> None:
+        """Let it happen soon; from any thread."""
+        self.engine.scheduler.post(lambda: self.happened(happening))
+
+    def happened(self, happening: on.Happening) -> None:
+        """Step the campaign and do what it says; actions may make further things happen."""
+        self._queue.append(happening)
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._queue:
+                phase = self._campaign.phase
+                for action in self._campaign.step(clock.now(), self._queue.popleft()):
+                    self._do(action)
+                if self._campaign.phase is not phase:
+                    self._front.changed()
+        finally:
+            self._stepping = False
+        self._arm()
+
+    def _arm(self) -> None:
+        due = self._campaign.due
+        if due == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due
+        self._timer = (
+            None if due == float("inf") else self.engine.scheduler.call_at(due, self._tick)
+        )
+
+    def _tick(self) -> None:
+        self._timer, self._timer_at = None, float("inf")
+        self.happened(on.Tick())
+
+    # -- actions -----------------------------------------------------------------------------
+
+    def _do(self, action: do.Action) -> None:
+        match action:
+            case do.Join():
+                self.engine.releases.ensure_started()
+                self._leased = self.engine.sessions.join(self, self._ttl, self._margin)
+            case do.Part():
+                self._part()
+            case do.Enter(ticket):
+                self._enter(ticket)
+            case do.Ask(ticket, claim):
+                self._ask(ticket, claim)
+            case do.Unwatch():
+                self._unwatch()
+            case do.Believe(token):
+                assert self._leased is not None
+                self._front.begin_term(token, self._leased.lease, self._leased)
+            case do.Disbelieve(event):
+                if not self._front.end_term(event):
+                    self._queue.append(on.Drained())
+            case do.Withdraw(ticket, claim):
+                self._withdraw(ticket, claim)
+            case do.Discard(claim):
+                self._discard(claim)
+            case do.Released(confirmed):
+                self._front.released(confirmed)
+            case do.Tell(event):
+                self._front.tell(event)
+            case do.Raise(error):
+                self._front.fail(error)
+
+    def _part(self) -> None:
+        leased, self._leased = self._leased, None
+        if leased is not None:
+            self.engine.sessions.part(self, leased)
+
+    def _enter(self, ticket: int) -> None:
+        leased = self._leased
+        assert leased is not None
+        assert leased.session is not None
+        session = leased.session
+
+        def job() -> None:
+            try:
+                claim = call(
+                    leased.lease.request_limit(), lambda: self._election.enter(session, self._value)
+                )
+            except (StoreError, ConfigurationError) as error:
+                self.post(on.Failed(ticket, error))
+            else:
+                self.post(on.Entered(ticket, claim))
+
+        self.engine.requests.submit(job)
+
+    def _ask(self, ticket: int, claim: Claim) -> None:
+        leased = self._leased
+        assert leased is not None
+        arm = self._watched is not claim
+        self._watched = claim
+
+        def job() -> None:
+            limit = leased.lease.request_limit()
+            try:
+                if arm:
+                    # Before the question, so that no change falls between the two.
+                    watch = call(limit, lambda: self._election.on_turn(claim, _Wake(self, claim)))
+                    self.engine.scheduler.post(lambda: self._armed(claim, watch))
+                standing = call(limit, lambda: self._election.standing(claim))
+            except (StoreError, ConfigurationError) as error:
+                if arm:
+                    self.engine.scheduler.post(lambda: self._not_armed(claim))
+                self.post(on.Failed(ticket, error))
+            else:
+                self.post(on.Stood(ticket, standing))
+
+        self.engine.requests.submit(job)
+
+    def turned(self, claim: Claim) -> None:
+        """Something about the claim may have changed."""
+        if self._watched is claim:
+            self.happened(on.Turned())
+
+    def _armed(self, claim: Claim, watch: Closable) -> None:
+        if self._watched is claim and self._watch is None:
+            self._watch = watch
+        else:
+            self._close_watch(watch)
+
+    def _not_armed(self, claim: Claim) -> None:
+        if self._watched is claim and self._watch is None:
+            self._watched = None  # the next question tries again
+
+    def _unwatch(self) -> None:
+        watch, self._watch, self._watched = self._watch, None, None
+        if watch is not None:
+            self._close_watch(watch)
+
+    def _close_watch(self, watch: Closable) -> None:
+        self.engine.requests.submit(watch.close)
+
+    def _withdraw(self, ticket: int, claim: Claim) -> None:
+        leased = self._leased
+        assert leased is not None
+
+        def job() -> None:
+            try:
+                call(leased.lease.request_limit(), lambda: self._election.withdraw(claim))
+            except (StoreError, ConfigurationError) as error:
+                self.post(on.Failed(ticket, error))
+            else:
+                self.post(on.Withdrawn(ticket))
+
+        self.engine.releases.submit(job)
+
+    def _discard(self, claim: Claim) -> None:
+        leased = self.engine.sessions.find(claim.session)
+        if leased is None:
+            return  # its session is closed, and so is the claim
+        self.unconfirmed += 1
+        self.engine.sessions.discard(leased, self._election, claim, self._gone)
+
+    def _gone(self) -> None:
+        self.unconfirmed -= 1
+        if not self.unconfirmed:
+            self._front.released(confirmed=True)
+        self._front.changed()
+
+
+class _Wake:
+    """Tells the scheduler once, however often the store calls before it gets to it."""
+
+    __slots__ = ("_claim", "_runner", "_told")
+
+    def __init__(self, runner: CandidateRunner, claim: Claim) -> None:
+        self._runner = runner
+        self._claim = claim
+        self._told = False
+
+    def __call__(self) -> None:
+        if not self._told:
+            self._told = True
+            self._runner.engine.scheduler.post(self._turn)
+
+    def _turn(self) -> None:
+        self._told = False
+        self._runner.turned(self._claim)

@@ -1,0 +1,126 @@
+"""The engine of one open store."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from typing import Protocol
+
+from .. import clock
+from ..budget import budget
+from ..default_election import DefaultElection
+from ..store import Election, Store
+from .scheduler import Scheduler
+from .sessions import Sessions
+from .workers import Workers
+
+__all__ = ["Engine"]
+
+log = logging.getLogger("leadership.engine")
+
+_REQUEST_THREADS = 4
+
+
+class Member(Protocol):
+    """A candidate or a follower, as its engine knows it."""
+
+    def begin_stop(self) -> None:
+        """Start to leave for good; does not wait."""
+
+    def await_stop(self, timeout: float) -> bool:
+        """Wait until it has left; False if that takes longer."""
+
+    def abandon(self) -> None:
+        """Give up waiting for the store: whoever iterates over it comes to the end."""
+
+
+class Engine:
+    """The threads, the sessions and the members of one open store.
+
+    Args:
+        backend: the store of a plugin.
+    """
+
+    def __init__(self, backend: Store) -> None:
+        self.backend = backend
+        self.rng = random.Random()
+        self.has_worked = False  # the store has answered at least once
+        self.forked = False  # this process is a child of the one that opened it
+        self.closed = threading.Event()
+        self.scheduler = Scheduler("leadership-scheduler")
+        self.requests = Workers("leadership-request", _REQUEST_THREADS)
+        self.releases = Workers("leadership-release", 1)
+        self.sessions = Sessions(self)
+        self._elections: dict[str, Election] = {}
+        self._lock = threading.Lock()
+        self._members: set[Member] = set()
+
+    def election(self, key: str) -> Election:
+        """The store's own race for the key, or the default one where it brings none."""
+        with self._lock:
+            if key not in self._elections:
+                own = getattr(self.backend, "election", None)
+                self._elections[key] = own(key) if own else DefaultElection(self.backend, key)
+            return self._elections[key]
+
+    def add(self, member: Member) -> None:
+        """Let `close` stop it."""
+        with self._lock:
+            self._members.add(member)
+
+    def remove(self, member: Member) -> None:
+        """It has stopped."""
+        with self._lock:
+            self._members.discard(member)
+
+    def close(self, timeout: float) -> bool:
+        """Stop all candidates and followers, close the sessions, and end the threads.
+
+        Args:
+            timeout: seconds for all of it; what has not ended by then is left behind.
+
+        Returns:
+            Whether the store has confirmed that everything is released.
+        """
+        until = clock.now() + timeout
+        with self._lock:
+            members = list(self._members)
+        for member in members:
+            member.begin_stop()
+        released = True
+        for member in members:
+            released &= member.await_stop(max(0.0, until - clock.now()))
+        released &= self._close_sessions(until)
+        for member in members:
+            member.abandon()
+        self.closed.set()
+        self.scheduler.close()
+        self.requests.close(0.2)
+        self.releases.close(0.2)
+        try:
+            with budget(max(0.2, until - clock.now())):
+                self.backend.close()
+        except Exception:
+            log.exception("store.close_failed")
+            released = False
+        return released
+
+    def _close_sessions(self, until: float) -> bool:
+        for leased in list(self.sessions.all):
+            leased.release()
+        for leased in list(self.sessions.all):
+            leased.closed.wait(max(0.0, until - clock.now()))
+        return all(leased.closed.is_set() for leased in self.sessions.all)
+
+    def end_in_child(self) -> None:
+        """Make everything inert in a forked child, which has none of the threads.
+
+        No lock is taken: a thread that does not exist here may have held it at the fork.
+        """
+        self.forked = True
+        for leased in list(self.sessions.all):
+            leased.lease.end_in_child()
+        hook = getattr(self.backend, "after_fork_in_child", None)
+        if hook is not None:
+            hook()

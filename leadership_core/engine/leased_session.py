@@ -1,0 +1,263 @@
+"""One session at the store, the thread that renews it, and who uses it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from .. import clock
+from ..errors import ConfigurationError, SessionLost, StoreError, StoreRefused, StoreUnavailable
+from ..events import LostReason
+from ..lease import Lease
+from ..machine import happenings as on
+from ..store import Claim, Session
+from ..timing import Backoff, request_limit, retry_cap
+from .calls import call
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["LeasedSession", "User"]
+
+log = logging.getLogger("leadership.session")
+
+
+class User(Protocol):
+    """A candidate, as its session knows it."""
+
+    key: str
+
+    def happened(self, happening: on.Happening) -> None:
+        """Take it in; only in the scheduler's thread."""
+
+
+class LeasedSession:
+    """Opens a session, renews it as long as it has users, and closes it.
+
+    `users` and `keys` belong to the scheduler's thread; the thread of this object only makes
+    requests and posts what came of them.
+
+    Args:
+        engine: whose store and scheduler to use.
+        ttl: seconds to ask for.
+        margin: the user's choice, or None.
+        on_end: called in the scheduler's thread when the session takes no more users.
+    """
+
+    def __init__(
+        self, engine: Engine, ttl: float, margin: float | None, on_end: Callable[[], None]
+    ) -> None:
+        self.lease = Lease(
+            ttl, margin=margin, least_margin=engine.backend.least_margin, rng=engine.rng
+        )
+        self.session: Session | None = None
+        self.users: set[User] = set()
+        self.keys: set[str] = set()  # of the users
+        self.loose: set[Claim] = set()  # claims that nobody wants and that may still stand
+        self.ready = False
+        self.ended = False  # the lease is over
+        self.ended_at_store = False  # and the store has confirmed that the session is, too
+        self.closed = threading.Event()  # the thread has done all it could
+        self._engine = engine
+        self._ttl = ttl
+        self._on_end = on_end
+        self._granted = ttl
+        self._trouble = False
+        self._closing = threading.Event()
+        self._changed = threading.Condition()
+        self._hurry = False
+        self._thread = threading.Thread(target=self._run, name="leadership-renew", daemon=True)
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is being closed, or is closed."""
+        return self._closing.is_set()
+
+    def has(self, key: str) -> bool:
+        """Whether a claim for the key is, or may be, bound to this session."""
+        return key in self.keys or any(claim.key == key for claim in self.loose)
+
+    def start(self) -> None:
+        """Start its thread."""
+        self._thread.start()
+
+    def release(self) -> None:
+        """Close the session once the request that is under way has ended."""
+        self._closing.set()
+        self._wake()
+
+    def renew_now(self, least: float, timeout: float) -> None:
+        """Renew and wait until `least` seconds are left, or it is over, or `timeout` has passed."""
+        with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self.lease.remaining() >= least or self.lease.over is not None, timeout
+            )
+
+    def give_up(self, reason: LostReason) -> None:
+        """End the lease; only in the scheduler's thread."""
+        self.lease.end(reason)
+        self._end()
+
+    def tell(self, happening: on.Happening) -> None:
+        """Tell all users; only in the scheduler's thread."""
+        for user in list(self.users):
+            user.happened(happening)
+
+    # -- in the thread of the session --------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._open()
+            while self.session is not None and not self._closing.is_set():
+                self._renew(self.session)
+                if self.lease.over is not None:
+                    break
+                self._wait_until(self.lease.renew_at)
+            self._close()
+        finally:
+            self.closed.set()
+            self._wake()
+
+    def _open(self) -> None:
+        backoff = Backoff(retry_cap(self._ttl), self._engine.rng)
+        while not self._closing.is_set():
+            try:
+                self.session = call(
+                    request_limit(self._ttl), lambda: self._engine.backend.open_session(self._ttl)
+                )
+            except (StoreError, ConfigurationError) as error:
+                if not self._may_retry(error):
+                    self._refuse(error)
+                    return
+                self._report(error)
+                self._closing.wait(backoff.next())
+            else:
+                return
+
+    def _may_retry(self, error: Exception) -> bool:
+        if isinstance(error, StoreRefused):
+            return self._engine.has_worked
+        return isinstance(error, StoreUnavailable)
+
+    def _renew(self, session: Session) -> None:
+        if self.lease.acknowledged and not self.lease.holds():
+            self._post(self._end)  # dead to us: a renewal might keep it at the store for ever
+            return
+        sent = clock.now()
+        try:
+            ttl = call(self.lease.request_limit(), session.renew)
+            in_time = self.lease.acknowledge(sent, ttl)
+        except SessionLost:
+            self.lease.end(LostReason.SESSION_LOST)
+            self._post(self._end)
+        except ConfigurationError as error:
+            self._refuse(error)
+        except StoreError as error:
+            self.lease.fail()
+            self._report(error)
+        else:
+            self._note_ttl(ttl)
+            self._post(self._acknowledged if in_time else self._end)
+        self._wake()
+
+    def _note_ttl(self, granted: float) -> None:
+        if granted != self._granted:
+            self._granted = granted
+            log.warning(
+                "the store granted a ttl of %g s where %g s were asked for", granted, self._ttl
+            )
+
+    def _wait_until(self, when: float) -> None:
+        with self._changed:
+            while not (self._hurry or self._closing.is_set()):
+                left = when - clock.now()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            self._hurry = False
+
+    def _close(self) -> None:
+        """Close it at the store, as well as can be.
+
+        A session that is dead to us waits for the work that its users may still be doing, at
+        most until the store will have ended it anyway.
+        """
+        if self.session is None:
+            return
+        outlives = self._engine.backend.expires_within(self.lease.ttl)
+        until = clock.now() + outlives
+        if not self._closing.wait(outlives):
+            return
+        backoff = Backoff(retry_cap(self._ttl), self._engine.rng)
+        while True:
+            try:
+                call(request_limit(self._ttl), self.session.close)
+            except SessionLost:
+                self.ended_at_store = True
+                return
+            except (StoreError, ConfigurationError) as error:
+                log.debug("session.close_failed", extra={"error": str(error)})
+                wait = backoff.next()
+                if self._engine.closed.is_set() or clock.now() + wait > until:
+                    return
+                self._engine.closed.wait(wait)
+            else:
+                self.ended_at_store = True
+                return
+
+    def _refuse(self, error: Exception) -> None:
+        self.lease.end(LostReason.SESSION_LOST)
+        self._post(lambda: self.tell(on.Refused(error)))
+        self._post(self._end)
+
+    def _report(self, error: Exception) -> None:
+        if not isinstance(error, StoreUnavailable):
+            error = StoreUnavailable(str(error))
+        self._post(lambda: self._failed(error))
+
+    def _post(self, task: Callable[[], None]) -> None:
+        self._engine.scheduler.post(task)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    # -- in the scheduler's thread -----------------------------------------------------------
+
+    def _acknowledged(self) -> None:
+        self._engine.has_worked = True
+        if self.ended:
+            return
+        if not self.ready:
+            self.ready = True
+            self._guard_deadline()
+            self.tell(on.Joined(self.lease))
+        if self._trouble:
+            self._trouble = False
+            self.tell(on.Renewed())
+
+    def _guard_deadline(self) -> None:
+        """End the lease in time even if a request hangs in the other thread."""
+        if self.ended:
+            return
+        if self.lease.holds():
+            self._engine.scheduler.call_at(self.lease.deadline, self._guard_deadline)
+        else:
+            self._end()
+
+    def _failed(self, error: StoreUnavailable) -> None:
+        self._trouble = True
+        self.tell(on.RenewalFailed(error))
+
+    def _end(self) -> None:
+        if self.ended:
+            return
+        self.lease.holds()  # notes that it has expired, if that is why
+        self.ended = True
+        self._on_end()
+        self.tell(on.LeaseOver(self.lease))
+        self._wake()

@@ -1,0 +1,121 @@
+"""The story of a candidate, as typed events.
+
+    Campaigning ── Elected ──┬── Lost ─────┬── Campaigning ... Stopped
+                     │       └── Resigned ─┘
+                     └ Suspended, Resumed
+
+A term that was led ends with exactly one of `Lost` and `Resigned`. `Stopped` is the last.
+`StoreDown` and `StoreUp` may come anywhere before it, and take turns. A follower's story has
+`LeaderChanged` in place of all the others.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from .errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from .store import Leader
+    from .term import Term
+
+__all__ = [
+    "Campaigning",
+    "Elected",
+    "Event",
+    "LeaderChanged",
+    "Lost",
+    "LostReason",
+    "Resigned",
+    "Resumed",
+    "Stopped",
+    "StoreDown",
+    "StoreUp",
+    "Suspended",
+]
+
+
+class LostReason(StrEnum):
+    """Why a term ended without its leader wanting it."""
+
+    EXPIRED = "expired"
+    """No renewal was acknowledged in time: a pause, a partition, or the store was away."""
+    SESSION_LOST = "session_lost"
+    """The store has ended the session."""
+    DELETED = "deleted"
+    """Somebody deleted or released the claim."""
+    OVERWRITTEN = "overwritten"
+    """Somebody wrote over the claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a candidate."""
+
+    @property
+    def name(self) -> str:
+        """The event's name in snake case, as the command line prints it."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Campaigning(Event):
+    """It stands for election."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elected(Event):
+    """It leads, for this term."""
+
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended(Event):
+    """It still leads, but a renewal went unanswered; the term ends in `remaining` seconds."""
+
+    remaining: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    """A renewal was acknowledged again in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(Event):
+    """The term ended, and it was not its leader's wish."""
+
+    reason: LostReason
+
+
+@dataclass(frozen=True, slots=True)
+class Resigned(Event):
+    """The term ended by `resign`, by `stop`, or because the work returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderChanged(Event):
+    """A follower sees another leader, or none."""
+
+    leader: Leader | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreDown(Event):
+    """The store gives no usable answers; campaigning goes on."""
+
+    error: StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUp(Event):
+    """The store answers again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(Event):
+    """The candidate has left for good; nothing comes after it."""

@@ -1,0 +1,49 @@
+"""One grammar of keys for all stores: a key is legal on every store or on none."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from .errors import InvalidKey
+
+__all__ = ["MAX_KEY_BYTES", "join", "normalise"]
+
+MAX_KEY_BYTES = 512
+"""The longest key, in bytes of UTF-8, with the prefix of the store's URL."""
+
+
+def normalise(key: str, prefix: str = "") -> str:
+    """Return the key without surrounding slashes.
+
+    Args:
+        key: what the user typed; parts are separated by single slashes.
+        prefix: the normalised prefix it will stand under, which counts for its length.
+
+    Raises:
+        InvalidKey: an empty key or part, `.`, `..`, a control character, or too long.
+    """
+    if not isinstance(key, str):
+        raise InvalidKey(f"a key is a str, not {type(key).__name__}: {key!r}")
+    parts = key.strip("/").split("/")
+    if parts == [""]:
+        raise InvalidKey(f"the key is empty: {key!r}")
+    for part in parts:
+        if not part:
+            raise InvalidKey(f"the key has an empty part (two slashes in a row): {key!r}")
+        if part in {".", ".."}:
+            raise InvalidKey(f"a part of a key cannot be {part!r}: {key!r}")
+    plain = "/".join(parts)
+    # Cs: a lone surrogate has no UTF-8. Cc: ZooKeeper refuses control characters.
+    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in plain):
+        raise InvalidKey(f"the key has a control character or a lone surrogate: {key!r}")
+    size = len(join(prefix, plain).encode())
+    if size > MAX_KEY_BYTES:
+        raise InvalidKey(
+            f"the key has {size} bytes with its prefix, {MAX_KEY_BYTES} are allowed: {key[:40]!r}..."
+        )
+    return plain
+
+
+def join(prefix: str, key: str) -> str:
+    """Put a normalised prefix before a normalised key."""
+    return f"{prefix}/{key}" if prefix else key

@@ -1,0 +1,53 @@
+"""What happens to open stores when the process forks, and when it exits."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import Protocol
+from weakref import WeakSet
+
+from . import clock
+
+__all__ = ["register", "unregister"]
+
+_EXIT_SECONDS = 2.0
+
+
+class Lifetime(Protocol):
+    """An open store, as this module knows it."""
+
+    def close(self, timeout: float = ...) -> bool: ...
+
+    def end_in_child(self) -> None: ...
+
+
+_open: WeakSet[Lifetime] = WeakSet()
+
+
+def register(store: Lifetime) -> None:
+    """Close it at exit, and make it inert in forked children."""
+    _open.add(store)
+
+
+def unregister(store: Lifetime) -> None:
+    """It is closed."""
+    _open.discard(store)
+
+
+def _close_all() -> None:
+    """Release everything, so that others need not wait for a ttl. Starts no thread."""
+    until = clock.now() + _EXIT_SECONDS
+    for store in list(_open):
+        store.close(max(0.0, until - clock.now()))
+
+
+def _after_fork_in_child() -> None:
+    for store in list(_open):
+        store.end_in_child()
+    _open.clear()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

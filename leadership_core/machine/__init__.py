@@ -1,0 +1,7 @@
+"""The decisions of a candidate, without clock, thread or I/O."""
+
+from __future__ import annotations
+
+from .campaign import Campaign, Phase
+
+__all__ = ["Campaign", "Phase"]

@@ -1,0 +1,443 @@
+"""The state machine of one candidate: what happened goes in, what is to be done comes out.
+
+There is no clock, no thread and no I/O in here; the engine does what it is told, and reports.
+A simulation may drive it with a clock and a store of its own.
+
+    IDLE ── JOINING ── ENTERING ── WAITING ── LEADING
+               │           │          │          │
+               └──────── RESTING ─────┘       DRAINING ── WITHDRAWING ── RESTING, IDLE, STOPPED
+
+`Campaign.step` is the only thing that changes the state.
+"""
+
+from __future__ import annotations
+
+import random
+from enum import Enum, auto
+from math import inf
+
+from ..errors import ClaimUnknown, SessionLost, StoreUnavailable
+from ..events import (
+    Campaigning,
+    Lost,
+    LostReason,
+    Resigned,
+    Resumed,
+    Stopped,
+    StoreDown,
+    StoreUp,
+    Suspended,
+)
+from ..lease import Lease
+from ..store import Absent, Claim, Leading, Standing, Waiting
+from ..timing import Backoff, retry_cap
+from . import actions as do, happenings as on
+
+__all__ = ["Campaign", "Phase"]
+
+
+class Phase(Enum):
+    """Where a candidate is."""
+
+    IDLE = auto()  # not standing
+    JOINING = auto()  # waits for a session
+    RESTING = auto()  # waits for a time: a cooldown, a retry
+    ENTERING = auto()  # the request that makes a claim is under way
+    WAITING = auto()  # has a claim, and does not lead
+    LEADING = auto()  # believes
+    DRAINING = auto()  # believes no longer; work that the library runs may still be going on
+    WITHDRAWING = auto()  # the request that takes the claim away is under way
+    STOPPED = auto()  # for good
+
+
+class Campaign:
+    """What one candidate does next.
+
+    Args:
+        ttl: of its sessions, in seconds; bounds the waits between tries.
+        rng: for their jitter.
+    """
+
+    def __init__(self, ttl: float, rng: random.Random) -> None:
+        self.phase = Phase.IDLE
+        self.token: int | None = None  # of the term, while leading
+        self._ttl = ttl
+        self._lease: Lease | None = None
+        self._claim: Claim | None = None
+        self._ticket = 0  # of the request whose answer counts; earlier ones are stale
+        self._asking = False
+        self._ask_again = False
+        self._ask_at = inf
+        self._rest_until = inf
+        self._drain_until = inf
+        self._working = False  # the work of the ended term may still be going on
+        self._cooldown: float | None = None
+        self._leaving: on.Stop | None = None
+        self._announced = False
+        self._suspended = False
+        self._down: set[str] = set()  # which ways to the store give no answers
+        self._failures = Backoff(retry_cap(ttl), rng, eager=True)
+        self._losses = Backoff(retry_cap(ttl), rng)
+        self._led_since = -inf
+        self._now = -inf
+        self._out: list[do.Action] = []
+
+    @property
+    def due(self) -> float:
+        """When `Tick` is wanted at the latest; the lease's end is reported by its owner."""
+        return min(self._rest_until, self._ask_at, self._drain_until)
+
+    def step(self, now: float, happening: on.Happening) -> list[do.Action]:
+        """Take in what happened at the time `now`, and say what is to be done, in order."""
+        self._now = now
+        self._out = []
+        self._look_at_the_clock()
+        self._take(happening)
+        self._look_at_the_clock()
+        return self._out
+
+    def _take(self, happening: on.Happening) -> None:
+        match happening:
+            case on.Start():
+                self._start()
+            case on.Stop():
+                self._stop(happening)
+            case on.Abandon():
+                self._abandon()
+            case on.Resign(token, cooldown):
+                if self.phase is Phase.LEADING and token == self.token:
+                    self._end_term(Resigned(), cooldown)
+            case on.Refused(error):
+                self._give_up(error)
+            case on.Joined(lease):
+                self._joined(lease)
+            case on.RenewalFailed(error):
+                self._renewal_failed(error)
+            case on.Renewed():
+                self._renewed()
+            case on.LeaseOver(lease):
+                if lease is self._lease:
+                    self._lease_over(lease.over or LostReason.EXPIRED)
+            case on.Entered(ticket, claim):
+                self._entered(ticket, claim)
+            case on.Stood(ticket, standing):
+                self._stood(ticket, standing)
+            case on.Withdrawn(ticket):
+                if ticket == self._ticket and self.phase is Phase.WITHDRAWING:
+                    self._store_up("claim")
+                    self._claim = None
+                    self._out.append(do.Released(confirmed=True))
+                    self._go_on()
+            case on.Failed(ticket, error):
+                self._failed(ticket, error)
+            case on.Turned():
+                if self.phase in {Phase.WAITING, Phase.LEADING}:
+                    self._ask()
+            case on.Drained():
+                self._drained()
+            case on.Tick():
+                pass
+
+    def _look_at_the_clock(self) -> None:
+        if self.phase is Phase.LEADING and not self._lease_stands():
+            assert self._lease is not None
+            self._end_term(Lost(self._lease.over or LostReason.EXPIRED))
+        if self._now >= self._ask_at:
+            self._ask_at = inf
+            if self.phase in {Phase.WAITING, Phase.LEADING}:
+                self._ask()
+        if self.phase is Phase.RESTING and self._now >= self._rest_until:
+            self._campaign()
+        if self._now >= self._drain_until:
+            self._drain_until = inf
+            if self.phase is Phase.DRAINING and self._lease_stands():
+                self._withdraw()  # the work had until the end of the lease that it was done under
+
+    def _lease_stands(self) -> bool:
+        lease = self._lease
+        return lease is not None and lease.over is None and self._now < lease.deadline
+
+    # -- standing ------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self.phase is Phase.STOPPED:
+            return
+        if self.phase is Phase.IDLE:
+            self._leaving = None
+            self._campaign()
+        elif self._leaving is not None and not self._leaving.for_good:
+            self._leaving = None  # back before it had left
+
+    def _campaign(self) -> None:
+        self._rest_until = inf
+        if not self._announced:
+            self._announced = True
+            self._tell(Campaigning())
+        if self._lease is None:
+            self.phase = Phase.JOINING
+            self._out.append(do.Join())
+        else:
+            self.phase = Phase.ENTERING
+            self._ticket += 1
+            self._out.append(do.Enter(self._ticket))
+
+    def _joined(self, lease: Lease) -> None:
+        self._store_up("session")
+        if self.phase is Phase.JOINING:
+            self._lease = lease
+            self._campaign()
+
+    def _entered(self, ticket: int, claim: Claim) -> None:
+        if ticket != self._ticket or self.phase is not Phase.ENTERING:
+            self._out.append(do.Discard(claim))  # its session ended while it was on its way
+            return
+        self._store_up("claim")
+        self._claim = claim
+        self.phase = Phase.WAITING
+        if self._leaving:
+            self._withdraw()
+        else:
+            self._ask()
+
+    def _ask(self) -> None:
+        if self._asking:
+            self._ask_again = True
+            return
+        assert self._claim is not None
+        self._asking, self._ask_again, self._ask_at = True, False, inf
+        self._ticket += 1
+        self._out.append(do.Ask(self._ticket, self._claim))
+
+    def _stood(self, ticket: int, standing: Standing) -> None:
+        if ticket != self._ticket or not self._asking:
+            return
+        self._asking = False
+        self._store_up("claim")
+        if self.phase is Phase.WAITING:
+            self._stood_waiting(standing)
+        elif self.phase is Phase.LEADING:
+            self._stood_leading(standing)
+        if self._ask_again and self.phase in {Phase.WAITING, Phase.LEADING}:
+            self._ask()
+
+    def _stood_waiting(self, standing: Standing) -> None:
+        match standing:
+            case Leading(token):
+                if self._lease_stands():
+                    self.phase = Phase.LEADING
+                    self.token = token
+                    self._led_since = self._now
+                    self._failures.reset()
+                    self._out.append(do.Believe(token))
+            case Waiting():
+                self._failures.reset()
+            case Absent():
+                # The way is free: at once the first time, and ever slower if the store goes
+                # on granting nothing.
+                self._drop_claim()
+                self._rest(self._failures.next())
+
+    def _stood_leading(self, standing: Standing) -> None:
+        match standing:
+            case Leading(token) if token == self.token:
+                pass
+            case Absent():
+                self._end_term(Lost(LostReason.DELETED))
+            case _:
+                self._end_term(Lost(LostReason.OVERWRITTEN))
+
+    # -- the end of a term -----------------------------------------------------------------
+
+    def _end_term(self, event: Lost | Resigned, cooldown: float | None = None) -> None:
+        assert self._lease is not None
+        self.phase = Phase.DRAINING
+        self._working = True
+        self._drain_until = self._lease.deadline
+        self.token = None
+        self._suspended = False
+        self._announced = False
+        self._cooldown = cooldown
+        if self._now - self._led_since > self._ttl:
+            self._losses.reset()
+        self._forget_requests()
+        self._out += [do.Disbelieve(event), do.Unwatch()]
+
+    def _drained(self) -> None:
+        self._working = False
+        if self.phase is not Phase.DRAINING:
+            return
+        self._drain_until = inf
+        if self._claim is not None and self._lease_stands():
+            self._withdraw()
+        else:
+            self._go_on()
+
+    def _withdraw(self) -> None:
+        assert self._claim is not None
+        self._forget_requests()
+        self.phase = Phase.WITHDRAWING
+        self._ticket += 1
+        self._out += [do.Unwatch(), do.Withdraw(self._ticket, self._claim)]
+
+    def _go_on(self) -> None:
+        """The last claim is dealt with: rest and stand again, or leave."""
+        if self._claim is not None:  # its session is over, and so will be the claim
+            self._out.append(do.Released(confirmed=False))
+            self._leave_session()
+        if self._leaving:
+            self._leave(self._leaving)
+            return
+        if self._working:
+            self.phase = Phase.DRAINING  # nobody could act on a new term yet
+            return
+        if self._cooldown is not None:
+            self._losses.reset()
+            self._rest(self._cooldown)
+        else:
+            self._rest(self._losses.next())
+        self._cooldown = None
+
+    def _rest(self, seconds: float) -> None:
+        self.phase = Phase.RESTING
+        self._rest_until = self._now + seconds
+
+    # -- leaving ---------------------------------------------------------------------------
+
+    def _stop(self, stop: on.Stop) -> None:
+        if self.phase is Phase.STOPPED or (self._leaving and self._leaving.for_good):
+            return
+        self._leaving = stop
+        match self.phase:
+            case Phase.IDLE | Phase.JOINING | Phase.RESTING:
+                self._leave(stop)
+            case Phase.WAITING:
+                self._withdraw()
+            case Phase.LEADING:
+                self._end_term(Resigned())
+            case _:
+                pass  # a request or work is under way; `_leaving` is looked at when it ends
+
+    def _leave(self, stop: on.Stop) -> None:
+        if self.phase is not Phase.IDLE:
+            self._leave_session()
+        self._rest_until = self._drain_until = inf
+        self._announced = False
+        self._leaving = None
+        self.phase = Phase.STOPPED if stop.for_good else Phase.IDLE
+        if stop.for_good:
+            self._tell(Stopped())
+
+    def _abandon(self) -> None:
+        if self.phase is Phase.LEADING:
+            self._end_term(Resigned())
+        if self.phase is not Phase.STOPPED:
+            self._leave(on.Stop())
+
+    def _give_up(self, error: Exception) -> None:
+        """What a person must mend: say so, and end."""
+        if self.phase in {Phase.STOPPED, Phase.IDLE}:
+            return
+        self._out.append(do.Raise(error))
+        self._stop(on.Stop())
+        if self.phase is Phase.ENTERING:  # it was that request that failed
+            self._leave(on.Stop())
+
+    def _leave_session(self) -> None:
+        self._drop_claim()
+        self._lease = None
+        self._out.append(do.Part())
+
+    def _drop_claim(self) -> None:
+        if self._claim is not None:
+            self._out.append(do.Unwatch())
+        self._claim = None
+        self._forget_requests()
+
+    def _forget_requests(self) -> None:
+        self._ticket += 1
+        self._asking = self._ask_again = False
+        self._ask_at = inf
+
+    # -- trouble ---------------------------------------------------------------------------
+
+    def _failed(self, ticket: int, error: Exception) -> None:
+        if ticket != self._ticket:
+            if isinstance(error, ClaimUnknown):
+                self._out.append(do.Discard(error.claim))
+            return
+        self._asking = False
+        if isinstance(error, SessionLost):
+            self._lease_over(LostReason.SESSION_LOST)
+        elif self.phase is Phase.WITHDRAWING:
+            assert self._claim is not None
+            self._out.append(do.Discard(self._claim))
+            self._leave_session()
+            self._go_on()
+        elif not isinstance(error, StoreUnavailable):
+            self._give_up(error)
+        else:
+            self._store_down("claim", error)
+            self._try_again(error)
+
+    def _try_again(self, error: StoreUnavailable) -> None:
+        match self.phase:
+            case Phase.ENTERING:
+                if isinstance(error, ClaimUnknown):
+                    # That session must not enter this key again; another one may.
+                    self._out.append(do.Discard(error.claim))
+                    self._leave_session()
+                if self._leaving:
+                    self._leave(self._leaving)
+                else:
+                    self._rest(self._failures.next())
+            case Phase.WAITING | Phase.LEADING:
+                wait = self._failures.next()
+                if self.phase is Phase.LEADING:
+                    wait = min(wait, 1.0)
+                self._ask_at = self._now + wait
+            case _:
+                pass
+
+    def _lease_over(self, reason: LostReason) -> None:
+        match self.phase:
+            case Phase.LEADING:
+                self._end_term(Lost(reason))
+            case Phase.DRAINING:
+                pass  # the work comes first
+            case Phase.RESTING:
+                self._leave_session()
+            case Phase.WITHDRAWING:
+                self._go_on()
+            case _:
+                self._leave_session()
+                self._go_on()
+
+    def _renewal_failed(self, error: StoreUnavailable) -> None:
+        self._store_down("session", error)
+        if self.phase is Phase.LEADING and not self._suspended and self._lease_stands():
+            assert self._lease is not None
+            self._suspended = True
+            self._tell(Suspended(self._lease.deadline - self._now))
+
+    def _renewed(self) -> None:
+        self._store_up("session")
+        if self._suspended and self.phase is Phase.LEADING and self._lease_stands():
+            self._suspended = False
+            self._tell(Resumed())
+
+    def _store_down(self, way: str, error: StoreUnavailable) -> None:
+        if not self._down:
+            self._tell(StoreDown(error))
+        self._down.add(way)
+
+    def _store_up(self, way: str) -> None:
+        if self._down:
+            self._down.discard(way)
+            if not self._down:
+                self._tell(StoreUp())
+
+    def _tell(
+        self, event: Campaigning | Suspended | Resumed | StoreDown | StoreUp | Stopped
+    ) -> None:
+        if self.phase is not Phase.STOPPED or isinstance(event, Stopped):
+            self._out.append(do.Tell(event))

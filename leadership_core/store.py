@@ -1,0 +1,329 @@
+"""What a backend implements: a key-value store with sessions, and elections on top of it.
+
+Three layers, each knowing only the one below: `Candidate` and `Follower` are what users
+hold; the engine has the threads, the timers and the state machine; these protocols are what
+it drives. The keys that arrive here are normalised and carry the prefix of the URL.
+
+Every call may block for at most `leadership_core.budget.remaining_budget()` seconds and then
+raises `StoreUnavailable`. All methods may be called from several threads at once. Callbacks
+are called from any thread; they only set a flag, so a store may call them where it likes, but
+not while it holds a lock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Final, Literal, Protocol, TypeAlias
+
+from . import clock
+from .errors import StoreUnavailable
+
+__all__ = [
+    "ABSENT",
+    "ANY",
+    "Absent",
+    "Capability",
+    "Claim",
+    "Closable",
+    "Election",
+    "Entry",
+    "Expected",
+    "Leader",
+    "Leading",
+    "Session",
+    "Standing",
+    "Store",
+    "Waiting",
+]
+
+
+class Capability(StrEnum):
+    """What a store may be able to do beyond the least; it declares the ones that it has."""
+
+    GLOBAL_REVISION = "global_revision"
+    """Revisions grow over the whole store, so that one serves as a fencing token."""
+    SESSIONS = "sessions"
+    """Entries can be bound to a session, and go when it goes."""
+    FENCED_WRITES = "fenced_writes"
+    """`put` takes a fence, and the store itself checks it in the same atomic step."""
+
+
+class _Expect(Enum):
+    ANY = "any"
+    ABSENT = "absent"
+
+
+ANY: Final = _Expect.ANY
+"""Write whatever is there."""
+ABSENT: Final = _Expect.ABSENT
+"""Write only if the key is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key with its value as it was at one moment.
+
+    Attributes:
+        key: the key.
+        value: the bytes stored there.
+        revision: changes with every write of this key.
+        session: the id of the session that it is bound to, or None.
+    """
+
+    key: str
+    value: bytes
+    revision: int
+    session: str | None = None
+
+
+Expected: TypeAlias = Entry | Literal[_Expect.ANY, _Expect.ABSENT]
+
+
+class Closable(Protocol):
+    """Something that runs until it is closed."""
+
+    def close(self) -> None:
+        """End it; may be called again, and from any thread. Nothing is called back afterwards."""
+
+
+class Session(Protocol):
+    """What a crash of this process takes down with it.
+
+    Attributes:
+        id: what `Entry.session` says of the entries bound to it.
+        ttl: seconds, as granted by the server.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def ttl(self) -> float: ...
+
+    def renew(self) -> float:
+        """Make the server count the ttl from now; returns the ttl in force, in seconds.
+
+        Raises:
+            SessionLost: the server says that it is gone.
+            StoreUnavailable: no answer, which says nothing about the session.
+        """
+
+    def close(self) -> None:
+        """End the session at the server, and what it holds there; may be called again.
+
+        Raises:
+            StoreUnavailable: no answer; it may still stand, at most for its ttl.
+        """
+
+
+@dataclass(eq=False, slots=True)
+class Claim:
+    """One's place in a race, made by `Election.enter`.
+
+    Attributes:
+        key: the election's key.
+        session: the session that holds it.
+        value: what followers see while it leads.
+        token: the fencing token of the term that it has won or may win; None as long as
+            the store has granted nothing.
+        settled: False as long as a request that was sent for it may still take effect.
+    """
+
+    key: str
+    session: Session
+    value: bytes
+    token: int | None = None
+    settled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """The claim is there, is first, and is this session's."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another one leads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The claim is not in the race, and nobody is known to lead: enter (again)."""
+
+
+Standing: TypeAlias = Leading | Waiting | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who leads an election; two terms of one candidate are two leaders.
+
+    Attributes:
+        value: what was passed to `Candidate`.
+        token: the fencing token of the term.
+    """
+
+    value: str
+    token: int
+    confirmed_at: float = field(default_factory=clock.now, compare=False, repr=False)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the store last confirmed it."""
+        return clock.now() - self.confirmed_at
+
+    def __str__(self) -> str:
+        return self.value
+
+    @classmethod
+    def of(cls, value: bytes, token: int) -> Leader:
+        """Make a leader of what a store holds; foreign bytes survive the round trip."""
+        return cls(value.decode("utf-8", "surrogateescape"), token)
+
+
+class Election(Protocol):
+    """One race for one key, in the store's own best protocol."""
+
+    def enter(self, session: Session, value: bytes) -> Claim:
+        """Stand in the race with this session, and return the claim, granted or not.
+
+        An answer that was lost is resolved inside by reading back, never assumed.
+
+        Raises:
+            ClaimUnknown: it could not be resolved; carries the claim.
+            SessionLost: the session is gone.
+            StoreUnavailable: nothing was written.
+        """
+
+    def standing(self, claim: Claim) -> Standing:
+        """Say how the claim stands, from one linearizable read.
+
+        Raises:
+            SessionLost: the session is gone.
+            StoreUnavailable: no answer.
+        """
+
+    def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
+        """Call `wake` whenever the standing may have changed, the claim's own loss included.
+
+        It goes on until it is closed, over broken connections too; after one it wakes.
+        """
+
+    def withdraw(self, claim: Claim) -> None:
+        """Take the claim out of the race; returns when the store has confirmed it.
+
+        Calling it again is harmless, and so is a request of it that arrives late. It sets
+        `claim.settled` when nothing that was sent for the claim can take effect any more.
+
+        Raises:
+            SessionLost: the session is gone, and the claim with it.
+            StoreUnavailable: no answer; call again.
+        """
+
+    def leader(self) -> Leader | None:
+        """Read who leads, linearizably."""
+
+    def watch_leader(
+        self, on_change: Callable[[Leader | StoreUnavailable | None], None]
+    ) -> Closable:
+        """Call `on_change` with the leader of now, then with every last one.
+
+        None stands for no leader. A `StoreUnavailable` says that the store cannot be reached
+        for now; the next call ends that, whatever it brings. Leaders in between may be missed.
+        """
+
+
+Change: TypeAlias = Entry | list[Entry] | StoreUnavailable | None
+"""What a watch reports: the entry, None when it is not there, or that the store is away."""
+
+
+class Store(Protocol):
+    """A key-value store with sessions.
+
+    Only `get`, `put`, `delete`, `watch`, `open_session` and `close` are needed for an election:
+    `leadership_core.DefaultElection` builds one out of them.
+
+    Attributes:
+        capabilities: the ones that it has.
+        prefix: what the URL puts before every key, normalised, or the empty string.
+        least_margin: seconds that a leader must stop believing before the ttl, at least.
+    """
+
+    @property
+    def capabilities(self) -> AbstractSet[Capability]: ...
+
+    @property
+    def prefix(self) -> str: ...
+
+    @property
+    def least_margin(self) -> float: ...
+
+    def expires_within(self, ttl: float) -> float:
+        """Seconds after its last renewal by which a silent session of that ttl is gone."""
+
+    def get(self, key: str) -> Entry | None:
+        """Read the key, linearizably."""
+
+    def list(self, prefix: str) -> list[Entry]:
+        """Read all entries below `prefix`, that is, those whose keys begin with `prefix/`."""
+
+    def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expect: Expected = ANY,
+        session: Session | None = None,
+        fence: tuple[str, int] | None = None,
+    ) -> Entry:
+        """Write the key in one atomic step.
+
+        Args:
+            key: where.
+            value: what.
+            expect: the entry that must be there unchanged, `ABSENT`, or `ANY`.
+            session: bind the entry to it: the entry goes when the session goes.
+            fence: key and token of a claim that must still stand (`FENCED_WRITES`).
+
+        Raises:
+            Conflict: the entry is not the expected one.
+            Fenced: the claim of the fence does not stand any more.
+            SessionLost: the session is gone.
+            StoreUnavailable: no answer; it may have been written.
+        """
+
+    def delete(self, key: str, *, expect: Expected = ANY) -> bool:
+        """Delete the key; False if it was not there.
+
+        Raises:
+            Conflict: the entry is there but not the expected one.
+            StoreUnavailable: no answer; it may have been deleted.
+        """
+
+    def watch(
+        self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
+    ) -> Closable:
+        """Call `on_change` with the state of now, then with every last state.
+
+        The state is the `Entry` or None; with `tree`, the list of what is below the key. It goes
+        on until it is closed, over broken connections too; states in between may be missed. A
+        `StoreUnavailable` says that the store cannot be reached; the next call ends that.
+        """
+
+    def open_session(self, ttl: float) -> Session:
+        """Open a session that ends by itself `ttl` seconds after its last renewal.
+
+        Raises:
+            ConfigurationError: the server refuses this ttl; the message has the numbers.
+            StoreUnavailable: no answer.
+        """
+
+    def election(self, key: str) -> Election:
+        """Return the race for this key; the same one for the same key."""
+
+    def close(self) -> None:
+        """Release what the client library holds, within the budget; may be called again."""

@@ -1,0 +1,129 @@
+"""What a candidate is at the moment, and who waits for that to change."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+from .events import Elected, Event, Lost, Resigned, StoreDown
+from .stories import Announcer
+from .term import Term
+
+if TYPE_CHECKING:
+    from .engine.leased_session import LeasedSession
+    from .lease import Lease
+
+__all__ = ["Tenure", "Verdicts"]
+
+log = logging.getLogger("leadership.candidate")
+
+
+class Tenure:
+    """The term, if there is one, and the announcements of its beginning and its end.
+
+    The engine writes it, in the scheduler's thread; `Candidate` reads it, in any.
+
+    Attributes:
+        term: the one that has not ended; it may have expired a moment ago.
+        last_term: the latest one, ended or not.
+        stopping: the user wants it to end.
+
+    Args:
+        key: the election's key, as users see it.
+        value: the candidate's, for the log.
+        guard: raises where nothing may be touched, as in a forked child.
+    """
+
+    def __init__(self, key: str, value: str, guard: Callable[[], None]) -> None:
+        self.term: Term | None = None
+        self.last_term: Term | None = None
+        self.stopping = False
+        self.announcer = Announcer(guard)
+        self._key = key
+        self._value = value
+
+    def begin_term(self, token: int, lease: Lease, leased: LeasedSession) -> None:
+        """A term begins now."""
+        before = self.last_term
+        if before is not None and token <= before.token:
+            log.warning(
+                "the store has lost history: the token of %s went from %d to %d",
+                self._key,
+                before.token,
+                token,
+            )
+        self.term = self.last_term = Term(self._key, token, lease, leased)
+        self.tell(Elected(self.term))
+
+    def end_term(self, event: Lost | Resigned) -> bool:
+        """The term ends now; True if work of it is still going on."""
+        term, self.term = self.term, None
+        working = term is not None and term.end()
+        self.tell(event)
+        return working
+
+    def tell(self, event: Event) -> None:
+        """Queue the event for the user."""
+        level = logging.WARNING if isinstance(event, Lost | StoreDown) else logging.INFO
+        log.log(level, "%s %s: %r", self._key, event.name, event)
+        self.announcer.announce(event)
+
+    def fail(self, error: Exception) -> None:
+        """It cannot go on; everybody who waits gets the error."""
+        self.stopping = True
+        self.announcer.error = error
+
+    def released(self, confirmed: bool) -> None:
+        """The claim of the last term is gone, or left to the end of its session."""
+        if self.last_term is not None and self.last_term.released is None:
+            self.last_term.released = confirmed
+        self.announcer.announce()
+
+    def changed(self) -> None:
+        """The phase has changed, or what may be left at the store."""
+        self.announcer.announce()
+
+
+class Verdicts:
+    """An iterator over whether it leads: the present value, then one for each change.
+
+    It has no queue: each step compares what the reader knows with what is.
+    """
+
+    def __init__(self, tenure: Tenure, ended: Callable[[], bool]) -> None:
+        self._tenure = tenure
+        self._ended = ended
+        self._told = tenure.term if tenure.term is not None and not tenure.term.lost else None
+        self._first = True
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bool:
+        announcer = self._tenure.announcer
+        announcer.guard()
+        if self._first:
+            self._first = False
+            return self._told is not None
+        with announcer.changed:
+            while (verdict := self._verdict()) is None:
+                if self._ended():
+                    if announcer.error is not None:
+                        raise announcer.error
+                    raise StopIteration
+                announcer.changed.wait(self._told.remaining() if self._told else None)
+            return verdict
+
+    def _verdict(self) -> bool | None:
+        """What the reader does not know yet, or None."""
+        if self._told is not None:
+            if not self._told.lost:
+                return None
+            self._told = None
+            return False
+        term = self._tenure.term
+        if term is None or term.lost or self._tenure.stopping:
+            return None
+        self._told = term
+        return True

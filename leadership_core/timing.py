@@ -1,0 +1,93 @@
+"""The times that follow from a ttl: margin, renewals, requests, retries.
+
+All in seconds. No clock is read here.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+from .errors import ConfigurationError
+
+__all__ = ["Backoff", "check_ttl", "margin_for", "request_limit", "retry_cap"]
+
+
+def check_ttl(ttl: float) -> float:
+    """Return the ttl as a float; raises `ConfigurationError` if it is none."""
+    try:
+        number = float(ttl)
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"the ttl is a number of seconds, not {ttl!r}") from None
+    if isinstance(ttl, bool) or not math.isfinite(number) or number <= 0:
+        raise ConfigurationError(f"the ttl must be a positive number of seconds, not {ttl!r}")
+    return number
+
+
+def margin_for(ttl: float, wanted: float | None = None, least: float = 0.0) -> float:
+    """How long before the ttl a leader stops believing.
+
+    It covers clocks whose rates differ, the time to stop working, and what the store's own
+    bookkeeping may lag behind.
+
+    Args:
+        ttl: as granted by the server.
+        wanted: the user's choice; 10 % of the ttl but at least 0.5 s if there is none.
+        least: what the store needs, whatever the user wants.
+
+    Raises:
+        ConfigurationError: it would be more than a third of the ttl.
+    """
+    most = ttl / 3
+    if wanted is not None and not (math.isfinite(wanted) and 0 < wanted <= most):
+        raise ConfigurationError(
+            f"a margin of {wanted:g} s does not fit a ttl of {ttl:g} s: "
+            f"it must be more than 0 and at most a third of it, {most:g} s"
+        )
+    if least > most:
+        raise ConfigurationError(
+            f"this store needs a margin of {least:g} s, which is more than a third of the "
+            f"ttl of {ttl:g} s: use a ttl of at least {3 * least:g} s"
+        )
+    usual = max(0.1 * ttl, 0.5) if wanted is None else wanted
+    return max(least, min(usual, most))
+
+
+def request_limit(ttl: float, remaining: float | None = None) -> float:
+    """How long one request may take: a third of the ttl, and half of what is left of a lease."""
+    return ttl / 3 if remaining is None else min(ttl / 3, max(remaining, 0.0) / 2)
+
+
+def retry_cap(ttl: float) -> float:
+    """The longest wait between two tries."""
+    return min(5.0, ttl / 2)
+
+
+class Backoff:
+    """Waits between tries, doubling, with full jitter so that many candidates spread out.
+
+    Args:
+        cap: the longest wait.
+        rng: where the jitter comes from.
+        first: the longest first wait, in seconds.
+        eager: whether the first try comes without a wait.
+    """
+
+    def __init__(
+        self, cap: float, rng: random.Random, *, first: float = 0.1, eager: bool = False
+    ) -> None:
+        self._cap, self._rng, self._first, self._eager = cap, rng, first, eager
+        self._tries = 0
+
+    def next(self) -> float:
+        """Seconds to wait before the next try."""
+        tries, self._tries = self._tries, self._tries + 1
+        if self._eager:
+            if tries == 0:
+                return 0.0
+            tries -= 1
+        return self._rng.uniform(0.0, min(self._cap, self._first * 2.0 ** min(tries, 30)))
+
+    def reset(self) -> None:
+        """A try has succeeded."""
+        self._tries = 0

@@ -1,0 +1,247 @@
+"""Store URLs: ``scheme[+tls]://[user[:password]@]host[:port][,host...][/path][?option=value]``.
+
+The hosts are taken apart here and not by `urllib.parse.urlsplit`, which knows a single one,
+and in current security releases refuses ``h1:1,[::1]:2``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Self
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from .errors import InvalidKey, URLError
+from .keys import normalise
+
+__all__ = ["TLS_OPTIONS", "Host", "StoreURL", "flag", "seconds", "text"]
+
+_URL = re.compile(
+    r"""
+    (?P<scheme> [A-Za-z][A-Za-z0-9.-]* ) (?P<tls> \+tls )? ://
+    (?: (?P<user> [^:@/?\#]* ) (?: : (?P<password> [^@/?\#]* ) )? @ )?
+    (?P<hosts> [^@/?\#]* )
+    (?P<path> / [^?\#]* )?
+    (?: \? (?P<query> [^\#]* ) )?
+    """,
+    re.VERBOSE,
+)
+_HOST = re.compile(
+    r"(?: \[ (?P<v6> [0-9A-Fa-f:.]+ (?: %\w+ )? ) \] | (?P<name> [A-Za-z0-9._-]+ ) )"
+    r"(?: : (?P<port> \d+ ) )?",
+    re.VERBOSE | re.ASCII,
+)
+_SECRET = re.compile(r"(^|_)(token|password|secret)$")
+_SHAPE = "scheme://host[:port][,host...][/prefix][?option=value]"
+
+Reader = Callable[[str], Any]
+
+
+def text(value: str) -> str:
+    """Read an option that is any text but the empty one."""
+    if not value:
+        raise ValueError("is empty")
+    return value
+
+
+def seconds(value: str) -> float:
+    """Read an option that is a number of seconds, 0 or more."""
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a number of seconds") from None
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"{value!r} is not a number of seconds")
+    return number
+
+
+def flag(value: str) -> bool:
+    """Read an option that is true or false."""
+    if value not in {"true", "false"}:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value == "true"
+
+
+TLS_OPTIONS: Mapping[str, Reader] = MappingProxyType(
+    {"ca": text, "cert": text, "key": text, "verify": flag}
+)
+"""Files and the check of the server's certificate; the same on every store that has TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One address of a store; `port` is None where the URL leaves it to the store."""
+
+    name: str
+    port: int | None = None
+
+    @classmethod
+    def parse(cls, address: str) -> Self:
+        match = _HOST.fullmatch(address)
+        if match is None:
+            raise URLError(f"not a host[:port]: {address!r}")
+        port = int(match["port"]) if match["port"] else None
+        if port is not None and not 0 < port < 65536:
+            raise URLError(f"the port must be between 1 and 65535: {address!r}")
+        return cls(match["v6"] or match["name"].lower(), port)
+
+    def __str__(self) -> str:
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        return name if self.port is None else f"{name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreURL:
+    """Where a store is, and how to open it.
+
+    `str` masks every secret, and `repr` leaves out all that may hold one: both may be logged.
+
+    Attributes:
+        scheme: in lower case; names the plugin.
+        hosts: in the order of the URL; empty if it names none.
+        path: what follows the first slash, percent-decoded.
+        username: percent-decoded.
+        password: percent-decoded.
+        tls: whether the scheme was followed by ``+tls``.
+        options: the query, percent-decoded, every option at most once.
+    """
+
+    scheme: str
+    hosts: tuple[Host, ...] = ()
+    path: str = ""
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def parse(cls, url: str | StoreURL) -> StoreURL:
+        """Take a URL apart.
+
+        Raises:
+            URLError: it is none; the message names the problem and no secret.
+        """
+        if isinstance(url, StoreURL):
+            return url
+        if not isinstance(url, str):
+            raise URLError(f"a store URL is a str, not {type(url).__name__}")
+        match = _URL.fullmatch(url)
+        if match is None:
+            raise URLError(f"not a store URL: {_complaint(url)}; expected {_SHAPE}")
+        return cls(
+            scheme=match["scheme"].lower(),
+            hosts=tuple(map(Host.parse, match["hosts"].split(","))) if match["hosts"] else (),
+            path=_decode((match["path"] or "")[1:]),
+            username=_decode(match["user"]) if match["user"] else None,
+            password=_decode(match["password"]) if match["password"] is not None else None,
+            tls=match["tls"] is not None,
+            options=MappingProxyType(_options(match["query"] or "")),
+        )
+
+    @property
+    def prefix(self) -> str:
+        """The path as a normalised key prefix; raises `URLError` if no key could stand there."""
+        if not self.path.strip("/"):
+            return ""
+        try:
+            return normalise(self.path)
+        except InvalidKey as error:
+            raise URLError(f"the prefix in the URL's path does not work: {error}") from error
+
+    def with_default_port(self, port: int) -> StoreURL:
+        """Fill in the port where the URL leaves it out, and localhost where it names no host."""
+        hosts = self.hosts or (Host("localhost"),)
+        return replace(self, hosts=tuple(h if h.port else replace(h, port=port) for h in hosts))
+
+    def with_options(self, **options: object) -> StoreURL:
+        """Put options in place of those of the same name; one that is None is taken away."""
+        merged = dict(self.options)
+        for name, value in options.items():
+            if value is None:
+                merged.pop(name, None)
+            else:
+                merged[name] = str(value).lower() if isinstance(value, bool) else str(value)
+        return replace(self, options=MappingProxyType(merged))
+
+    def read_options(self, known: Mapping[str, Reader], *, tls: bool = False) -> dict[str, Any]:
+        """Read the options that are given, each with its reader.
+
+        Args:
+            known: a reader for each option that the store has; it raises ValueError.
+            tls: whether the store has TLS; `TLS_OPTIONS` are known then, too.
+
+        Raises:
+            URLError: an option is unknown, or its value is wrong.
+        """
+        if self.tls and not tls:
+            raise URLError(f"{self.scheme}:// has no TLS: leave out +tls")
+        readers = {**known, **(TLS_OPTIONS if tls else {})}
+        found = {}
+        for name, value in self.options.items():
+            if name not in readers:
+                raise URLError(_unknown(self.scheme, name, sorted(readers)))
+            if tls and name in TLS_OPTIONS and not self.tls:
+                raise URLError(f"option {name!r} needs TLS: write {self.scheme}+tls://")
+            try:
+                found[name] = readers[name](value)
+            except ValueError as error:
+                shown = "is wrong" if _SECRET.search(name) else error
+                raise URLError(f"option {name!r} of {self.scheme}:// {shown}") from None
+        return found
+
+    def __str__(self) -> str:
+        user = quote(self.username or "", safe="")
+        who = f"{user}:***@" if self.password is not None else f"{user}@" if user else ""
+        shown = {k: "***" if _SECRET.search(k) else v for k, v in self.options.items()}
+        query = urlencode(shown, safe="*/")
+        return (
+            f"{self.scheme}{'+tls' if self.tls else ''}://{who}{','.join(map(str, self.hosts))}"
+            + (f"/{quote(self.path)}" if self.path else "")
+            + (f"?{query}" if query else "")
+        )
+
+
+def _decode(part: str) -> str:
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        raise URLError("a part of the URL is not UTF-8 once it is percent-decoded") from None
+
+
+def _options(query: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            query, keep_blank_values=True, strict_parsing=bool(query), errors="strict"
+        )
+    except ValueError:
+        raise URLError("the query of the URL is not option=value&option=value") from None
+    options: dict[str, str] = {}
+    for name, value in pairs:
+        if name in options:
+            raise URLError(f"option {name!r} is given twice")
+        options[name] = value
+    return options
+
+
+def _unknown(scheme: str, name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    has = f"it has {', '.join(known)}" if known else "it has none"
+    return f"{scheme}:// has no option {name!r} ({has}){hint}"
+
+
+def _complaint(url: str) -> str:
+    # The text is not repeated: it may hold a password in a place nobody expects.
+    if not url:
+        return "it is empty"
+    if "://" not in url:
+        return "it has no ://"
+    if "#" in url:
+        return "a # in it must be written %23"
+    if url.count("@") > 1:
+        return "an @ in the user or password must be written %40"
+    return "the scheme or the address before the path is not well formed"
