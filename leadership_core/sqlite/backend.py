@@ -1,0 +1,145 @@
+"""The store and its sessions, over the steps and the watches of one database."""
+
+from __future__ import annotations
+
+import math
+import threading
+import uuid
+from collections.abc import Callable, Set as AbstractSet
+from typing import Final
+
+from ..clock import Clock
+from ..default_election import DefaultElection
+from ..errors import ConfigurationError, SessionLost
+from ..guards import check_expected, check_fence
+from ..store import ANY, Capability, Change, Election, Entry, Expected, Session
+from ..subscription import Subscription
+from .database import Database, File
+from .step import key_span, tree_span
+from .steps import FileReplaced, Steps
+from .watches import GRANULARITY, Watches
+
+__all__ = ["SqliteSession", "SqliteStore"]
+
+
+class SqliteSession:
+    """A row that ends by the machine's clock; see `leadership_core.store.Session`."""
+
+    def __init__(self, steps: Steps, file: File, name: str, ttl: float) -> None:
+        self.id: Final = name
+        self.ttl: Final = ttl
+        self.file: Final = file
+        self._steps: Final = steps
+        self._ended = False
+
+    def check(self, file: File) -> None:
+        """Raise `SessionLost` if another file has taken the place of its own."""
+        if file is not self.file:
+            raise SessionLost("the database was replaced, and the session with it")
+
+    def renew(self) -> float:
+        try:
+            with self._steps.write(urgent=True) as (file, step):
+                self.check(file)
+                step.renew(self.id)
+        except FileReplaced as error:
+            raise SessionLost("the database was replaced, and the session with it") from error
+        return self.ttl
+
+    def close(self) -> None:
+        if self._ended:
+            return
+        with self._steps.write(urgent=True) as (file, step):
+            if file is self.file:
+                step.end_session(self.id)
+        self._ended = True
+
+
+class SqliteStore:
+    """A store in a file of this machine; see `leadership_core.store.Store`.
+
+    The time that a call may take bounds its waiting for locks. It does not bound the disk: a
+    write that the kernel does not finish holds its caller.
+
+    Args:
+        database: where it is.
+        now: seconds, the same for all processes of the machine.
+        boot: what is different after every boot of the machine.
+    """
+
+    capabilities: Final[AbstractSet[Capability]] = frozenset(Capability)
+    prefix: Final = ""
+    least_margin: Final = 0.0
+
+    def __init__(self, database: Database, now: Clock, boot: str) -> None:
+        self._database: Final = database
+        self._steps: Final = Steps(database, now, boot)
+        self._watches: Final = Watches(database, self._steps)
+        self._steps.on_commit = self._watches.wake
+        self._lock: Final = threading.Lock()
+        self._elections: Final[dict[str, DefaultElection]] = {}
+
+    def expires_within(self, ttl: float) -> float:
+        return ttl + GRANULARITY
+
+    def get(self, key: str) -> Entry | None:
+        found = self._steps.read(key_span(key))
+        return found[0] if found else None
+
+    def list(self, prefix: str) -> list[Entry]:
+        return self._steps.read(tree_span(prefix))
+
+    def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expect: Expected = ANY,
+        session: Session | None = None,
+        fence: tuple[str, int] | None = None,
+    ) -> Entry:
+        with self._steps.write() as (file, step):
+            if fence is not None:
+                check_fence(fence, step.entry(fence[0]))
+            if expect is not ANY:
+                check_expected(key, step.entry(key), expect)
+            if session is not None:
+                if isinstance(session, SqliteSession):
+                    session.check(file)
+                step.check_session(session.id)
+            return step.put(key, bytes(value), None if session is None else session.id)
+
+    def delete(self, key: str, *, expect: Expected = ANY) -> bool:
+        with self._steps.write() as (_, step):
+            current = step.entry(key)
+            if current is None:
+                return False
+            check_expected(key, current, expect)
+            step.delete(key)
+            return True
+
+    def watch(
+        self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
+    ) -> Subscription:
+        return self._watches.add(key, on_change, tree=tree)
+
+    def open_session(self, ttl: float) -> SqliteSession:
+        if not (math.isfinite(ttl) and ttl > 0):
+            raise ConfigurationError(f"a ttl is a number of seconds above 0, not {ttl!r}")
+        name = uuid.uuid4().hex
+        with self._steps.write() as (file, step):
+            step.open_session(name, float(ttl))
+        return SqliteSession(self._steps, file, name, float(ttl))
+
+    def election(self, key: str) -> Election:
+        with self._lock:
+            return self._elections.setdefault(key, DefaultElection(self, key))
+
+    def close(self) -> None:
+        if not self._database.is_forked:
+            self._watches.close()
+            self._database.close()
+
+    def after_fork_in_child(self) -> None:
+        """Make it inert, and keep this process from ever touching what it shares."""
+        self._database.after_fork_in_child()

@@ -1,0 +1,134 @@
+"""A connection that remembers what it has seen, and says what is different since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Set as AbstractSet
+from typing import Final, TypeAlias
+
+from .. import clock
+from ..store import Entry
+from .database import Database
+from .faults import patiently, translated
+from .step import Span, read_rows
+from .steps import FileReplaced, Steps
+
+__all__ = ["Seen", "View"]
+
+Seen: TypeAlias = tuple[int, int | None]
+"""How many entries, and the highest revision: different after every change in a span."""
+
+_PATIENCE = 1.0  # seconds
+
+_TABLE = (
+    "CREATE TEMP TABLE watched (low TEXT, high TEXT, entries INTEGER, latest INTEGER,"
+    " PRIMARY KEY (low, high)) WITHOUT ROWID"
+)
+_DIFFERENCES = (
+    "SELECT low, high, count(key), max(revision)"
+    " FROM temp.watched LEFT JOIN main.entries ON key >= low AND key < high"
+    " GROUP BY low, high"
+    " HAVING count(key) IS NOT watched.entries OR max(revision) IS NOT watched.latest"
+)
+_STATE = (
+    "SELECT revision,"
+    " (SELECT min(CASE boot_id WHEN ? THEN expires_at ELSE -1 END) FROM sessions) FROM counter"
+)
+
+
+class View:
+    """Used by one thread, and dropped when it raises: a new one knows nothing and tells all.
+
+    Attributes:
+        expires_at: when the next session ends, on the clock of the steps.
+    """
+
+    def __init__(self, database: Database, steps: Steps) -> None:
+        self.expires_at = float("inf")
+        self._database: Final = database
+        self._steps: Final = steps
+        self._version: int | None = None
+        self._revision: int | None = None
+        self._spans: AbstractSet[Span] = frozenset()
+        with translated():
+            self._file, self._connection = database.take(clock.now() + _PATIENCE)
+            try:
+                self._connection.execute(_TABLE)
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        self._database.drop(self._file, self._connection)
+
+    def watch(self, spans: AbstractSet[Span], anew: AbstractSet[Span]) -> None:
+        """Look at these spans from now on, and tell of those in `anew` in any case."""
+        with translated():
+            self._run_many("DELETE FROM watched WHERE low = ? AND high = ?", self._spans - spans)
+            self._run_many(
+                "INSERT OR REPLACE INTO watched (low, high) VALUES (?, ?)",
+                (spans - self._spans) | (spans & anew),
+            )
+        self._spans = spans
+        self._revision = None
+
+    def changes(self) -> list[tuple[Span, Seen, list[Entry]]]:
+        """Return the spans that have changed since the last call, with what is there now.
+
+        Raises:
+            FileReplaced: another file is at the path.
+            StoreUnavailable: it could not be read.
+        """
+        if not self._database.holds(self._file):
+            raise FileReplaced(f"{self._database.path} was replaced")
+        until = clock.now() + _PATIENCE
+        with translated():
+            version = patiently(self._data_version, until)
+            if not (
+                version != self._version
+                or self._revision is None
+                or self._steps.now() >= self.expires_at
+            ):
+                return []
+            found = patiently(self._differences, until)
+            if found is None:
+                # Nobody is told of what has expired before it is deleted: see `Steps.read`.
+                self._steps.expire()
+                found = patiently(self._differences, until)
+        if found is None:
+            return []  # the next one has expired: it is looked at in the next call
+        self._version = version
+        return found
+
+    def _data_version(self) -> int:
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def _differences(self) -> list[tuple[Span, Seen, list[Entry]]] | None:
+        self._connection.execute("BEGIN")
+        try:
+            revision, expires_at = self._connection.execute(_STATE, (self._steps.boot,)).fetchone()
+            self.expires_at = float("inf") if expires_at is None else expires_at
+            if self.expires_at <= self._steps.now():
+                return None
+            # Renewals change the database, too, and are most of what happens in it.
+            found = [] if revision == self._revision else list(self._read_differences())
+            self._connection.execute("COMMIT")
+            self._revision = revision
+            return found
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _read_differences(self) -> Iterator[tuple[Span, Seen, list[Entry]]]:
+        for low, high, *seen in self._connection.execute(_DIFFERENCES).fetchall():
+            self._connection.execute(
+                "UPDATE watched SET entries = ?, latest = ? WHERE low = ? AND high = ?",
+                (*seen, low, high),
+            )
+            rows = read_rows(self._connection, (low, high))
+            yield (low, high), (seen[0], seen[1]), [Entry(*row[:4]) for row in rows]
+
+    def _run_many(self, statement: str, spans: Iterable[Span]) -> None:
+        self._connection.execute("BEGIN")
+        self._connection.executemany(statement, spans)
+        self._connection.execute("COMMIT")
