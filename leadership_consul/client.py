@@ -1,0 +1,233 @@
+"""The requests that we make, each once, through py-consul and in our own terms."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Self
+
+from consul import base
+from consul.callback import CB
+from consul.exceptions import ConsulException, NotFound
+
+from leadership_core.budget import budget
+from leadership_core.errors import ConfigurationError, SessionLost, StoreUnavailable
+
+from .durations import duration, parse_duration
+from .errors import translated, ttl_is_refused
+from .http import Lane
+from .options import Options
+from .transport import Transport
+
+__all__ = ["Client", "Operation", "Record", "TxnRefused", "operation"]
+
+Operation = dict[str, Any]
+
+_SLACK = 5.0  # seconds that the answer of a long poll may be late
+
+
+class TxnRefused(Exception):  # it never leaves this package
+    """Consul has decided not to do a transaction; nothing was written.
+
+    Attributes:
+        step: which operation it refused.
+        what: why, in its own words.
+    """
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(what)
+        self.step = step
+        self.what = what
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A key as Consul has it.
+
+    Attributes:
+        key: with the prefix of the URL.
+        value: in the answer to a transaction it is left out.
+        flags: what the programs that use the key have agreed on.
+        session: who has locked it.
+        created: index of the write that made it.
+        modified: index of the last write; the index grows over the whole of Consul.
+        locked: how often it was locked since somebody put or made it.
+    """
+
+    key: str
+    value: bytes
+    flags: int
+    session: str | None
+    created: int
+    modified: int
+    locked: int
+
+    @classmethod
+    def of(cls, item: dict[str, Any]) -> Self:
+        value = item.get("Value")
+        return cls(
+            key=str(item["Key"]),
+            value=value if isinstance(value, bytes) else b"",
+            flags=int(item["Flags"]),
+            session=item.get("Session") or None,
+            created=int(item["CreateIndex"]),
+            modified=int(item["ModifyIndex"]),
+            locked=int(item["LockIndex"]),
+        )
+
+
+def operation(
+    verb: str,
+    key: str,
+    *,
+    index: int | None = None,
+    value: bytes | None = None,
+    flags: int | None = None,
+    session: str | None = None,
+) -> Operation:
+    """Write down one operation of a transaction."""
+    encoded = None if value is None else base64.b64encode(value).decode()
+    said = {"Index": index, "Value": encoded, "Flags": flags, "Session": session}
+    return {"Verb": verb, "Key": key} | {k: v for k, v in said.items() if v is not None}
+
+
+class Client:
+    """A Consul; safe for several threads. Every call takes at most the budget."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._transport = Transport(options.agents, options.token, options.tls)
+        self._consul = _Consul(self._transport, options.dc)
+
+    def read(self, key: str) -> Record | None:
+        """Read a key, linearizably."""
+        with translated(f"read {key!r}"):
+            _, item = self._consul.kv.get(key, consistency="consistent")
+            return None if item is None else Record.of(item)
+
+    def read_below(self, path: str) -> list[Record]:
+        """Read all keys that begin with `path`, linearizably."""
+        with translated(f"list {path!r}"):
+            _, items = self._consul.kv.get(path, recurse=True, consistency="consistent")
+            return [Record.of(item) for item in items or ()]
+
+    def poll(
+        self, path: str, *, below: bool, index: int = 0, wait: float = 0
+    ) -> tuple[int, list[Record]]:
+        """Wait up to `wait` seconds for a change after `index`; returns where it is now.
+
+        With index 0 the answer comes at once.
+        """
+        # The agent adds up to a sixteenth of the wait, so that not all clients come back at once.
+        limit = (wait + wait / 16 if index > 0 else 0) + _SLACK
+        with translated(f"watch {path!r}"), budget(limit):
+            after, found = self._consul.kv.get(
+                path, recurse=below, index=index or None, wait=f"{wait:g}s"
+            )
+            items = found if below else [found] if found else []
+            return int(after), [Record.of(item) for item in items or ()]
+
+    def txn(self, *operations: Operation) -> list[Record]:
+        """Do all operations at once or none; returns what they left, in their order.
+
+        Raises:
+            TxnRefused: one of them does not apply, so none was done.
+            StoreUnavailable: no answer; they may have been done.
+        """
+        payload = json.dumps([{"KV": one} for one in operations])
+        with translated(f"write {operations[-1]['Key']!r}"):
+            answer = self._raw("/v1/txn", payload, allowed=409)
+            for refusal in answer.get("Errors") or ():
+                raise TxnRefused(int(refusal["OpIndex"]), str(refusal["What"]))
+            return [Record.of(result["KV"]) for result in answer["Results"] or ()]
+
+    def create_session(self, ttl: float, lock_delay: float) -> str:
+        """Open a session that depends on nothing but its ttl, and return its id.
+
+        Raises:
+            ConfigurationError: the server refuses the ttl.
+        """
+        said = {
+            "Name": "leadership",
+            "TTL": duration(ttl),
+            "Behavior": "release",
+            "LockDelay": duration(lock_delay),
+            # Without these two, the session would also end when gossip suspects the agent.
+            "NodeChecks": [],
+            "Checks": [],
+        }
+        # Not py-consul's own: it takes whole seconds only, and asserts the limits of a server
+        # whose session_ttl_min nobody has lowered.
+        with translated("open a session"):
+            try:
+                return str(self._raw("/v1/session/create", json.dumps(said))["ID"])
+            except ConsulException as error:
+                if ttl_is_refused(str(error)):
+                    raise _ttl_refused(ttl, str(error)) from error
+                raise
+
+    def renew_session(self, session: str) -> float:
+        """Make the server count anew; returns the ttl in force, in seconds."""
+        with translated("renew the session"):
+            try:
+                found = self._consul.session.renew(session)
+            except NotFound as error:
+                # A proxy that has lost its way says 404, too, but not of a session.
+                if "session" in str(error).lower():
+                    raise SessionLost("Consul has ended the session") from error
+                raise
+            return parse_duration(found["TTL"])
+
+    def session_exists(self, session: str) -> bool:
+        """Ask for a session, linearizably."""
+        with translated("look at the session"):
+            _, found = self._consul.session.info(session, consistency="consistent")
+            return found is not None
+
+    def destroy_session(self, session: str) -> None:
+        """End a session; one that is gone already is no error."""
+        with translated("end the session"):
+            if not self._consul.session.destroy(session):
+                raise StoreUnavailable("cannot end the session: the answer is not Consul's")
+
+    def lane(self) -> Lane:
+        """The calling thread's connections."""
+        return self._transport.lane()
+
+    def close(self) -> None:
+        """Cut off what is under way; may be called again."""
+        self._transport.close()
+
+    def _raw(self, path: str, data: str, *, allowed: int = 200) -> Any:
+        def parsed(response: Any) -> Any:
+            if response.code == allowed:
+                return json.loads(response.body)
+            return CB.json(allow_404=False)(response)
+
+        params = [("dc", self.options.dc)] if self.options.dc else []
+        return self._transport.put(parsed, path, params=params, data=data)
+
+
+class _Consul(base.Consul):  # type: ignore[misc]  # py-consul has no types
+    """py-consul over our transport, which alone knows the agents and the token."""
+
+    def __init__(self, transport: Transport, dc: str | None) -> None:
+        self._transport = transport
+        # Every argument is given, and the token taken back: each one that is missing, and the
+        # token in any case, would be taken from the environment, whatever the URL says.
+        super().__init__(host="", port=0, scheme=transport.scheme, verify=True, dc=dc)
+        self.token = None
+
+    def http_connect(self, *_: Any, **__: Any) -> Transport:
+        return self._transport
+
+
+def _ttl_refused(ttl: float, said: str) -> ConfigurationError:
+    bounds = re.search(r"\[(\S+?)=(\S+?)\]", said)
+    allowed = f"from {bounds[1]} to {bounds[2]}" if bounds else f"other values ({said[:200]})"
+    return ConfigurationError(
+        f"Consul refuses a ttl of {duration(ttl)}: this server allows {allowed}; ask for a ttl within that, "
+        "or lower session_ttl_min in the configuration of the Consul servers"
+    )

@@ -1,0 +1,289 @@
+"""The race for one key, as Consul's own clients run it, with a guard on every write.
+
+A request can arrive long after its sender has given up on it. So every write of a claim is a
+transaction that begins with `check-index`: it applies to the key exactly as the sender saw it,
+and that index never comes back. The index of the write that locks the key is the token.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from leadership_core.budget import budget, remaining_budget
+from leadership_core.errors import (
+    ClaimUnknown,
+    ConfigurationError,
+    SessionLost,
+    StoreUnavailable,
+)
+from leadership_core.store import (
+    Absent,
+    Claim,
+    Closable,
+    Leader,
+    Leading,
+    Session,
+    Standing,
+    Waiting,
+)
+
+from .client import Client, Record, TxnRefused, operation
+from .errors import is_definite, session_is_gone
+from .view import Found, Scope
+from .watch import Watcher
+
+__all__ = ["LOCK_FLAG", "ConsulClaim", "ConsulElection"]
+
+log = logging.getLogger(__name__)
+
+LOCK_FLAG = 0x2DDCCBC058A50C18
+"""How Consul's clients mark the key of a lock; they refuse one that is marked otherwise."""
+SEMAPHORE_FLAG = 0xE0F69A2BAA414DE0
+"""How they mark the key of a semaphore."""
+
+_TRIES = 3
+
+
+@dataclass(eq=False)
+class ConsulClaim(Claim):
+    """A claim, and what its request to enter said of the key.
+
+    Attributes:
+        guard: the index that the key had; a copy of the request takes effect on no other.
+        withdrawn: it was confirmed that the claim is out of the race.
+    """
+
+    guard: int | None = None
+    withdrawn: bool = False
+
+
+class ConsulElection:
+    """One race; see `leadership_core.store.Election`."""
+
+    def __init__(self, client: Client, watcher: Watcher, key: str) -> None:
+        self._client = client
+        self._watcher = watcher
+        self._key = key
+        # Which claim the session last entered here: withdrawing an older one again must not
+        # release the key for the one that has followed it.
+        self._latest: weakref.WeakValueDictionary[str, ConsulClaim] = weakref.WeakValueDictionary()
+
+    def enter(self, session: Session, value: bytes) -> ConsulClaim:
+        claim = ConsulClaim(self._key, session, value)
+        self._latest[session.id] = claim
+        vacant = self._vacancy(claim)
+        return claim if vacant is None else self._lock(claim, vacant)
+
+    def standing(self, claim: Claim) -> Standing:
+        record = self._client.read(self._key)
+        holder = None if record is None else record.session
+        if record is not None and holder == claim.session.id:
+            if record.modified == claim.token:
+                return Leading(record.modified)
+            if claim.token is None and self._is_latest(claim):
+                # A request of its own has landed after all, unseen. It is never adopted: nobody
+                # knows since when it stood. Without this, nobody would lead for ever.
+                mine = _ours(claim)
+                mine.settled = False
+                self.withdraw(mine)
+                return Absent()
+        if holder is not None:
+            return Waiting()
+        if claim.token is not None and not self._client.session_exists(claim.session.id):
+            raise SessionLost("Consul has ended the session")
+        return Absent()
+
+    def withdraw(self, claim: Claim) -> None:
+        mine = _ours(claim)
+        if mine.withdrawn or (mine.settled and mine.token is None):
+            return  # nothing of it is in the race
+        problem: StoreUnavailable | None = None
+        for _ in range(_TRIES):
+            try:
+                with _share():
+                    gone = self._remove(mine)
+            except StoreUnavailable as error:
+                if is_definite(error):
+                    raise
+                problem = error
+            else:
+                if gone:
+                    mine.withdrawn = mine.settled = True
+                    return
+        raise problem or StoreUnavailable(
+            f"{self._key!r} changes faster than the claim can be withdrawn"
+        )
+
+    def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
+        def look(found: Found, after_outage: bool) -> None:
+            if isinstance(found, StoreUnavailable):
+                return  # the renewals notice by themselves; the end of it wakes
+            if after_outage or _may_matter(claim, found[0] if found else None):
+                wake()
+
+        return self._watcher.subscribe(Scope(self._key), look)
+
+    def leader(self) -> Leader | None:
+        return _leader(self._client.read(self._key))
+
+    def watch_leader(
+        self, on_change: Callable[[Leader | StoreUnavailable | None], None]
+    ) -> Closable:
+        def look(found: Found, _: bool) -> None:
+            if isinstance(found, StoreUnavailable):
+                on_change(found)
+            else:
+                on_change(_leader(found[0] if found else None))
+
+        return self._watcher.subscribe(Scope(self._key), look, confirm=True)
+
+    def _is_latest(self, claim: Claim) -> bool:
+        return self._latest.get(claim.session.id) is claim
+
+    def _vacancy(self, claim: ConsulClaim) -> Record | None:
+        """Read the key, made if it was missing; None if somebody holds it."""
+        record = self._client.read(self._key) or self._create() or self._client.read(self._key)
+        if record is None:
+            raise StoreUnavailable(f"{self._key!r} was deleted as soon as it was made")
+        if record.flags == SEMAPHORE_FLAG:
+            raise ConfigurationError(
+                f"{self._key!r} is the key of a Consul semaphore (`consul lock -n`): choose another key"
+            )
+        if record.session == claim.session.id:
+            # What an earlier claim of the session has left behind is not this claim's.
+            if not self._unlock(claim, record.modified):
+                return None
+            record = self._client.read(self._key)
+        return None if record is None or record.session is not None else record
+
+    def _create(self) -> Record | None:
+        # A guard "is not there" would hold again after the next deletion; an index never does.
+        # So the key is made first, and entered afterwards. A late copy makes an empty key, at most.
+        try:
+            vacant = operation("cas", self._key, index=0, value=b"", flags=LOCK_FLAG)
+            return self._client.txn(vacant)[0]
+        except TxnRefused:
+            return None  # another one was faster
+
+    def _lock(self, claim: ConsulClaim, vacant: Record) -> ConsulClaim:
+        sid = claim.session.id
+        claim.guard = vacant.modified
+        problem: StoreUnavailable | None = None
+        for _ in range(_TRIES):
+            try:
+                with _share():
+                    done = self._client.txn(
+                        operation("check-index", self._key, index=vacant.modified),
+                        operation(
+                            "lock", self._key, session=sid, value=claim.value, flags=LOCK_FLAG
+                        ),
+                    )
+                claim.token, claim.settled = done[-1].modified, True
+                return claim
+            except TxnRefused as refusal:
+                if session_is_gone(refusal.what):
+                    claim.settled = True  # no copy of the request can lock with it any more
+                    raise SessionLost("Consul has ended the session") from refusal
+                log.debug("%s was not granted: %s", self._key, refusal.what)
+            except StoreUnavailable as error:
+                if claim.settled and is_definite(error):
+                    raise
+                claim.settled, problem = False, error
+            if claim.settled:
+                return claim  # refused, and nothing else was sent
+            try:
+                with _share():
+                    if self._read_back(claim, vacant):
+                        return claim
+            except StoreUnavailable as error:
+                problem = error
+        raise ClaimUnknown(
+            f"no answer whether {self._key!r} was locked: {problem}", claim
+        ) from problem
+
+    def _read_back(self, claim: ConsulClaim, vacant: Record) -> bool:
+        """Find out what has become of the request to lock; True if that is certain now."""
+        record = self._client.read(self._key)
+        if record is not None and record.modified == vacant.modified:
+            return False  # it has not landed, and still may
+        if record is not None and record.session == claim.session.id:
+            # Nothing but the request that was sent leaves the key like this; an overwrite puts
+            # the count of locks back to 0, even if it writes the same value.
+            landed = (record.created, record.locked) == (vacant.created, vacant.locked + 1)
+            if landed and (record.value, record.flags) == (claim.value, LOCK_FLAG):
+                claim.token = record.modified
+            elif not self._unlock(claim, record.modified):
+                return False  # it has changed again: look again
+        claim.settled = True
+        return True
+
+    def _remove(self, claim: ConsulClaim) -> bool:
+        """Try once to take a claim out; True when it is confirmed that nothing is left of it."""
+        if claim.token is not None and self._unlock(claim, claim.token):
+            return True
+        record = self._client.read(self._key)
+        if record is None:
+            return True  # its guard names an index that no later key has
+        if record.session == claim.session.id and self._is_latest(claim):
+            return self._unlock(claim, record.modified)  # somebody has overwritten it meanwhile
+        if not claim.settled and record.modified == claim.guard:
+            return self._spoil(record)
+        return True
+
+    def _unlock(self, claim: ConsulClaim, index: int) -> bool:
+        """Release the key as it was at `index`; False if it is not like that any more."""
+        try:
+            # The value goes with the lock, so that nobody takes it for the leader's.
+            self._client.txn(
+                operation("check-index", self._key, index=index),
+                operation("unlock", self._key, session=claim.session.id, flags=LOCK_FLAG),
+            )
+        except TxnRefused:
+            return False
+        return True
+
+    def _spoil(self, record: Record) -> bool:
+        """Move the index of a vacant key on, so that no request with the old one applies to it."""
+        try:
+            # Consul leaves the index alone where a write would change nothing; made anew, the
+            # key gets one for certain.
+            self._client.txn(
+                operation("check-index", self._key, index=record.modified),
+                operation("delete", self._key),
+                operation("set", self._key, value=record.value, flags=record.flags),
+            )
+        except TxnRefused:
+            return False
+        return True
+
+
+def _ours(claim: Claim) -> ConsulClaim:
+    if not isinstance(claim, ConsulClaim):
+        raise TypeError(f"not a claim of a Consul election: {claim!r}")
+    return claim
+
+
+def _share() -> AbstractContextManager[None]:
+    # Half of the time, so that an answer that does not come leaves some to find out.
+    return budget(remaining_budget() / 2)
+
+
+def _may_matter(claim: Claim, record: Record | None) -> bool:
+    """Whether a claim's standing may be another one than it was, with the key as it is now."""
+    if record is None or record.session is None:
+        return True
+    mine = record.session == claim.session.id
+    if claim.token is None:
+        return mine
+    return not mine or record.modified != claim.token
+
+
+def _leader(record: Record | None) -> Leader | None:
+    # Without a session it is what the last one has left behind.
+    if record is None or record.session is None:
+        return None
+    return Leader.of(record.value, record.modified)

@@ -1,0 +1,171 @@
+"""What py-consul, requests and Consul itself say, in the words of `leadership_core.errors`."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from consul.exceptions import (
+    ACLDisabled,
+    ACLPermissionDenied,
+    BadRequest,
+    ClientError,
+    ConsulException,
+    NotFound,
+)
+
+from leadership_core.errors import (
+    LeadershipError,
+    SessionLost,
+    StoreRefused,
+    StoreUnavailable,
+)
+
+__all__ = [
+    "Unsent",
+    "broken",
+    "is_answer",
+    "is_definite",
+    "session_is_gone",
+    "translated",
+    "unreached",
+]
+
+_INVALID_TTL = "invalid session ttl"
+
+
+class Unsent(StoreUnavailable):
+    """No agent could be connected to, so that nothing was sent and nothing has happened."""
+
+
+def is_definite(error: StoreUnavailable) -> bool:
+    """Whether the request surely did not take effect."""
+    return isinstance(error, Unsent | StoreRefused)
+
+
+def session_is_gone(text: str) -> bool:
+    """Whether Consul refused a request because of its session."""
+    return "invalid session" in text.lower() and not ttl_is_refused(text)
+
+
+def ttl_is_refused(text: str) -> bool:
+    """Whether Consul refused to open a session with this ttl."""
+    return _INVALID_TTL in text.lower()
+
+
+def is_answer(body: str) -> bool:
+    """Whether a 500 is Consul's answer to the request, rather than trouble of its own."""
+    return session_is_gone(body) or ttl_is_refused(body)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn what a call of py-consul raises into ours; the original is the cause.
+
+    Args:
+        doing: what cannot be done then, for the message.
+    """
+    try:
+        yield
+    except LeadershipError:
+        raise
+    except ACLPermissionDenied as error:
+        raise StoreRefused(
+            f"cannot {doing}: Consul denies permission ({_short(error)}); the token must exist and its "
+            "policy must allow key:write, key:read and session:write"
+        ) from error
+    except ACLDisabled as error:
+        raise StoreRefused(
+            f"cannot {doing}: Consul knows no tokens ({_short(error)}); leave the token out, or enable ACLs"
+        ) from error
+    except NotFound as error:
+        raise StoreUnavailable(f"cannot {doing}: not found ({_short(error)})") from error
+    except BadRequest as error:
+        raise StoreRefused(
+            f"cannot {doing}: Consul refuses the request ({_short(error)})"
+        ) from error
+    except ClientError as error:
+        if str(error).startswith("413"):
+            raise StoreRefused(f"cannot {doing}: {_short(error)}") from error
+        raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
+    except ConsulException as error:
+        if session_is_gone(str(error)):
+            raise SessionLost(f"cannot {doing}: {_short(error)}") from error
+        raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        # py-consul takes JSON apart as it comes.
+        raise StoreUnavailable(f"cannot {doing}: the answer is not Consul's ({error!r})") from error
+
+
+def broken(agent: str, given: float, error: Exception) -> StoreUnavailable:
+    """Say that an agent took a request and gave no answer."""
+    if (alert := _find(error, ssl.SSLError)) and "ALERT" in str(getattr(alert, "reason", "")):
+        # TLS 1.3: the agent looks at our certificate only after we think that we are through.
+        return StoreRefused(f"{agent} refuses our TLS certificate ({alert}); set cert= and key=")
+    if _find(error, TimeoutError):
+        return StoreUnavailable(f"{agent} gave no answer within {given:.2f} s")
+    return StoreUnavailable(f"{agent} broke off before the answer: {_reason(error)}")
+
+
+def unreached(failed: Sequence[tuple[str, Exception]]) -> StoreUnavailable:
+    """Say that no agent could be connected to."""
+    said = "; ".join(f"{agent}: {_explained(error)}" for agent, error in failed)
+    if failed and all(_is_lasting(error) for _, error in failed):
+        return StoreRefused(f"cannot connect to Consul: {said}")
+    return Unsent(f"cannot connect to Consul: {said or 'no time left'}")
+
+
+def _is_lasting(error: Exception) -> bool:
+    if _find(error, ssl.SSLEOFError) or _find(error, ssl.SSLZeroReturnError):
+        return False  # hung up on in the handshake: that is a reset, not a refusal
+    return bool(_find(error, ssl.SSLError)) or _is_unknown_host(error)
+
+
+def _is_unknown_host(error: Exception) -> bool:
+    problem = _find(error, socket.gaierror)
+    # EAI_AGAIN is a name server that does not answer, which time may mend.
+    nobody = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+    return problem is not None and problem.errno in nobody
+
+
+def _explained(error: Exception) -> str:
+    if _is_unknown_host(error):
+        return "unknown host; check the name in the URL"
+    if not _is_lasting(error):
+        return _reason(error)
+    reason = _reason(error)
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return f"its certificate is not trusted; set ca= to the right authority ({reason})"
+    return f"TLS failed; does the agent speak HTTPS on this port? ({reason})"
+
+
+def _reason(error: Exception) -> str:
+    # The last exception in the chain is the operating system's own, in a few words.
+    cause = _find(error, OSError, deepest=True) or error
+    return _short(cause)
+
+
+def _find(error: BaseException, kind: type[Any], *, deepest: bool = False) -> Any:
+    """Find an exception of that kind in all that `requests` and `urllib3` wrap around it."""
+    found = None
+    queue: list[object] = [error]
+    seen: set[int] = set()
+    while queue:
+        one = queue.pop(0)
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, kind):
+            found = one
+            if not deepest:
+                return found
+        queue += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return found
+
+
+def _short(error: object) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."

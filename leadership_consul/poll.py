@@ -1,0 +1,160 @@
+"""One thread that looks at Consul for many: by a long poll, or going round several places."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+from leadership_core import clock
+from leadership_core.errors import StoreClosed, StoreUnavailable
+
+from .client import Client, Record
+from .http import Lane
+from .view import Scope, Subscription, View
+
+__all__ = ["Poll"]
+
+log = logging.getLogger(__name__)
+
+_WAIT = 30.0  # seconds that an agent holds a long poll while nothing changes
+_ROUND = 1.0  # seconds between two rounds of short reads
+_BREATH = 0.05  # seconds between two reads of a round
+_RATE = 5.0  # looks a second that bring no news
+_BURST = 5
+_CAP = 5.0  # seconds, the longest backoff
+
+
+class Poll:
+    """A thread that shows its subscribers what is there, until the last one has left.
+
+    The watcher that it belongs to changes `scopes`, `subscriptions` and `view` under its lock.
+
+    Args:
+        client: where to look.
+        scopes: one for a long poll; several are read in turn.
+        lock: the watcher's.
+        name: the thread's.
+    """
+
+    def __init__(
+        self, client: Client, scopes: list[Scope], lock: threading.Lock, name: str
+    ) -> None:
+        self.scopes = scopes
+        self.subscriptions: set[Subscription] = set()
+        self.view: View | None = None
+        self.name = name
+        self._client = client
+        self._lock = lock
+        self._versions = itertools.count()
+        self._index = 0
+        self._failures = 0
+        self._pace = _Pace(_RATE, _BURST)
+        self._ended = threading.Event()
+        self._lane: Lane | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the thread end, at once even from within a long poll; from any thread."""
+        self._ended.set()
+        if self._lane is not None:
+            self._lane.line.cut()
+
+    def join(self, timeout: float) -> None:
+        if self._thread is not threading.current_thread() and self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        try:
+            self._lane = self._client.lane()
+        except StoreClosed:
+            return
+        try:
+            while not self._ended.is_set():
+                self._ended.wait(self._turn())
+        except StoreClosed:
+            pass  # cut off
+        finally:
+            self._lane.close()
+
+    def _turn(self) -> float:
+        """Look once; returns how many seconds to wait before the next look."""
+        try:
+            records, grew = self._look()
+        except StoreClosed:
+            raise
+        except StoreUnavailable as error:
+            problem = error
+        except Exception as error:  # the thread has to go on, whatever this is
+            log.exception("A watch has failed")
+            problem = StoreUnavailable(f"a watch has failed: {error!r}")
+        else:
+            news = self._show(View(next(self._versions), records))
+            self._failures = 0
+            if len(self.scopes) > 1:
+                return _ROUND
+            # Change upon change is followed at once. An answer that came early without any, be it
+            # a wrong index or a busy neighbour in the folder, is not asked for again at once.
+            return 0.0 if news and grew else self._pace.delay()
+        if self._ended.is_set():
+            return 0.0
+        self._index = 0  # after an outage the state counts, not what has changed since
+        self._failures += 1
+        self._show(View(next(self._versions), problem))
+        return max(
+            random.uniform(0, min(_CAP, 0.1 * 2.0 ** min(self._failures, 10))), self._pace.delay()
+        )
+
+    def _look(self) -> tuple[dict[str, Record], bool]:
+        scopes = self.scopes
+        if len(scopes) > 1:
+            return self._round(scopes), False
+        (scope,) = scopes
+        after, found = self._client.poll(
+            scope.path, below=scope.below, index=self._index, wait=_WAIT
+        )
+        grew = after > self._index
+        # Backwards means a restored or another server: what it says now counts from the start.
+        self._index = after if after >= max(1, self._index) else 0
+        return {record.key: record for record in found}, grew
+
+    def _round(self, scopes: list[Scope]) -> dict[str, Record]:
+        records: dict[str, Record] = {}
+        for scope in scopes:
+            _, found = self._client.poll(scope.path, below=scope.below)
+            records |= {record.key: record for record in found}
+            if self._ended.wait(_BREATH):
+                break
+        return records
+
+    def _show(self, view: View) -> bool:
+        with self._lock:
+            if self._ended.is_set():
+                return False  # it may have seen a part only
+            self.view = view
+            subscriptions = list(self.subscriptions)
+        news = [one.show(self, view) for one in subscriptions]
+        return any(news)
+
+
+class _Pace:
+    """Says how long to wait, so that something happens `rate` times a second at most."""
+
+    def __init__(self, rate: float, burst: int, now: Callable[[], float] = clock.now) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._now = now
+        self._tokens = float(burst)
+        self._at = now()
+
+    def delay(self) -> float:
+        """Count one, and return the seconds until it may happen."""
+        at = self._now()
+        self._tokens = min(self._burst, self._tokens + (at - self._at) * self._rate) - 1
+        self._at = at
+        return max(0.0, -self._tokens / self._rate)

@@ -1,0 +1,134 @@
+"""The HTTP layer that py-consul speaks through: deadlines, failover, and nothing from outside.
+
+py-consul asks its `http_connect` for an object that gets, puts and deletes. Ours gives each
+request one total time, from the budget of the call, and knows several agents: one that cannot
+be connected to is passed over within the same request, because nothing was sent to it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import requests
+from consul import base
+from urllib3.exceptions import HTTPError
+
+from leadership_core import clock
+from leadership_core.budget import remaining_budget
+from leadership_core.errors import StoreClosed
+
+from .credentials import TLS, Token
+from .errors import broken, is_answer, unreached
+from .http import Lane
+
+__all__ = ["Transport"]
+
+_CONNECT = 5.0  # seconds, at most, of a request's time for all its connects; a poll has more time
+
+Callback = Callable[[Any], Any]
+
+
+class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no types
+    """Requests to whichever agent answers; safe for several threads, each with its own lane."""
+
+    def __init__(self, agents: tuple[str, ...], token: Token, tls: TLS | None) -> None:
+        super().__init__(scheme="https" if tls else "http")
+        self._agents = agents
+        self._token = token
+        self._tls = tls
+        self._first = 0  # the agent that answered last; threads may overwrite each other's
+        self._local = threading.local()
+        self._lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def get(self, callback: Callback, path: str, params: Any = None, **options: Any) -> Any:
+        return callback(self._request("GET", path, params, None, options.get("headers")))
+
+    def put(
+        self, callback: Callback, path: str, params: Any = None, data: Any = "", **options: Any
+    ) -> Any:
+        return callback(self._request("PUT", path, params, data, options.get("headers")))
+
+    def delete(
+        self, callback: Callback, path: str, params: Any = None, data: Any = "", **options: Any
+    ) -> Any:
+        return callback(self._request("DELETE", path, params, data, options.get("headers")))
+
+    def post(
+        self, callback: Callback, path: str, params: Any = None, data: Any = "", **options: Any
+    ) -> Any:
+        return callback(self._request("POST", path, params, data, options.get("headers")))
+
+    def lane(self) -> Lane:
+        """The calling thread's own connections; whoever holds it can cut them.
+
+        Raises:
+            StoreClosed: no more requests are made.
+        """
+        lane: Lane | None = getattr(self._local, "lane", None)
+        if lane is None:
+            with self._lock:
+                if self._closed:
+                    raise StoreClosed("the Consul store is closed")
+                self._local.lane = lane = Lane(self._tls)
+                self._lanes.add(lane)
+        return lane
+
+    def close(self) -> None:
+        """Cut every request that is under way, and let no other begin."""
+        with self._lock:
+            self._closed = True
+            lanes = list(self._lanes)
+        for lane in lanes:
+            lane.line.cut()
+            lane.close()
+
+    def _request(
+        self, method: str, path: str, params: Any, data: Any, headers: Mapping[str, str] | None
+    ) -> Any:
+        lane = self.lane()
+        line = lane.line
+        given = remaining_budget()
+        line.until = clock.now() + given
+        connect_until = clock.now() + min(given, _CONNECT)
+        target = quote(path, safe="/") + (f"?{urlencode(params)}" if params else "")
+        failed: list[tuple[str, Exception]] = []
+        for left, number, agent in self._in_turn():
+            line.sent = False
+            line.connect_until = clock.now() + (connect_until - clock.now()) / left
+            try:
+                response = lane.session.request(
+                    method,
+                    agent + target,
+                    data=data,
+                    headers={**(headers or {}), **self._token.headers()},
+                    timeout=given,  # the sockets know better; see wire.py
+                    allow_redirects=False,
+                )
+            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+                if isinstance(error, requests.RequestException):
+                    error.request = None  # it has the token among its headers
+                if line.is_cut:
+                    raise StoreClosed("the request was cut off: it is no longer wanted") from error
+                if line.sent:
+                    self._first = (number + 1) % len(self._agents)
+                    raise broken(agent, given, error) from error
+                failed.append((agent, error))
+                continue
+            body = response.content.decode("utf-8", "replace")
+            # An agent that has lost its servers says so with a 500; another may still have them.
+            works = response.status_code < 500 or is_answer(body)
+            self._first = number if works else (number + 1) % len(self._agents)
+            return base.Response(response.status_code, response.headers, body)
+        raise unreached(failed) from (failed[-1][1] if failed else None)
+
+    def _in_turn(self) -> Iterator[tuple[int, int, str]]:
+        count, first = len(self._agents), self._first
+        for step in range(count):
+            number = (first + step) % count
+            yield count - step, number, self._agents[number]

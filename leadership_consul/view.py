@@ -1,0 +1,147 @@
+"""What a subscriber waits for, and what a poll has seen of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from leadership_core import clock
+from leadership_core.errors import StoreUnavailable
+
+from .client import Record
+
+__all__ = ["Found", "Look", "Scope", "Subscription", "View"]
+
+log = logging.getLogger(__name__)
+
+_CONFIRM = 15.0  # seconds
+
+Found = tuple[Record, ...] | StoreUnavailable
+Look = Callable[[Found, bool], None]
+"""Called with what is there, and with whether the store was away before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A key, or with `below` all keys that begin with `path`."""
+
+    path: str
+    below: bool = False
+
+    @property
+    def folder(self) -> str:
+        """All up to the last slash, or nothing for a key that has none."""
+        return self.path[: self.path.rfind("/") + 1]
+
+    def covers(self, other: Scope) -> bool:
+        return self == other or (self.below and other.path.startswith(self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a poll has seen at one moment.
+
+    Attributes:
+        version: grows with every look of that poll.
+        records: by key; or the error, when it has seen nothing.
+    """
+
+    version: int
+    records: Mapping[str, Record] | StoreUnavailable
+
+    def at(self, scope: Scope) -> Found:
+        if isinstance(self.records, StoreUnavailable):
+            return self.records
+        if not scope.below:
+            record = self.records.get(scope.path)
+            return () if record is None else (record,)
+        return tuple(
+            record for key, record in sorted(self.records.items()) if key.startswith(scope.path)
+        )
+
+
+class Subscription:
+    """One who wants to know what is at a scope.
+
+    Several threads may bring views; the callback is called by one at a time, in order, with no
+    lock held, and a view that came too late is dropped. Closing it ends the calls.
+
+    Args:
+        scope: where to look.
+        look: the callback.
+        drop: called once, when it is closed.
+        confirm: whether to call again from time to time although nothing has changed.
+    """
+
+    def __init__(
+        self, scope: Scope, look: Look, drop: Callable[[Subscription], None], *, confirm: bool
+    ) -> None:
+        self.scope = scope
+        self._look = look
+        self._drop = drop
+        self._confirm = confirm
+        self._lock = threading.Lock()
+        self._source: object = None
+        self._version = -1
+        self._mark: object = None
+        self._told = 0.0
+        self._next: View | None = None
+        self._after_outage = False
+        self._busy = False
+        self._closed = False
+
+    def follow(self, source: object) -> None:
+        """Take views of this poll only, from now on."""
+        with self._lock:
+            self._source = source
+            self._version = -1
+
+    def show(self, source: object, view: View) -> bool:
+        """Bring a view; returns whether it was news."""
+        with self._lock:
+            if self._closed or source is not self._source or view.version <= self._version:
+                return False
+            self._version = view.version
+            found = view.at(self.scope)
+            mark = _mark(found)
+            news = mark != self._mark
+            due = self._confirm and clock.now() - self._told >= _CONFIRM
+            if not (news or due):
+                return False
+            if self._mark is StoreUnavailable:
+                self._after_outage = True
+            self._mark, self._told = mark, clock.now()
+            self._next = view
+            if self._busy:
+                return news  # the thread that is calling back takes it along
+            self._busy = True
+        self._call()
+        return news
+
+    def _call(self) -> None:
+        while True:
+            with self._lock:
+                view, self._next = self._next, None
+                after_outage, self._after_outage = self._after_outage, False
+                if view is None or self._closed:
+                    self._busy = False
+                    return
+            try:
+                self._look(view.at(self.scope), after_outage)
+            except Exception:  # whatever it does, the other subscribers are not to suffer
+                log.exception("A callback for %s has failed", self.scope.path)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._drop(self)
+
+
+def _mark(found: Found) -> object:
+    if isinstance(found, StoreUnavailable):
+        return StoreUnavailable  # told once, whatever it says the next time
+    return [(record.key, record.modified, record.session) for record in found]

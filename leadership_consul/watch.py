@@ -1,0 +1,170 @@
+"""Who waits for which keys, and the few long polls that serve them all.
+
+An agent allows 200 connections from one address, so a poll for each key would soon be refused.
+A key that is alone in its folder is polled by itself. Keys of one folder share a poll of the
+folder. When that still makes more than eight polls, those with the most in common are merged,
+but never into a poll of all that Consul has; what is left then shares one poll that goes round.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os.path
+import threading
+
+from leadership_core.budget import remaining_budget
+from leadership_core.errors import StoreClosed
+
+from .client import Client
+from .poll import Poll
+from .view import Look, Scope, Subscription
+
+__all__ = ["MAX_POLLS", "Watcher"]
+
+MAX_POLLS = 8
+
+_Changed = tuple[list[Poll], list[Poll]]
+
+
+class Watcher:
+    """All watches of one store; safe for several threads."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._polls: list[Poll] = []  # in the order in which they were started
+        self._changed: list[Poll] = []  # to be started or stopped once the lock is free
+        self._closed = False
+
+    def subscribe(self, scope: Scope, look: Look, *, confirm: bool = False) -> Subscription:
+        """Call `look` with what is there, soon, and whenever that changes.
+
+        Args:
+            scope: the key, or the keys.
+            look: called from any thread, with what is there or why that is not known, and with
+                whether the store was away before.
+            confirm: whether to call again from time to time although nothing has changed.
+
+        Raises:
+            StoreClosed: the store was closed.
+        """
+        subscription = Subscription(scope, look, self._drop, confirm=confirm)
+        with self._lock:
+            if self._closed:
+                raise StoreClosed("the Consul store is closed")
+            self._place(subscription)
+            poll = next(poll for poll in self._polls if subscription in poll.subscriptions)
+            view = poll.view
+            changed = self._take_changed()
+        _carry_out(changed)
+        if view is not None:
+            subscription.show(poll, view)
+        return subscription
+
+    def close(self) -> None:
+        """End all threads, within the budget; may be called again."""
+        with self._lock:
+            self._closed = True
+            polls, self._polls = self._polls, []
+        for poll in polls:
+            poll.stop()
+        for poll in polls:
+            poll.join(remaining_budget())
+
+    def _drop(self, subscription: Subscription) -> None:
+        with self._lock:
+            for poll in self._polls:
+                if subscription in poll.subscriptions:
+                    poll.subscriptions.remove(subscription)
+                    self._trim(poll, subscription.scope)
+                    break
+            changed = self._take_changed()
+        _carry_out(changed)
+
+    def _trim(self, poll: Poll, scope: Scope) -> None:
+        if not poll.subscriptions:
+            self._end(poll)
+        elif len(poll.scopes) > 1 and all(one.scope != scope for one in poll.subscriptions):
+            poll.scopes = [one for one in poll.scopes if one != scope]
+
+    def _place(self, subscription: Subscription) -> None:
+        scope = subscription.scope
+        for poll in self._polls:
+            if any(one.covers(scope) for one in poll.scopes):
+                _join(poll, subscription)
+                return
+        wanted = [scope]
+        if scope.folder and any(_shares_folder(poll, scope) for poll in self._polls):
+            wanted = [Scope(scope.folder, below=True)]
+        self._begin(wanted, subscription)
+        while len(self._polls) > MAX_POLLS:
+            self._make_room()
+
+    def _begin(self, scopes: list[Scope], *subscriptions: Subscription) -> None:
+        """Start a poll, which takes over those that it covers."""
+        covered = [
+            poll
+            for poll in self._polls
+            if all(any(scope.covers(one) for scope in scopes) for one in poll.scopes)
+        ]
+        for poll in covered:
+            self._end(poll)
+        used = {poll.name for poll in self._polls}
+        names = (f"leadership-consul-watch-{number}" for number in itertools.count(1))
+        name = next(name for name in names if name not in used)
+        new = Poll(self._client, scopes, self._lock, name)
+        for subscription in itertools.chain(
+            subscriptions, *(poll.subscriptions for poll in covered)
+        ):
+            _join(new, subscription)
+        self._polls.append(new)
+        self._changed.append(new)
+
+    def _end(self, poll: Poll) -> None:
+        self._polls.remove(poll)
+        self._changed.append(poll)
+
+    def _make_room(self) -> None:
+        """Turn two polls into one."""
+        single = sorted(
+            (poll.scopes[0] for poll in self._polls if len(poll.scopes) == 1),
+            key=lambda scope: scope.path,
+        )
+        # The two that have the most in common stand beside each other.
+        shared = (
+            os.path.commonprefix([one.path, other.path])  # noqa: RUF071  # not only folders
+            for one, other in itertools.pairwise(single)
+        )
+        if prefix := max(shared, key=len, default=""):
+            self._begin([Scope(prefix, below=True)])
+            return
+        # Nothing is in common but the root, and that may be all that a company has in Consul.
+        rounds = [poll for poll in self._polls if len(poll.scopes) > 1]
+        newest = [poll for poll in self._polls if len(poll.scopes) == 1][-1]
+        merged = rounds[0] if rounds else self._polls[-2]
+        self._begin(merged.scopes + newest.scopes)
+
+    def _take_changed(self) -> _Changed:
+        changed, self._changed = self._changed, []
+        begun = [poll for poll in changed if poll in self._polls]
+        ended = [poll for poll in changed if poll not in self._polls]
+        return begun, ended
+
+
+def _join(poll: Poll, subscription: Subscription) -> None:
+    subscription.follow(poll)
+    poll.subscriptions.add(subscription)
+
+
+def _shares_folder(poll: Poll, scope: Scope) -> bool:
+    return (
+        len(poll.scopes) == 1 and not poll.scopes[0].below and poll.scopes[0].folder == scope.folder
+    )
+
+
+def _carry_out(changed: _Changed) -> None:
+    begun, ended = changed
+    for poll in ended:
+        poll.stop()
+    for poll in begun:
+        poll.start()

@@ -1,0 +1,167 @@
+"""Sockets that keep to the deadline of the request they carry, and that others can cut.
+
+The timeout of a socket starts anew with every byte, so a server that drips its answer holds a
+caller for as long as it likes. Here every single read and write gets what is left of the
+request's time. A long poll sits in such a read; shutting the socket down ends it at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import threading
+from typing import Any
+
+from leadership_core import clock
+
+__all__ = ["DeadlineSocket", "DeadlineTLSSocket", "Line", "dial"]
+
+# A long poll is silent for its whole wait. These tell a dead peer from a quiet one; where a
+# platform lacks one, the read limit of the poll does it, only later.
+_KEEPALIVE = [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+]
+
+
+class Line:
+    """One thread's way to the agents: its deadline, and the socket that it is using.
+
+    Attributes:
+        until: when the request under way must be over, on `clock.now`.
+        connect_until: when its connection must stand.
+        sent: whether anything of it may have reached an agent.
+    """
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.connect_until = 0.0
+        self.sent = False
+        self._socket: socket.socket | None = None
+        self._cut = False
+        self._pid = os.getpid()
+
+    @property
+    def is_cut(self) -> bool:
+        return self._cut
+
+    def carry(self, sock: socket.socket) -> None:
+        """Say which socket `cut` has to shut down."""
+        self._socket = sock
+
+    def arm(self, sock: socket.socket) -> None:
+        """Give the next operation of a socket what is left of the request's time."""
+        remaining = self.until - clock.now()
+        if self._cut:
+            raise ConnectionAbortedError("the connection was cut")
+        if remaining <= 0:
+            raise TimeoutError("the time for the request is over")
+        sock.settimeout(remaining)
+
+    def cut(self) -> None:
+        """End what is under way, and let nothing else begin; from any thread."""
+        # The flag first: a socket that is opened from now on looks at it before it waits.
+        self._cut = True
+        sock = self._socket
+        if sock is None or os.getpid() != self._pid:
+            return  # a forked child has a copy of it: shutting that down cuts off the parent
+        with contextlib.suppress(OSError):
+            # Not SSLSocket.shutdown, which takes the TLS state away from the reading thread.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class DeadlineSocket(socket.socket):
+    """A TCP socket that belongs to a line."""
+
+    line: Line
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        self.line.arm(self)
+        return super().recv_into(buffer, nbytes, flags)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        self.line.arm(self)
+        self.line.sent = True
+        super().sendall(data, flags)
+
+
+class DeadlineTLSSocket(ssl.SSLSocket):
+    """The same under TLS; its handshake keeps to the timeout of the socket it was made from."""
+
+    line: Line
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        self.line.arm(self)
+        return super().recv_into(buffer, nbytes, flags)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        self.line.arm(self)
+        self.line.sent = True
+        return super().send(data, flags)
+
+
+def dial(line: Line, host: str, port: int) -> DeadlineSocket:
+    """Connect to the first address of a host that answers.
+
+    Raises:
+        socket.gaierror: nobody knows the host.
+        OSError: no address of it could be connected to in time.
+    """
+    addresses = _resolve(host, port, line.connect_until - clock.now())
+    problem: OSError = TimeoutError("no time left to connect")
+    for left, (family, kind, proto, _, address) in zip(
+        range(len(addresses), 0, -1), addresses, strict=True
+    ):
+        share = (line.connect_until - clock.now()) / left
+        if share <= 0 or line.is_cut:
+            break
+        sock = DeadlineSocket(family, kind, proto)
+        sock.line = line
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option in _KEEPALIVE:
+                sock.setsockopt(*option)
+            sock.settimeout(share)
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            problem = error
+            continue
+        sock.settimeout(max(0.001, line.connect_until - clock.now()))  # for the TLS handshake
+        line.carry(sock)
+        return sock
+    raise problem
+
+
+def _resolve(host: str, port: int, timeout: float) -> list[Any]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return _look_up(host, port, timeout)
+
+
+def _look_up(host: str, port: int, timeout: float) -> list[Any]:
+    # getaddrinfo knows no timeout, and a dead name server holds it for half a minute.
+    found: list[list[Any]] = []
+    problem: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            problem.append(error)
+
+    thread = threading.Thread(target=ask, name="leadership-consul-resolve", daemon=True)
+    thread.start()
+    thread.join(max(0.0, timeout))
+    if found:
+        return found[0]
+    if not problem:
+        raise TimeoutError(f"the name {host!r} was not resolved in time")
+    if isinstance(problem[0], UnicodeError):
+        raise socket.gaierror(socket.EAI_NONAME, f"not a host name: {host!r}")
+    raise problem[0]
