@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.servers.consul import Consul, ConsulAgent, ConsulCluster
+from tests.servers.consul import Consul, ConsulAgent
+from tests.servers.consul_cluster import ConsulCluster
 from tests.servers.etcd import EtcdServer
 from tests.servers.process import ServerError
 from tests.servers.provision import ProvisionError, Server, locate

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ConsulFactory
-from tests.servers.consul import Consul, ConsulCluster
+from tests.servers.consul import Consul
+from tests.servers.consul_cluster import ConsulCluster
 from tests.servers.etcd import EtcdServer
 from tests.servers.ports import free_port
 from tests.servers.process import Process, ServerError
