@@ -63,7 +63,7 @@ class Candidate:
         self.key = store.normalise(key)
         self.value = value
         self.ttl = check_ttl(ttl)
-        margin_for(self.ttl, margin, engine.backend.least_margin)
+        margin_for(self.ttl, margin, engine.least_margin)
         self._store = store
         self._tenure = Tenure(self.key, value, store.fork_guard)
         self._changed = self._tenure.announcer.changed

@@ -68,7 +68,7 @@ class DefaultElection:
         self._store = store
         self._key = key
         self._epoch_key = f"{key}/.epoch"
-        self._counts_terms = Capability.GLOBAL_REVISION not in store.capabilities
+        self._counts_terms = Capability.GLOBAL_REVISION not in getattr(store, "capabilities", ())
 
     def enter(self, session: Session, value: bytes) -> Claim:
         claim = _Claim(self._key, session, value)
@@ -218,4 +218,5 @@ class _PairWatch:
 
 
 def _is_of(entry: Entry, claim: Claim) -> bool:
-    return entry.session == claim.session.id
+    # A plugin may say that the session is its own id.
+    return entry.session == getattr(claim.session, "id", claim.session)

@@ -66,8 +66,8 @@ class StoreHandle:
     def __init__(self, backend: Store, url: str) -> None:
         self.url = url
         self._backend = backend
-        self._prefix = backend.prefix
         self._engine = Engine(backend)
+        self._prefix = self._engine.prefix
         self._closed = False
         lifetimes.register(self)
 
@@ -76,7 +76,7 @@ class StoreHandle:
     @property
     def capabilities(self) -> AbstractSet[Capability]:
         """What this store can do beyond the least."""
-        return frozenset(self._backend.capabilities)
+        return self._engine.capabilities
 
     def get(self, key: str) -> Entry | None:
         """Read the key, linearizably; None if it is not there."""
@@ -165,7 +165,7 @@ class StoreHandle:
 
     def expires_within(self, ttl: float) -> float:
         """Seconds after its last renewal by which a silent leader's claim is gone."""
-        return self._backend.expires_within(ttl)
+        return self._engine.expires_within(ttl)
 
     # -- the end ---------------------------------------------------------------------------
 

@@ -110,6 +110,11 @@ class Lease:
         """The session is the parent process's."""
         self.over = LostReason.EXPIRED
 
+    @property
+    def longest(self) -> float:
+        """Seconds that are left right after a renewal, at the most."""
+        return self.ttl - margin_for(self.ttl, self._margin, self._least)
+
     def request_limit(self) -> float:
         """Seconds that a request under this lease may take."""
         return request_limit(self.ttl, None if self.deadline == -inf else self.remaining())

@@ -61,7 +61,7 @@ def open_backend(url: StoreURL, require: Iterable[str] = ()) -> Store:
         ) from error
     if store is None:
         raise PluginError(f"the plugin for {url.scheme}:// ({_origin(entry)}) did not take {url}")
-    lacking = set(map(Capability, require)) - set(store.capabilities)
+    lacking = set(map(Capability, require)) - set(getattr(store, "capabilities", ()))
     if lacking:
         store.close()
         raise ConfigurationError(f"{url.scheme}:// does not have: {', '.join(sorted(lacking))}")

@@ -245,12 +245,13 @@ class Store(Protocol):
     """A key-value store with sessions.
 
     Only `get`, `put`, `delete`, `watch`, `open_session` and `close` are needed for an election:
-    `leadership_core.DefaultElection` builds one out of them.
+    `leadership_core.DefaultElection` builds one out of them where there is no `election`.
 
     Attributes:
-        capabilities: the ones that it has.
-        prefix: what the URL puts before every key, normalised, or the empty string.
-        least_margin: seconds that a leader must stop believing before the ttl, at least.
+        capabilities: the ones that it has; without the attribute, `SESSIONS`.
+        prefix: what the URL puts before every key, normalised; without it, nothing.
+        least_margin: seconds that a leader must stop believing before the ttl, at least;
+            without it, none.
     """
 
     @property
@@ -263,7 +264,10 @@ class Store(Protocol):
     def least_margin(self) -> float: ...
 
     def expires_within(self, ttl: float) -> float:
-        """Seconds after its last renewal by which a silent session of that ttl is gone."""
+        """Seconds after its last renewal by which a silent session of that ttl is gone.
+
+        Without this method, exactly the ttl.
+        """
 
     def get(self, key: str) -> Entry | None:
         """Read the key, linearizably."""

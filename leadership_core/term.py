@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from . import clock
 from .errors import ConfigurationError, LeadershipLost, StoreUnavailable
-from .timing import margin_for
 
 if TYPE_CHECKING:
     from .engine.leased_session import LeasedSession
@@ -87,7 +86,7 @@ class Term:
             ConfigurationError: a lease of this ttl is never that long.
         """
         self.check()
-        most = self._lease.ttl - margin_for(self._lease.ttl)
+        most = self._lease.longest
         if not 0 <= seconds < most:
             raise ConfigurationError(
                 f"{seconds:g} s cannot be ensured: "

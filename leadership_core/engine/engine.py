@@ -10,7 +10,8 @@ from typing import Protocol
 from .. import clock
 from ..budget import budget
 from ..default_election import DefaultElection
-from ..store import Election, Store
+from ..errors import ConfigurationError
+from ..store import Capability, Election, Store
 from .scheduler import Scheduler
 from .sessions import Sessions
 from .workers import Workers
@@ -44,6 +45,10 @@ class Engine:
 
     def __init__(self, backend: Store) -> None:
         self.backend = backend
+        # A plugin that has nothing to say about these may leave them out.
+        self.capabilities = frozenset(getattr(backend, "capabilities", {Capability.SESSIONS}))
+        self.prefix: str = getattr(backend, "prefix", "")
+        self.least_margin: float = getattr(backend, "least_margin", 0.0)
         self.rng = random.Random()
         self.has_worked = False  # the store has answered at least once
         self.forked = False  # this process is a child of the one that opened it
@@ -60,9 +65,25 @@ class Engine:
         """The store's own race for the key, or the default one where it brings none."""
         with self._lock:
             if key not in self._elections:
-                own = getattr(self.backend, "election", None)
-                self._elections[key] = own(key) if own else DefaultElection(self.backend, key)
+                self._elections[key] = self._new_election(key)
             return self._elections[key]
+
+    def _new_election(self, key: str) -> Election:
+        own = getattr(self.backend, "election", None)
+        if own is not None:
+            election: Election = own(key)
+            return election
+        if Capability.SESSIONS not in self.capabilities:
+            raise ConfigurationError(
+                "this store has no elections: it brings none of its own, "
+                "and cannot bind an entry to a session"
+            )
+        return DefaultElection(self.backend, key)
+
+    def expires_within(self, ttl: float) -> float:
+        """Seconds after its last renewal by which a silent session of that ttl is gone."""
+        own = getattr(self.backend, "expires_within", None)
+        return ttl if own is None else float(own(ttl))
 
     def add(self, member: Member) -> None:
         """Let `close` stop it."""

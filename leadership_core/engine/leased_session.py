@@ -49,9 +49,7 @@ class LeasedSession:
     def __init__(
         self, engine: Engine, ttl: float, margin: float | None, on_end: Callable[[], None]
     ) -> None:
-        self.lease = Lease(
-            ttl, margin=margin, least_margin=engine.backend.least_margin, rng=engine.rng
-        )
+        self.lease = Lease(ttl, margin=margin, least_margin=engine.least_margin, rng=engine.rng)
         self.session: Session | None = None
         self.users: set[User] = set()
         self.keys: set[str] = set()  # of the users
@@ -188,7 +186,7 @@ class LeasedSession:
         """
         if self.session is None:
             return
-        outlives = self._engine.backend.expires_within(self.lease.ttl)
+        outlives = self._engine.expires_within(self.lease.ttl)
         until = clock.now() + outlives
         if not self._closing.wait(outlives):
             return
