@@ -56,9 +56,7 @@ clean:
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'Python 3.11 or later is needed: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo 'this Python cannot make environments: apt-get install python3-venv, then again' >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m tools.environment $(VENV)
 	@touch $@
 
 # Editable, so that the command and the plugins are found and the working tree is what runs.

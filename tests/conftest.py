@@ -30,6 +30,7 @@ from tests.servers.zookeeper import ZooKeeperServer
 
 _SERVER_OF = {
     "consul": "consul",
+    "usual_consul": "consul",
     "consul_server": "consul",
     "consul_cluster": "consul",
     "etcd": "etcd",
@@ -88,15 +89,26 @@ def _ours() -> set[threading.Thread]:
 
 
 @pytest.fixture(scope="session")
-def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
+def consul(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Consul]:
     """A Consul that all tests share; they use keys of their own and leave it running.
 
-    $LEADERSHIP_TEST_CONSUL (consul://host:port) names one that runs already.
+    It is the one that $LEADERSHIP_TEST_CONSUL (consul://host:port) names if that accepts sessions
+    of 1 s, which takes a `session_ttl_min` in its configuration; otherwise one of our own.
     """
     server = _server("consul")
-    if named := os.environ.get("LEADERSHIP_TEST_CONSUL"):
-        yield _named(server, named)
+    named = _named(server)
+    if named is not None and named.serves_sessions(ttl="1s"):
+        yield named
         return
+    if named is not None:
+        terminal = request.config.get_terminal_writer()
+        terminal.line()
+        terminal.line(
+            "LEADERSHIP_TEST_CONSUL accepts no sessions of 1 s (see session_ttl_min): "
+            "tests that need them use a Consul of their own"
+        )
     agent = ConsulAgent(server, tmp_path_factory.mktemp("consul"), dev=True)
     try:
         agent.start()
@@ -105,7 +117,23 @@ def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
         agent.remove()
 
 
-def _named(server: Server, url: str) -> Consul:
+@pytest.fixture(scope="session")
+def usual_consul(request: pytest.FixtureRequest) -> Consul:
+    """The Consul of $LEADERSHIP_TEST_CONSUL however it is configured, or the shared one.
+
+    For tests whose sessions have at least the 10 s that every Consul accepts.
+    """
+    named = _named(_server("consul"))
+    if named is None:
+        shared: Consul = request.getfixturevalue("consul")
+        return shared
+    return named
+
+
+def _named(server: Server) -> Consul | None:
+    url = os.environ.get("LEADERSHIP_TEST_CONSUL")
+    if not url:
+        return None
     address = urlsplit(url)
     found = Consul(
         server.paths["consul"],
@@ -113,8 +141,8 @@ def _named(server: Server, url: str) -> Consul:
         address.port or 8500,
         token=address.password or "",
     )
-    if not found.serves_sessions(ttl="1s"):
-        raise ServerError(f"{found.host}:{found.port} refuses sessions of 1 s: session_ttl_min?")
+    if not found.serves_sessions(ttl="10s"):
+        raise ServerError(f"LEADERSHIP_TEST_CONSUL: {found.host}:{found.port} serves no sessions")
     return found
 
 

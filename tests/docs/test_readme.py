@@ -1,0 +1,116 @@
+"""The Python blocks of the README do what their comments say."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.servers.consul import Consul
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+CANDIDATE, FOLLOWER, WORK, FENCE = BLOCKS
+URL = re.compile(r'open_store\("[^"]+"\)')
+
+
+@pytest.fixture(params=["sqlite", "consul"])
+def url(request: pytest.FixtureRequest, usual_consul: Consul, tmp_path: Path) -> str:
+    """A store of each kind that the README names."""
+    return usual_consul.url if request.param == "consul" else f"sqlite:///{tmp_path}/leadership.db"
+
+
+def start(block: str, url: str) -> subprocess.Popen[str]:
+    """Run a block, word for word but for the URL, in a process of its own."""
+    program, places = URL.subn(f'open_store("{url}")', block)
+    assert places == 1
+    return subprocess.Popen(
+        [sys.executable, "-X", "dev", "-u", "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def lines(process: subprocess.Popen[str], count: int) -> list[str]:
+    """The next lines that it prints."""
+    assert process.stdout is not None
+    return [process.stdout.readline().rstrip("\n") for _ in range(count)]
+
+
+def interrupt(process: subprocess.Popen[str]) -> str:
+    """Press Ctrl-C, as a reader of the README would; returns what was said on stderr."""
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    return said
+
+
+def test_candidate_wins_resigns_and_stands_again(url: str) -> None:
+    """The first example: lost first, then won, lost by its own resignation, and won again."""
+    process = start(CANDIDATE, url)
+
+    told = lines(process, 4)
+
+    assert interrupt(process).rstrip().endswith("KeyboardInterrupt")
+    assert told == [
+        "Lost the election, let's try another time",
+        "I won the election! I'm now the leader",
+        "Lost the election, let's try another time",
+        "I won the election! I'm now the leader",
+    ]
+
+
+def test_follower_sees_nobody_then_the_leader_then_nobody(url: str) -> None:
+    """The second example, started before the first."""
+    follower = start(FOLLOWER, url)
+    assert lines(follower, 1) == ["no leader"]
+
+    candidate = start(CANDIDATE, url)
+    told = lines(follower, 2)
+
+    interrupt(candidate)
+    interrupt(follower)
+    assert told == ["underwood is now the leader", "no leader"]
+
+
+def test_work_is_called_with_a_term(url: str) -> None:
+    """The example of `lead`: the work runs, and knows how long it may."""
+    program = WORK.replace("ttl=5", "ttl=12")  # what an ordinary Consul accepts
+
+    process = start(program, url)
+    told = lines(process, 2)
+
+    interrupt(process)
+    for line in told:
+        assert re.fullmatch(r"working, \d+\.\d s are certain, fencing token \d+", line)
+
+
+def test_fenced_write_is_refused_after_the_term(url: str) -> None:
+    """The example of fencing: the store itself refuses what comes late."""
+    process = start(FENCE, url)
+
+    told, said = process.communicate(timeout=30)
+
+    assert (told, said, process.returncode) == ("refused by the store\n", "", 0)
+
+
+def test_ctrl_c_releases_what_is_held(url: str) -> None:
+    """A leader that is interrupted leaves at once, so that another need not wait for the ttl."""
+    first = start(WORK.replace("ttl=5", "ttl=12"), url)
+    lines(first, 1)
+    second = start(WORK.replace("ttl=5", "ttl=12").replace("node-1", "node-2"), url)
+
+    interrupt(first)
+    began = time.monotonic()
+    told = lines(second, 1)
+
+    interrupt(second)
+    assert told[0].startswith("working")
+    assert time.monotonic() - began < 5

@@ -1,0 +1,57 @@
+"""Make a virtual environment with pip, also where Python came without the means.
+
+Debian ships `ensurepip` apart from Python. Where it is missing, pip's own wheel is taken from
+a Debian package that is unpacked, not installed; that needs no root.
+
+    python -m tools.environment FOLDER
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+from tests.servers.apt import ProvisionError, unpack
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    try:
+        import ensurepip  # noqa: F401  # only whether it is there
+    except ImportError:
+        venv.create(folder, clear=True)
+        return _add_pip(folder)
+    venv.create(folder, clear=True, with_pip=True)
+    return 0
+
+
+def _add_pip(folder: Path) -> int:
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch, "tree")
+        tree.mkdir()
+        try:
+            suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+            unpack(suite, ("python3-pip-whl",), tree)
+            wheel = next(tree.glob("usr/share/python-wheels/pip-*.whl"))
+        except (ProvisionError, OSError, StopIteration) as error:
+            print(
+                "this Python has no ensurepip, and no pip could be had: "
+                f"apt-get install python3-venv, then again ({error})",
+                file=sys.stderr,
+            )
+            return 1
+        python = folder / "bin" / "python"
+        return subprocess.run(
+            [python, "-m", "pip", "--quiet", "install", "--upgrade", "pip"],
+            env={**os.environ, "PYTHONPATH": str(wheel)},
+            check=False,
+        ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
