@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 from .. import clock
 from ..budget import remaining_budget
@@ -27,7 +29,7 @@ from .schema import configure, prepare
 
 __all__ = ["Database", "File"]
 
-_MOST_IDLE = 4
+_MOST_IDLE = 8
 _CHECK = 1.0  # seconds that opening a store may take
 
 
@@ -38,6 +40,11 @@ class File:
     identity: Identity
     beside: dict[Path, Identity | None]
     idle: list[sqlite3.Connection] = field(default_factory=list)
+
+
+# SQLite remembers for each file which locks this process has. A forked child has none of them,
+# and does not know: what it opens of these files would not be locked at all.
+_inherited: set[Identity] = set()
 
 
 class Database:
@@ -55,9 +62,11 @@ class Database:
         self._lock: Final = threading.Lock()
         self._opening: Final = threading.Lock()
         self._file: File | None = None
+        self._identities: Final[set[Identity]] = set()
         self._open: Final[set[sqlite3.Connection]] = set()  # all that must survive a fork
         self._closed: Final = threading.Event()
         self.is_forked = False
+        _databases.add(self)
         if self._location.identity() is not None:
             # What is wrong with a file that is there is better said now.
             self._check_file()
@@ -142,6 +151,8 @@ class Database:
         self.is_forked = True
         for connection in tuple(self._open):
             _keep_for_ever(connection)
+        if self._open:
+            _inherited.update(self._identities)
 
     def _check_file(self) -> None:
         try:
@@ -188,12 +199,21 @@ class Database:
 
     def _new_file(self, until: float) -> File:
         before = self._location.identity()
+        if before in _inherited:
+            raise ConfigurationError(
+                f"a parent of this process had {self.path} open when it was forked, and SQLite"
+                " would mix up their locks: open the store after the fork only, or start this"
+                " process anew (multiprocessing: 'spawn')"
+            )
+        if before is not None:
+            self._identities.add(before)
         connection = self._connect(until)
         try:
             prepare(connection, str(self.path), until)
             found = self._location.identity()
             if found is None or before not in {None, found}:
                 raise StoreUnavailable(f"{self.path} is being replaced")
+            self._identities.add(found)
             return File(found, self._location.beside(), [connection])
         except BaseException:
             self._end(connection, harmless=before in {None, self._location.identity()})
@@ -233,3 +253,12 @@ class Database:
 def _keep_for_ever(connection: sqlite3.Connection) -> None:
     # A reference that nobody gives back: the connection is never closed, not at exit either.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _after_fork_in_child() -> None:
+    for database in list(_databases):
+        database.after_fork_in_child()
+
+
+_databases: WeakSet[Database] = WeakSet()
+os.register_at_fork(after_in_child=_after_fork_in_child)

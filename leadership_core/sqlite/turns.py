@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -14,10 +15,15 @@ __all__ = ["Turns"]
 
 
 class Turns:
-    """A queue in which a renewal waits for one write at most, whatever else is going on."""
+    """A queue in which a renewal waits for one write at most, whatever else is going on.
+
+    First come, first served: a thread that has written and at once wants to write again
+    would otherwise always be faster than those that have to wake up first.
+    """
 
     def __init__(self) -> None:
-        self._condition: Final = threading.Condition()
+        self._lock: Final = threading.Lock()
+        self._queue: Final[deque[threading.Event]] = deque()
         self._taken = False
         self._urgent = 0
 
@@ -32,22 +38,44 @@ class Turns:
         Raises:
             StoreUnavailable: it did not come in time.
         """
-        with self._condition:
-            if urgent:
+        if urgent:
+            with self._lock:
                 self._urgent += 1
-            elif self._condition.wait_for(self._is_free, max(0.0, until - clock.now())):
-                self._taken = True
-            else:
-                raise StoreUnavailable("other writes of this process take too long")
+        else:
+            self._wait(until)
         try:
             yield
         finally:
-            with self._condition:
+            with self._lock:
                 if urgent:
                     self._urgent -= 1
                 else:
                     self._taken = False
-                self._condition.notify_all()
+                self._pass_on()
 
-    def _is_free(self) -> bool:
-        return not (self._taken or self._urgent)
+    def _wait(self, until: float) -> None:
+        mine = threading.Event()
+        with self._lock:
+            self._queue.append(mine)
+            self._pass_on()
+        in_time = False
+        try:
+            in_time = mine.wait(max(0.0, until - clock.now()))
+        finally:
+            if not in_time:
+                self._leave(mine)
+        if not in_time:
+            raise StoreUnavailable("the other writes of this process take too long")
+
+    def _leave(self, mine: threading.Event) -> None:
+        with self._lock:
+            if mine.is_set():  # it came just now
+                self._taken = False
+                self._pass_on()
+            else:
+                self._queue.remove(mine)
+
+    def _pass_on(self) -> None:
+        if self._queue and not (self._taken or self._urgent):
+            self._taken = True
+            self._queue.popleft().set()

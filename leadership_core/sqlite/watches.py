@@ -127,7 +127,7 @@ class Watches:
                     number = next(self._count)
                     self._resized = True
                 self._look_at_the_right_spans(view)
-                changes = view.changes()
+                changes = [] if view.is_quiet() else view.changes()
                 for span, seen, entries in changes:
                     self._tell(span, (number, seen), entries)
                 pause = _SOON if changes else min(pause * 1.01 + _SOONEST, GRANULARITY)
