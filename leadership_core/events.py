@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from .errors import StoreUnavailable
+from .lease import LostReason
 
 if TYPE_CHECKING:
     from .store import Leader
@@ -36,19 +36,6 @@ __all__ = [
     "StoreUp",
     "Suspended",
 ]
-
-
-class LostReason(StrEnum):
-    """Why a term ended without its leader wanting it."""
-
-    EXPIRED = "expired"
-    """No renewal was acknowledged in time: a pause, a partition, or the store was away."""
-    SESSION_LOST = "session_lost"
-    """The store has ended the session."""
-    DELETED = "deleted"
-    """Somebody deleted or released the claim."""
-    OVERWRITTEN = "overwritten"
-    """Somebody wrote over the claim."""
 
 
 @dataclass(frozen=True, slots=True)

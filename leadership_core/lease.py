@@ -12,14 +12,27 @@ as the two clocks' rates differ by less than margin / ttl. (C. Gray, D. Cheriton
 from __future__ import annotations
 
 import random
+from enum import StrEnum
 from math import inf
 
 from . import clock
 from .clock import Clock
-from .events import LostReason
 from .timing import margin_for, request_limit
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "LostReason"]
+
+
+class LostReason(StrEnum):
+    """Why a term ended without its leader wanting it."""
+
+    EXPIRED = "expired"
+    """No renewal was acknowledged in time: a pause, a partition, or the store was away."""
+    SESSION_LOST = "session_lost"
+    """The store has ended the session."""
+    DELETED = "deleted"
+    """Somebody deleted or released the claim."""
+    OVERWRITTEN = "overwritten"
+    """Somebody wrote over the claim."""
 
 
 class Lease:

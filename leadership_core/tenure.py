@@ -11,7 +11,6 @@ from .stories import Announcer
 from .term import Term
 
 if TYPE_CHECKING:
-    from .engine.leased_session import LeasedSession
     from .lease import Lease
 
 __all__ = ["Tenure", "Verdicts"]
@@ -43,7 +42,7 @@ class Tenure:
         self._key = key
         self._value = value
 
-    def begin_term(self, token: int, lease: Lease, leased: LeasedSession) -> None:
+    def begin_term(self, token: int, lease: Lease, renew: Callable[[float, float], None]) -> None:
         """A term begins now."""
         before = self.last_term
         if before is not None and token <= before.token:
@@ -53,7 +52,7 @@ class Tenure:
                 before.token,
                 token,
             )
-        self.term = self.last_term = Term(self._key, token, lease, leased)
+        self.term = self.last_term = Term(self._key, token, lease, renew)
         self.tell(Elected(self.term))
 
     def end_term(self, event: Lost | Resigned) -> bool:

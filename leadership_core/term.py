@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import clock
 from .errors import ConfigurationError, LeadershipLost, StoreUnavailable
 
 if TYPE_CHECKING:
-    from .engine.leased_session import LeasedSession
     from .lease import Lease
 
 __all__ = ["Term", "parse_fence"]
@@ -30,21 +30,23 @@ class Term:
     __slots__ = (
         "_ended",
         "_lease",
-        "_leased",
         "_lock",
         "_over",
+        "_renew",
         "_worker",
         "key",
         "released",
         "token",
     )
 
-    def __init__(self, key: str, token: int, lease: Lease, leased: LeasedSession) -> None:
+    def __init__(
+        self, key: str, token: int, lease: Lease, renew: Callable[[float, float], None]
+    ) -> None:
         self.key = key
         self.token = token
         self.released: bool | None = None  # what came of the release, once that is known
         self._lease = lease
-        self._leased = leased
+        self._renew = renew
         self._ended = False
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -94,7 +96,7 @@ class Term:
             )
         if self.remaining() >= seconds:
             return
-        self._leased.renew_now(seconds, self._lease.request_limit())
+        self._renew(seconds, self._lease.request_limit())
         self.check()
         if self.remaining() < seconds:
             raise StoreUnavailable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from .. import clock
@@ -27,8 +28,8 @@ log = logging.getLogger("leadership.candidate")
 class Front(Protocol):
     """What the user holds, as its runner knows it; called in the scheduler's thread."""
 
-    def begin_term(self, token: int, lease: Lease, leased: LeasedSession) -> None:
-        """A term begins now; queue `Elected`."""
+    def begin_term(self, token: int, lease: Lease, renew: Callable[[float, float], None]) -> None:
+        """A term begins now; queue `Elected`. `renew` is `LeasedSession.renew_now`."""
 
     def end_term(self, event: Lost | Resigned) -> bool:
         """The term ends now; queue the event. True if work of it is still going on."""
@@ -143,7 +144,7 @@ class CandidateRunner:
                 self._unwatch()
             case do.Believe(token):
                 assert self._leased is not None
-                self._front.begin_term(token, self._leased.lease, self._leased)
+                self._front.begin_term(token, self._leased.lease, self._leased.renew_now)
             case do.Disbelieve(event):
                 if not self._front.end_term(event):
                     self._queue.append(on.Drained())
