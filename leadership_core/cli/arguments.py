@@ -1,0 +1,199 @@
+"""From the words of a command line to what a command needs; every error is one line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from ..errors import ConfigurationError, URLError
+from ..timing import check_ttl
+from ..url import StoreURL
+
+__all__ = ["ENVIRONMENT_URL", "Arguments", "Command", "parse"]
+
+ENVIRONMENT_URL = "LEADERSHIP_URL"
+"""Stands in for a URL that is left out."""
+
+_TTL = 15.0  # seconds
+_TIMEOUT = 5.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What the user asked for; nothing here prints a secret."""
+
+    command: str
+    url: StoreURL | None = None
+    key: str = ""
+    value: str = ""
+    ttl: float = _TTL
+    margin: float | None = None
+    timeout: float = _TIMEOUT
+    json: bool = False
+    verbose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of the program.
+
+    Attributes:
+        name: what the user types.
+        summary: one line of `leadership --help`.
+        description: what its own `--help` begins with.
+        words: its positional arguments, in order; "[URL]" may be left out altogether.
+        lease: whether it has `--ttl` and `--margin`.
+        run: does it, and returns the exit code.
+    """
+
+    name: str
+    summary: str
+    description: str
+    run: Callable[[Arguments], int] = field(repr=False)
+    words: tuple[str, ...] = ()
+    lease: bool = False
+
+    @property
+    def usage(self) -> str:
+        """How it is called."""
+        return " ".join(["leadership", self.name, *self.words])
+
+
+def parse(command: Command, words: Sequence[str], version: str) -> Arguments:
+    """Read the command line behind the name of the command.
+
+    Raises:
+        ConfigurationError: it cannot work; the message says why, and repeats no secret.
+        SystemExit: `--help` or `--version` was asked for, and was printed.
+    """
+    # What follows a -- is no option. Taken out here, as the releases of argparse differ.
+    end = words.index("--") if "--" in words else len(words)
+    found, unknown = _parser(command, version).parse_known_intermixed_args(list(words[:end]))
+    if unknown:
+        option = unknown[0].split("=")[0]
+        raise ConfigurationError(
+            f"unknown option {option!r}: see leadership {command.name} --help; "
+            "a word that begins with - goes behind --"
+        )
+    given = _assign(command, [*found.words, *words[end + 1 :]], os.environ)
+    key = given.get("KEY", "")
+    if "://" in key:
+        # The word is not repeated: a URL may hold a password.
+        raise ConfigurationError(f"the key is a URL; the order is: {command.usage}")
+    return Arguments(
+        command=command.name,
+        url=_url(given),
+        key=key,
+        value=given.get("VALUE", ""),
+        ttl=found.ttl if command.lease else _TTL,
+        margin=found.margin if command.lease else None,
+        timeout=found.timeout,
+        json=found.json,
+        verbose=found.verbose,
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises its errors, so that they look like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        # argparse repeats what was typed, which may be a URL with a password.
+        raise ConfigurationError(re.sub(r"\S*://\S*", "...", message))
+
+
+def _parser(command: Command, version: str) -> _Parser:
+    parser = _Parser(
+        prog=f"leadership {command.name}",
+        usage=f"{command.usage} [options]",
+        description=command.description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    options = parser.add_argument_group("options")
+    if command.lease:
+        options.add_argument(
+            "--ttl", metavar="S", type=_ttl, default=_TTL,
+            help="seconds after which a leader that has died is replaced (default: 15)",
+        )  # fmt: skip
+        options.add_argument(
+            "--margin", metavar="S", type=_margin,
+            help="seconds before the ttl at which a leader that cannot reach the store "
+            "stops believing (a tenth of the ttl, at least 0.5 s)",
+        )  # fmt: skip
+    options.add_argument("--json", action="store_true", help="print one JSON object a line")
+    options.add_argument(
+        "--timeout", metavar="S", type=_timeout, default=_TIMEOUT,
+        help="seconds to wait for a store that does not answer (default: 5)",
+    )  # fmt: skip
+    options.add_argument("-v", "--verbose", action="store_true", help="say more, on stderr")
+    options.add_argument("-h", "--help", action="help", help="print this")
+    options.add_argument("--version", action="version", version=version, help="print the version")
+    return parser
+
+
+def _assign(command: Command, words: list[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Say which word is what. A URL is left out when there is one word too few without it."""
+    given: dict[str, str] = {}
+    names = [name for name in command.words if "URL" not in name]
+    if len(names) < len(command.words):
+        if words and (len(words) > len(names) or "://" in words[0]):
+            given["URL"] = words.pop(0)
+        elif environment.get(ENVIRONMENT_URL):
+            given[ENVIRONMENT_URL] = environment[ENVIRONMENT_URL]
+        elif "URL" in command.words:
+            raise ConfigurationError(
+                f"the URL is missing: write {command.usage}, or set {ENVIRONMENT_URL}"
+            )
+    if missing := names[len(words) :]:
+        what = " and ".join(missing) + (" is" if len(missing) == 1 else " are")
+        raise ConfigurationError(f"{what} missing: write {command.usage}")
+    if len(words) > len(names):
+        raise ConfigurationError(
+            f"too many words: write {command.usage}, and quote what has spaces in it"
+        )
+    return given | dict(zip(names, words, strict=True))
+
+
+def _url(given: Mapping[str, str]) -> StoreURL | None:
+    if "URL" in given:
+        return StoreURL.parse(given["URL"])
+    if ENVIRONMENT_URL not in given:
+        return None
+    try:
+        return StoreURL.parse(given[ENVIRONMENT_URL])
+    except URLError as error:
+        raise URLError(f"{ENVIRONMENT_URL} is {error}") from None
+
+
+def _ttl(text: str) -> float:
+    try:
+        return check_ttl(text)  # type: ignore[arg-type] # it reads text, too
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _margin(text: str) -> float:
+    return _seconds("the margin", text)
+
+
+def _timeout(text: str) -> float:
+    return _seconds("the timeout", text)
+
+
+def _seconds(what: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(
+            f"{what} must be a positive number of seconds, not {text!r}"
+        )
+    return number

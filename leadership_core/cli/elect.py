@@ -1,0 +1,163 @@
+"""`leadership elect`: stands for election, and says what happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+
+from ..candidate import Candidate
+from ..errors import LeadershipError
+from ..events import Elected, Event, Lost, Resigned, Resumed, StoreDown, Suspended
+from ..handle import open_store
+from . import console
+from .arguments import Arguments, Command
+from .patience import Patience
+from .signals import Signals
+
+__all__ = ["COMMAND", "Controls", "EventPrinter"]
+
+
+def _run(arguments: Arguments) -> int:
+    assert arguments.url is not None
+    store = open_store(arguments.url)
+    candidate = Candidate(
+        store, arguments.key, arguments.value, ttl=arguments.ttl, margin=arguments.margin
+    )
+    printer = EventPrinter(candidate, as_json=arguments.json)
+    # Outermost: a second signal has to work until the store is closed.
+    with (
+        Controls(candidate).signals(),
+        store,
+        Patience(store, arguments.timeout, candidate.begin_stop) as patience,
+    ):
+        for event in candidate.events():
+            printer.show(event)
+            if isinstance(event, StoreDown):
+                patience.trouble(event.error)
+            elif isinstance(event, Elected):
+                patience.worked()
+        patience.check()
+        if not store.close():
+            console.complain(
+                "leadership elect",
+                f"{store.url} has not confirmed the release: the claim ends by itself within "
+                f"{store.expires_within(arguments.ttl):g} s",
+            )
+    return 0
+
+
+class Controls:
+    """What signals do to a candidate.
+
+    Args:
+        candidate: whose.
+    """
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
+        self._stopping = False
+        self._resigning: threading.Thread | None = None
+
+    def signals(self) -> Signals:
+        """Enter it to take signals in."""
+        numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            numbers.append(signal.SIGHUP)
+        return Signals(self._signalled, self._candidate.begin_stop, *numbers)
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGUSR1:
+            self._resign()
+        elif self._stopping:
+            os._exit(128 + number)
+        else:
+            self._stopping = True
+            self._candidate.begin_stop()
+
+    def _resign(self) -> None:
+        # It waits for the store, and the next signal must not.
+        if self._resigning is None or not self._resigning.is_alive():
+            self._resigning = threading.Thread(
+                target=self._resign_now, name="leadership-resign", daemon=True
+            )
+            self._resigning.start()
+
+    def _resign_now(self) -> None:
+        with contextlib.suppress(LeadershipError):  # closed in the meantime
+            self._candidate.resign()
+
+
+class EventPrinter:
+    """Prints the story of a candidate.
+
+    Args:
+        candidate: whose.
+        as_json: one object a line.
+    """
+
+    def __init__(self, candidate: Candidate, *, as_json: bool) -> None:
+        self._key, self._value = candidate.key, candidate.value
+        self._json = as_json
+        self._token: int | None = None
+
+    def show(self, event: Event) -> None:
+        """Print the event; raises BrokenPipeError when nobody reads any more."""
+        if isinstance(event, Elected):
+            self._token = event.term.token
+        facts = self._facts(event)
+        if self._json:
+            console.put_record(
+                time=round(time.time(), 6),
+                event=event.name,
+                key=self._key,
+                value=self._value,
+                **facts,
+            )
+        else:
+            told = [
+                f"{console.stamp()} {event.name:<11}",
+                self._key,
+                console.printable(self._value),
+                *(_TEXT[name].format(fact) for name, fact in facts.items()),
+            ]
+            console.put("  ".join(told))
+
+    def _facts(self, event: Event) -> dict[str, object]:
+        facts: dict[str, object] = {}
+        if isinstance(event, Elected | Suspended | Resumed | Lost | Resigned):
+            facts["token"] = self._token
+        match event:
+            case Lost(reason):
+                facts["reason"] = str(reason)
+            case Suspended(remaining):
+                facts["remaining"] = round(remaining, 3)
+            case StoreDown(error):
+                facts["error"] = console.one_line(error)
+            case _:
+                pass
+        return facts
+
+
+_TEXT = {
+    "token": "token {}",
+    "reason": "{}",
+    "remaining": "for {} s more, unless the store answers",
+    "error": "{}",
+}
+
+COMMAND = Command(
+    name="elect",
+    summary="stand for election, until SIGTERM or SIGINT",
+    description=(
+        "Stands for election, and prints what happens. VALUE is what followers see while it\n"
+        "leads. SIGTERM and SIGINT release and end it, a second one ends it at once;\n"
+        "SIGUSR1 resigns and goes on campaigning. A store that was reached once may be away\n"
+        "for any time."
+    ),
+    words=("URL", "KEY", "VALUE"),
+    lease=True,
+    run=_run,
+)

@@ -1,0 +1,40 @@
+"""`leadership leader`: says who leads at this moment."""
+
+from __future__ import annotations
+
+from ..handle import open_store
+from . import console
+from .arguments import Arguments, Command
+from .patience import within
+
+__all__ = ["COMMAND"]
+
+_NO_LEADER = 3
+_CLOSE_SECONDS = 0.2  # nothing is held
+
+
+def _run(arguments: Arguments) -> int:
+    assert arguments.url is not None
+    store = open_store(arguments.url)
+    try:
+        key = store.normalise(arguments.key)
+        leader = within(store, arguments.timeout, lambda: store.leader(key))
+    finally:
+        store.close(_CLOSE_SECONDS)
+    if leader is None:
+        return _NO_LEADER
+    if arguments.json:
+        console.put_record(key=key, leader=leader.value, token=leader.token)
+    else:
+        console.put(leader.value)
+    return 0
+
+
+COMMAND = Command(
+    name="leader",
+    summary="print who leads now; exit code 3 if nobody does",
+    description="Prints the leader's value and exits with 0; prints nothing and exits with 3\n"
+    "when there is no leader.",
+    words=("URL", "KEY"),
+    run=_run,
+)
