@@ -47,6 +47,15 @@ class Worker:
         self.ending = True
         self.signal(signal.SIGTERM)
 
+    def told(self) -> str:
+        """All that it has said, for whoever looks for the cause of a failure."""
+        story = [
+            (note.at // 1_000_000, note.name, note.token or note.reason or "")
+            for note in self.diary.read().notes
+        ]
+        state = "runs" if self.process.alive else f"has ended with {self.process.wait(1)}"
+        return f"{self.who} {state} and has told {story}\n{self.process.tail(6)}"
+
     def belief(self) -> Belief | None:
         """What it believes at present."""
         return self.diary.read().belief
@@ -57,12 +66,15 @@ class Worker:
 
     def await_event(self, name: str, seconds: float, *, after: int = 0) -> Note:
         """Wait for an event after that many of the same name, and return it."""
-        await_true(
-            f"{self.who} says {name} for the {after + 1}. time; it says {self.diary.names()}\n"
-            f"{self.process.tail()}",
-            lambda: self.count(name) > after,
-            seconds,
-        )
+        try:
+            await_true(
+                f"{name} number {after + 1}",
+                lambda: self.count(name) > after or not self.process.alive,
+                seconds,
+            )
+            assert self.count(name) > after, f"it ended before {name} number {after + 1}"
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.told()}") from None
         return [note for note in self.diary.notes if note.name == name][after]
 
 
@@ -134,12 +146,7 @@ class Fleet:
 
     def told(self) -> str:
         """All that was said, for whoever looks for the cause of a failure."""
-        return "\n".join(
-            f"{worker.who} ({'runs' if worker.process.alive else 'ended'}): "
-            f"{[(n.at // 1_000_000 % 1_000_000, n.name, n.token or n.reason) for n in worker.diary.read().notes]}"
-            f"\n{worker.process.tail(6)}"
-            for worker in self.workers
-        )
+        return "\n".join(worker.told() for worker in self.workers)
 
     def finish(self) -> None:
         """Stop all in order, and look whether everything that happened was sound."""

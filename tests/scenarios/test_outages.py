@@ -1,0 +1,113 @@
+"""Consul is away for a while: belief ends in time, and comes back with nothing restarted."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.conftest import ConsulFactory
+from tests.scenarios.conftest import FleetFactory, Report
+from tests.scenarios.diary import now
+from tests.scenarios.fleet import Fleet, Reign
+
+_MARGIN = 0.5  # seconds, the least that is in force by default
+
+
+def test_short_outage(
+    make_fleet: FleetFactory, consul_server: ConsulFactory, measured: Report
+) -> None:
+    """A restart costs no change of leadership, or an honest one."""
+    agent = consul_server()
+    fleet = make_fleet(agent.url, ttl=3.0)
+    fleet.start_all("ann", "ben")
+    before = fleet.await_reign(10)
+
+    stopped = now()
+    agent.stop()
+    time.sleep(0.5)
+    agent.start()
+    measured("Consul was away for", (now() - stopped) / 1e9)
+
+    after = fleet.await_reign(2 * fleet.ttl + 5)
+    time.sleep(fleet.ttl)  # so that a term that only seemed to have survived is over by now
+    after = fleet.await_reign(2 * fleet.ttl + 5)
+    print("the same term" if after.token == before.token else "another term")
+    before.worker.await_event("store_up", 5)
+    fleet.finish()
+
+
+def test_long_outages(
+    make_fleet: FleetFactory, consul_server: ConsulFactory, measured: Report
+) -> None:
+    """A crash and a freeze of Consul end belief in time, and a leader is back afterwards."""
+    # Both at a time, each with a Consul of its own, because most of it is waiting.
+    crashed, frozen = consul_server(), consul_server()
+    fleets = [make_fleet(crashed.url, ttl=3.0), make_fleet(frozen.url, ttl=3.0)]
+    before = _led(fleets)
+
+    away = now()
+    crashed.kill()
+    frozen.pause()
+    time.sleep(8.0)
+    for reign, fleet in zip(before, fleets, strict=True):
+        _assert_over_in_time(reign, away, fleet.ttl)
+    crashed.start()
+    frozen.resume()
+
+    _await_return(fleets, before, measured)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_outages_as_they_are_in_life(
+    make_fleet: FleetFactory, consul_server: ConsulFactory, measured: Report
+) -> None:
+    """With a ttl of 15 s: 5 s are ridden out, 40 s end belief in time."""
+    crashed, frozen = consul_server(), consul_server()
+    fleets = [make_fleet(crashed.url, ttl=15.0), make_fleet(frozen.url, ttl=15.0)]
+    before = _led(fleets)
+
+    crashed.stop()
+    frozen.pause()
+    time.sleep(5.0)
+    crashed.start()
+    frozen.resume()
+    time.sleep(20.0)
+    now_led = [fleet.await_reign(1) for fleet in fleets]
+    assert [reign.token for reign in now_led] == [reign.token for reign in before]
+
+    away = now()
+    crashed.kill()
+    frozen.pause()
+    time.sleep(40.0)
+    for reign, fleet in zip(now_led, fleets, strict=True):
+        _assert_over_in_time(reign, away, fleet.ttl)
+    crashed.start()
+    frozen.resume()
+
+    _await_return(fleets, now_led, measured)
+
+
+def _led(fleets: list[Fleet]) -> list[Reign]:
+    for fleet in fleets:
+        fleet.start_all("ann", "ben")
+    return [fleet.await_reign(10) for fleet in fleets]
+
+
+def _assert_over_in_time(reign: Reign, away: int, ttl: float) -> None:
+    belief = reign.worker.diary.read().beliefs[-1]
+    assert belief.token == reign.token
+    assert not belief.open
+    lasted = (belief.until - away) / 1e9
+    assert lasted < ttl - _MARGIN + 0.1
+    assert reign.worker.await_event("lost", 1).reason == "expired"
+
+
+def _await_return(fleets: list[Fleet], before: list[Reign], measured: Report) -> None:
+    back = now()
+    for what, fleet, reign in zip(["a crash", "a freeze"], fleets, before, strict=True):
+        after = fleet.await_reign(2 * fleet.ttl + 5, after=reign)
+        measured(f"a leader is back after {what} of Consul", (after.since - back) / 1e9)
+    for fleet in fleets:
+        fleet.finish()
