@@ -70,13 +70,20 @@ class ConsulElection:
         self._key = key
         # Which claim the session last entered here: withdrawing an older one again must not
         # release the key for the one that has followed it.
+        self._seen: Record | None = None
         self._latest: weakref.WeakValueDictionary[str, ConsulClaim] = weakref.WeakValueDictionary()
 
     def enter(self, session: Session, value: bytes) -> ConsulClaim:
         claim = ConsulClaim(self._key, session, value)
         self._latest[session.id] = claim
-        vacant = self._vacancy(claim)
-        return claim if vacant is None else self._lock(claim, vacant)
+        # What `standing` has just found vacant saves reading it again, in the very moment that
+        # everybody waits for: if it is out of date, its index does not fit, and nothing happens.
+        vacant, self._seen = self._seen, None
+        if vacant is not None and not self._lock(claim, vacant):
+            vacant = None
+        if vacant is None and (vacant := self._vacancy(claim)) is not None:
+            self._lock(claim, vacant)
+        return claim
 
     def standing(self, claim: Claim) -> Standing:
         record = self._client.read(self._key)
@@ -95,6 +102,7 @@ class ConsulElection:
             return Waiting()
         if claim.token is not None and not self._client.session_exists(claim.session.id):
             raise SessionLost("Consul has ended the session")
+        self._seen = None if record is None or record.flags == SEMAPHORE_FLAG else record
         return Absent()
 
     def withdraw(self, claim: Claim) -> None:
@@ -169,7 +177,8 @@ class ConsulElection:
         except TxnRefused:
             return None  # another one was faster
 
-    def _lock(self, claim: ConsulClaim, vacant: Record) -> ConsulClaim:
+    def _lock(self, claim: ConsulClaim, vacant: Record) -> bool:
+        """Lock the key as it was; False if it surely is not like that any more."""
         sid = claim.session.id
         claim.guard = vacant.modified
         problem: StoreUnavailable | None = None
@@ -183,22 +192,22 @@ class ConsulElection:
                         ),
                     )
                 claim.token, claim.settled = done[-1].modified, True
-                return claim
+                return True
             except TxnRefused as refusal:
                 if session_is_gone(refusal.what):
                     claim.settled = True  # no copy of the request can lock with it any more
                     raise SessionLost("Consul has ended the session") from refusal
                 log.debug("%s was not granted: %s", self._key, refusal.what)
+                if claim.settled:  # nothing else was sent
+                    return refusal.step != 0
             except StoreUnavailable as error:
                 if claim.settled and is_definite(error):
                     raise
                 claim.settled, problem = False, error
-            if claim.settled:
-                return claim  # refused, and nothing else was sent
             try:
                 with _share():
                     if self._read_back(claim, vacant):
-                        return claim
+                        return True
             except StoreUnavailable as error:
                 problem = error
         raise ClaimUnknown(

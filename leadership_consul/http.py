@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import parse_url
@@ -22,13 +24,27 @@ class Lane:
     def __init__(self, tls: TLS | None) -> None:
         self.line = Line()
         self.session = requests.Session()
-        # No proxies, no .netrc: the environment has no say in where an agent is.
+        # No .netrc and no certificates from the environment. Proxies it has none.
         self.session.trust_env = False
+        self._adapter = _Adapter(self.line, tls)
+        self.session.mount("http://", self._adapter)
+        self.session.mount("https://", self._adapter)
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> requests.Response:
+        """Send one request, and read its answer to the end."""
+        request = requests.PreparedRequest()
+        # Written down as it is: the url is quoted and the body encoded already, and preparing
+        # them again, with cookies and hooks, takes as long as a fast agent takes to answer.
+        request.method, request.url, request.body = method, url, body
+        request.headers = CaseInsensitiveDict(headers)
         # An agent compresses even on loopback if it may, which costs more than it saves.
-        self.session.headers.update({"Accept-Encoding": "identity", "User-Agent": "leadership"})
-        adapter = _Adapter(self.line, tls)
-        self.session.mount("http://", adapter)
-        self.session.mount("https://", adapter)
+        request.headers.update({"Accept-Encoding": "identity", "User-Agent": "leadership"})
+        if body is not None:
+            request.headers["Content-Length"] = str(len(body))
+        # Not through the session, which follows redirects. The sockets know the time limit.
+        return self._adapter.send(request, stream=False, timeout=None)
 
     def close(self) -> None:
         """Close the connections; one that is in use ends with its request."""

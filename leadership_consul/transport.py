@@ -97,19 +97,15 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         line.until = clock.now() + given
         connect_until = clock.now() + min(given, _CONNECT)
         target = quote(path, safe="/") + (f"?{urlencode(params)}" if params else "")
+        sent = data.encode() if isinstance(data, str) else data
         failed: list[tuple[str, Exception]] = []
         for left, number, agent in self._in_turn():
             line.sent = False
             line.connect_until = clock.now() + (connect_until - clock.now()) / left
             try:
-                response = lane.session.request(
-                    method,
-                    agent + target,
-                    data=data,
-                    headers={**(headers or {}), **self._token.headers()},
-                    timeout=given,  # the sockets know better; see wire.py
-                    allow_redirects=False,
-                )
+                shown = {**(headers or {}), **self._token.headers()}
+                response = lane.send(method, agent + target, shown, sent)
+                body = response.content.decode("utf-8", "replace")
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 if isinstance(error, requests.RequestException):
                     error.request = None  # it has the token among its headers
@@ -120,7 +116,6 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
                     raise broken(agent, given, error) from error
                 failed.append((agent, error))
                 continue
-            body = response.content.decode("utf-8", "replace")
             # An agent that has lost its servers says so with a 500; another may still have them.
             works = response.status_code < 500 or is_answer(body)
             self._first = number if works else (number + 1) % len(self._agents)
