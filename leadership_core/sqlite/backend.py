@@ -141,5 +141,5 @@ class SqliteStore:
             self._database.close()
 
     def after_fork_in_child(self) -> None:
-        """Make it inert, and keep this process from ever touching what it shares."""
-        self._database.after_fork_in_child()
+        """Make it inert; it has been told already, unless nothing of it is open."""
+        self._database.end_in_child()

@@ -1,29 +1,27 @@
 """Connections to the database file, as many as there are calls at once, and what they outlive.
 
-Three things must not happen to a connection. Two threads must not use it at once: a call
-takes one from the idle ones and puts it back. A child of a fork must not touch it, not even to
-close it: SQLite's locks belong to the process. And it must not be closed when its file was
-replaced: the last one to close deletes the log by its name, which is the new file's by then.
+Two threads must not use a connection at once: a call takes one from the idle ones and puts it
+back. And it must not be closed when its file was replaced: the last one to close deletes the
+log by its name, which is the new file's by then. (For a third thing that must not happen, see
+`forks`.)
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from weakref import WeakSet
 
 from .. import clock
 from ..budget import remaining_budget
 from ..errors import ConfigurationError, ForkedStore, StoreClosed, StoreRefused, StoreUnavailable
+from .connection import Connection
 from .faults import is_busy, patiently
+from .forks import is_inherited, register
 from .location import Identity, Location
 from .schema import configure, prepare
 
@@ -39,12 +37,7 @@ class File:
 
     identity: Identity
     beside: dict[Path, Identity | None]
-    idle: list[sqlite3.Connection] = field(default_factory=list)
-
-
-# SQLite remembers for each file which locks this process has. A forked child has none of them,
-# and does not know: what it opens of these files would not be locked at all.
-_inherited: set[Identity] = set()
+    idle: list[Connection] = field(default_factory=list)
 
 
 class Database:
@@ -63,10 +56,10 @@ class Database:
         self._opening: Final = threading.Lock()
         self._file: File | None = None
         self._identities: Final[set[Identity]] = set()
-        self._open: Final[set[sqlite3.Connection]] = set()  # all that must survive a fork
+        self._open: Final[set[Connection]] = set()  # all that must survive a fork
         self._closed: Final = threading.Event()
         self.is_forked = False
-        _databases.add(self)
+        register(self)
         if self._location.identity() is not None:
             # What is wrong with a file that is there is better said now.
             self._check_file()
@@ -87,7 +80,7 @@ class Database:
         return self._location.identity() == file.identity
 
     @contextmanager
-    def connection(self, until: float) -> Iterator[tuple[File, sqlite3.Connection]]:
+    def connection(self, until: float) -> Iterator[tuple[File, Connection]]:
         """Lend a connection to the file that is at the path now.
 
         Args:
@@ -112,7 +105,7 @@ class Database:
             raise
         self._give_back(file, connection)
 
-    def take(self, until: float) -> tuple[File, sqlite3.Connection]:
+    def take(self, until: float) -> tuple[File, Connection]:
         """Hand out a connection, to be ended with `drop`; raises what `connection` does."""
         self.check_open()
         file = self._file
@@ -130,7 +123,7 @@ class Database:
             raise StoreUnavailable(f"{self.path} is being replaced")
         return file, connection
 
-    def drop(self, file: File, connection: sqlite3.Connection) -> None:
+    def drop(self, file: File, connection: Connection) -> None:
         """End a connection for good."""
         try:
             self._end(connection, harmless=self.holds(file))
@@ -146,13 +139,12 @@ class Database:
             file, self._file = self._file, None
         self._drop_idle(file)
 
-    def after_fork_in_child(self) -> None:
-        """Make it inert. No lock is taken: its owner may be a thread that is not here."""
+    def end_in_child(self) -> AbstractSet[Identity]:
+        """Make it inert in a forked child; see `forks.Inheritance`."""
         self.is_forked = True
         for connection in tuple(self._open):
-            _keep_for_ever(connection)
-        if self._open:
-            _inherited.update(self._identities)
+            connection.keep_for_ever()
+        return self._identities if self._open else frozenset()
 
     def _check_file(self) -> None:
         try:
@@ -166,7 +158,7 @@ class Database:
                     " one that does not exist yet"
                 ) from error
 
-    def _give_back(self, file: File, connection: sqlite3.Connection) -> None:
+    def _give_back(self, file: File, connection: Connection) -> None:
         with self._lock:
             fits = (
                 file is self._file
@@ -199,7 +191,7 @@ class Database:
 
     def _new_file(self, until: float) -> File:
         before = self._location.identity()
-        if before in _inherited:
+        if is_inherited(before):
             raise ConfigurationError(
                 f"a parent of this process had {self.path} open when it was forked, and SQLite"
                 " would mix up their locks: open the store after the fork only, or start this"
@@ -226,11 +218,8 @@ class Database:
             for connection in idle:
                 self.drop(file, connection)
 
-    def _connect(self, until: float) -> sqlite3.Connection:
-        # Threads take turns with it, which sqlite3 would refuse. No timeout: see `patiently`.
-        connection = sqlite3.connect(
-            self.path, timeout=0, isolation_level=None, check_same_thread=False
-        )
+    def _connect(self, until: float) -> Connection:
+        connection = Connection(self.path)
         with self._lock:
             self._open.add(connection)
         try:
@@ -240,25 +229,10 @@ class Database:
             raise
         return connection
 
-    def _end(self, connection: sqlite3.Connection, *, harmless: bool) -> None:
+    def _end(self, connection: Connection, *, harmless: bool) -> None:
         if harmless:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+            connection.close()
         else:
-            _keep_for_ever(connection)
+            connection.keep_for_ever()
         with self._lock:
             self._open.discard(connection)
-
-
-def _keep_for_ever(connection: sqlite3.Connection) -> None:
-    # A reference that nobody gives back: the connection is never closed, not at exit either.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-
-
-def _after_fork_in_child() -> None:
-    for database in list(_databases):
-        database.after_fork_in_child()
-
-
-_databases: WeakSet[Database] = WeakSet()
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from ..errors import ConfigurationError
+from .connection import Connection
 from .faults import patiently
 
 __all__ = ["configure", "prepare"]
@@ -34,15 +33,15 @@ _TABLES = (
 )
 
 
-def configure(connection: sqlite3.Connection) -> None:
+def configure(connection: Connection) -> None:
     """Set what SQLite forgets when a connection ends."""
     # A commit that a power cut takes back would let a token be given twice. (fullfsync is for
     # macOS, where a plain fsync does not reach the disk.)
     for pragma in ("synchronous = FULL", "fullfsync = ON", "temp_store = MEMORY"):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
+        connection.rows(f"PRAGMA {pragma}")
 
 
-def prepare(connection: sqlite3.Connection, path: str, until: float) -> None:
+def prepare(connection: Connection, path: str, until: float) -> None:
     """Make sure that the database is ours, and create what an empty one lacks.
 
     Raises:
@@ -52,21 +51,20 @@ def prepare(connection: sqlite3.Connection, path: str, until: float) -> None:
     if not patiently(lambda: _is_ours(connection, path), until):
         # Only now: somebody else's database must stay as it is.
         _use_wal(connection, path, until)
-        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), until)
+        patiently(lambda: connection.change("BEGIN IMMEDIATE"), until)
         try:
             if not _is_ours(connection, path):  # another process may have been first
                 for statement in _TABLES:
-                    connection.execute(statement)
-            connection.execute("COMMIT")
+                    connection.change(statement)
+            connection.change("COMMIT")
         finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            connection.roll_back()
     _use_wal(connection, path, until)
 
 
-def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
-    application = _number(connection, "PRAGMA application_id")
-    version = _number(connection, "PRAGMA user_version")
+def _is_ours(connection: Connection, path: str) -> bool:
+    application = connection.value("PRAGMA application_id")
+    version = connection.value("PRAGMA user_version")
     if application == _APPLICATION_ID:
         if version != _VERSION:
             raise ConfigurationError(
@@ -74,25 +72,17 @@ def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
                 f" one has {_VERSION}): use one version, or another file"
             )
         return True
-    if application or version or _number(connection, "SELECT count(*) FROM sqlite_master"):
+    if application or version or connection.value("SELECT count(*) FROM sqlite_master"):
         raise ConfigurationError(
             f"{path} is a database of something else; use a file that does not exist yet"
         )
     return False
 
 
-def _use_wal(connection: sqlite3.Connection, path: str, until: float) -> None:
-    def switch() -> str:
-        found: str = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        return found
-
-    if (mode := patiently(switch, until)) != "wal":
+def _use_wal(connection: Connection, path: str, until: float) -> None:
+    mode = patiently(lambda: connection.value("PRAGMA journal_mode = WAL"), until)
+    if mode != "wal":
         raise ConfigurationError(
             f"{path} is where SQLite has no write-ahead log (it uses {mode!r}):"
             " use a folder on a local disk"
         )
-
-
-def _number(connection: sqlite3.Connection, query: str) -> int:
-    found: int = connection.execute(query).fetchone()[0]
-    return found

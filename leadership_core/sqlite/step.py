@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..errors import SessionLost
 from ..store import Entry
+from .connection import Connection
 
 __all__ = ["Row", "Span", "Step", "key_span", "read_rows", "tree_span"]
 
@@ -34,9 +34,9 @@ def tree_span(prefix: str) -> Span:
     return (f"{prefix}/", f"{prefix}0") if prefix else ("", "\U0010ffff")
 
 
-def read_rows(connection: sqlite3.Connection, span: Span) -> list[Row]:
+def read_rows(connection: Connection, span: Span) -> list[Row]:
     """Return what is in the span, that of expired sessions included."""
-    return connection.execute(_SELECT, span).fetchall()
+    return connection.rows(_SELECT, span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Step:
         boot: the machine's boot; sessions of another one have ended.
     """
 
-    connection: sqlite3.Connection
+    connection: Connection
     now: float
     boot: str
 
     def expire(self) -> None:
         """Delete the sessions that have ended, and what is bound to them."""
         ended = "SELECT id FROM sessions WHERE expires_at <= ? OR boot_id <> ?"
-        for (session,) in self.connection.execute(ended, (self.now, self.boot)).fetchall():
+        for (session,) in self.connection.rows(ended, (self.now, self.boot)):
             self.end_session(session)
 
     def entries(self, span: Span) -> list[Entry]:
@@ -69,7 +69,7 @@ class Step:
 
     def put(self, key: str, value: bytes, session: str | None) -> Entry:
         revision = self._next_revision()
-        self.connection.execute(
+        self.connection.change(
             "INSERT INTO entries (key, value, revision, session) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (key) DO UPDATE SET value = excluded.value,"
             " revision = excluded.revision, session = excluded.session",
@@ -78,37 +78,35 @@ class Step:
         return Entry(key, value, revision, session)
 
     def delete(self, key: str) -> None:
-        self.connection.execute("DELETE FROM entries WHERE key = ?", (key,))
+        self.connection.change("DELETE FROM entries WHERE key = ?", (key,))
         self._next_revision()  # so that it shows in the revision that something changed
 
     def open_session(self, session: str, ttl: float) -> None:
-        self.connection.execute(
+        self.connection.change(
             "INSERT INTO sessions (id, ttl, expires_at, boot_id) VALUES (?, ?, ?, ?)",
             (session, ttl, self.now + ttl, self.boot),
         )
 
     def renew(self, session: str) -> None:
-        renewed = self.connection.execute(
+        renewed = self.connection.change(
             "UPDATE sessions SET expires_at = ? + ttl"
             " WHERE id = ? AND boot_id = ? AND expires_at > ?",
             (self.now, session, self.boot, self.now),
         )
-        if renewed.rowcount != 1:
+        if renewed != 1:
             raise SessionLost(f"the session {session} is gone")
 
     def check_session(self, session: str) -> None:
-        if not self.connection.execute(
-            "SELECT 1 FROM sessions WHERE id = ?", (session,)
-        ).fetchall():
+        if not self.connection.rows("SELECT 1 FROM sessions WHERE id = ?", (session,)):
             raise SessionLost(f"the session {session} is gone")
 
     def end_session(self, session: str) -> None:
-        self.connection.execute("DELETE FROM sessions WHERE id = ?", (session,))
-        bound = self.connection.execute("DELETE FROM entries WHERE session = ?", (session,))
-        if bound.rowcount:
+        self.connection.change("DELETE FROM sessions WHERE id = ?", (session,))
+        bound = self.connection.change("DELETE FROM entries WHERE session = ?", (session,))
+        if bound:
             self._next_revision()
 
     def _next_revision(self) -> int:
-        self.connection.execute("UPDATE counter SET revision = revision + 1")
-        found: int = self.connection.execute("SELECT revision FROM counter").fetchone()[0]
+        self.connection.change("UPDATE counter SET revision = revision + 1")
+        found: int = self.connection.value("SELECT revision FROM counter")
         return found

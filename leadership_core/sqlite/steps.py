@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -61,14 +59,14 @@ class Steps:
             self._turns.take(urgent=urgent, until=until),
             self._database.connection(until) as (file, connection),
         ):
-            patiently(lambda: connection.execute("BEGIN IMMEDIATE"), until)
+            patiently(lambda: connection.change("BEGIN IMMEDIATE"), until)
             try:
                 step = Step(connection, self.now(), self.boot)
                 step.expire()
                 yield file, step
-                connection.execute("COMMIT")
+                connection.change("COMMIT")
             finally:
-                _roll_back(connection)
+                connection.roll_back()
             if not self._database.holds(file):
                 raise FileReplaced(f"{self._database.path} was replaced")
         if self.on_commit is not None:
@@ -101,9 +99,3 @@ class Steps:
         return session is not None and (
             expires_at is None or expires_at <= now or boot != self.boot
         )
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")

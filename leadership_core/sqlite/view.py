@@ -55,7 +55,7 @@ class View:
         with translated():
             self._file, self._connection = database.take(clock.now() + _PATIENCE)
             try:
-                self._connection.execute(_TABLE)
+                self._connection.change(_TABLE)
             except BaseException:
                 self.close()
                 raise
@@ -109,28 +109,27 @@ class View:
         return found
 
     def _data_version(self) -> int:
-        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        version: int = self._connection.value("PRAGMA data_version")
         return version
 
     def _differences(self) -> list[tuple[Span, Seen, list[Entry]]] | None:
-        self._connection.execute("BEGIN")
+        self._connection.change("BEGIN")
         try:
-            revision, expires_at = self._connection.execute(_STATE, (self._steps.boot,)).fetchone()
+            revision, expires_at = self._connection.rows(_STATE, (self._steps.boot,))[0]
             self.expires_at = float("inf") if expires_at is None else expires_at
             if self.expires_at <= self._steps.now():
                 return None
             # Renewals change the database, too, and are most of what happens in it.
             found = [] if revision == self._revision else list(self._read_differences())
-            self._connection.execute("COMMIT")
+            self._connection.change("COMMIT")
             self._revision = revision
             return found
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._connection.roll_back()
 
     def _read_differences(self) -> Iterator[tuple[Span, Seen, list[Entry]]]:
-        for low, high, *seen in self._connection.execute(_DIFFERENCES).fetchall():
-            self._connection.execute(
+        for low, high, *seen in self._connection.rows(_DIFFERENCES):
+            self._connection.change(
                 "UPDATE watched SET entries = ?, latest = ? WHERE low = ? AND high = ?",
                 (*seen, low, high),
             )
@@ -138,6 +137,6 @@ class View:
             yield (low, high), (seen[0], seen[1]), [Entry(*row[:4]) for row in rows]
 
     def _run_many(self, statement: str, spans: Iterable[Span]) -> None:
-        self._connection.execute("BEGIN")
-        self._connection.executemany(statement, spans)
-        self._connection.execute("COMMIT")
+        self._connection.change("BEGIN")
+        self._connection.change_many(statement, spans)
+        self._connection.change("COMMIT")
