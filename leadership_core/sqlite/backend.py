@@ -21,6 +21,8 @@ from .watches import GRANULARITY, Watches
 
 __all__ = ["SqliteSession", "SqliteStore"]
 
+_REPLACED = "the database was replaced, and the session with it"
+
 
 class SqliteSession:
     """A row that ends by the machine's clock; see `leadership_core.store.Session`."""
@@ -33,24 +35,25 @@ class SqliteSession:
         self._ended = False
 
     def check(self, file: File) -> None:
-        """Raise `SessionLost` if another file has taken the place of its own."""
-        if file is not self.file:
-            raise SessionLost("the database was replaced, and the session with it")
+        """Raise `SessionLost` if it is not a session of that file."""
+        if file.identity != self.file.identity:
+            raise SessionLost(_REPLACED)
 
     def renew(self) -> float:
         try:
             with self._steps.write(urgent=True) as (file, step):
-                self.check(file)
+                if file is not self.file:  # nor may its file have been away in the meantime
+                    raise SessionLost(_REPLACED)
                 step.renew(self.id)
         except FileReplaced as error:
-            raise SessionLost("the database was replaced, and the session with it") from error
+            raise SessionLost(_REPLACED) from error
         return self.ttl
 
     def close(self) -> None:
         if self._ended:
             return
         with self._steps.write(urgent=True) as (file, step):
-            if file is self.file:
+            if file.identity == self.file.identity:
                 step.end_session(self.id)
         self._ended = True
 
