@@ -1,0 +1,166 @@
+"""What followers say: nobody, the leader, and never one whose claim the store has ended."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from leadership_core import Follower, Leader, open_store
+from tests.conftest import ConsulFactory
+from tests.scenarios.conftest import FleetFactory, Place, Report
+from tests.scenarios.diary import now
+from tests.scenarios.fleet import await_true
+from tests.servers.consul import Consul
+
+_NOTIFICATION = 0.5  # seconds; it takes a few milliseconds on a machine that is not busy
+
+
+class Watching:
+    """A follower, what it has said and when, and what it says of itself."""
+
+    def __init__(self, follower: Follower) -> None:
+        self.follower = follower
+        self.lines: list[tuple[int, Leader | None]] = []
+        self.events: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._read, name="test-lines"),
+            threading.Thread(target=self._read_events, name="test-events"),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def leaders(self) -> list[tuple[str, int] | None]:
+        """Value and token of each line."""
+        return [leader and (leader.value, leader.token) for _, leader in self.lines]
+
+    def await_line(self, line: tuple[str, int] | None, seconds: float) -> int:
+        """Wait until the last line is that one; returns when it was said."""
+        try:
+            await_true(
+                f"it says {line}", lambda: self.lines and self.leaders()[-1] == line, seconds
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says {self.leaders()}") from None
+        return self.lines[-1][0]
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(5)
+            assert not thread.is_alive()
+
+    def _read(self) -> None:
+        for leader in self.follower.follow_election():
+            self.lines.append((now(), leader))
+
+    def _read_events(self) -> None:
+        self.events.extend(event.name for event in self.follower.events())
+
+
+@contextmanager
+def watching(url: str, key: str) -> Iterator[Watching]:
+    """Follow an election; at the end both iterators must end."""
+    with open_store(url) as store:
+        watcher = Watching(Follower(store, key))
+        yield watcher
+    watcher.join()
+
+
+def test_follower_on_sqlite(
+    make_fleet: FleetFactory, on_sqlite: Place, measured: Report
+) -> None:
+    """Nobody first; each leader; not the dead one; the same name again is a new line."""
+    _follow(make_fleet, on_sqlite, measured)
+
+
+def test_follower_on_consul(
+    make_fleet: FleetFactory, on_consul: Place, consul: Consul, measured: Report
+) -> None:
+    """Nobody first; each leader; not the dead one; the same name again is a new line."""
+    _follow(make_fleet, on_consul, measured, consul)
+
+
+def _follow(
+    make_fleet: FleetFactory, place: Place, measured: Report, consul: Consul | None = None
+) -> None:
+    fleet = make_fleet(place)
+    with watching(place.url, fleet.key) as watcher:
+        watcher.await_line(None, 5)
+        assert watcher.leaders() == [None]
+
+        (ann,) = fleet.start_all("ann")
+        reign = fleet.await_reign(10)
+        said = watcher.await_line(("ann", reign.token), 5)
+        measured("from elected to the line", (said - reign.since) / 1e9)
+
+        ann.signal(signal.SIGUSR1)
+        again = fleet.await_reign(10, after=reign)
+        watcher.await_line(("ann", again.token), 5)
+
+        ann.signal(signal.SIGKILL)
+        assert consul is None or _ends_with_its_claim(watcher, consul, fleet.key, measured)
+        said = watcher.await_line(None, 2 * place.ttl + 2)
+
+        fleet.start_all("ben")
+        last = fleet.await_reign(10)
+        watcher.await_line(("ben", last.token), 5)
+        fleet.finish()
+        watcher.await_line(None, 5)
+
+    leaders = watcher.leaders()
+    assert leaders[0] is None
+    dead = leaders.index(("ann", again.token))
+    assert ("ann", again.token) not in leaders[dead + 1 :]
+    assert all(one != other for one, other in zip(leaders, leaders[1:], strict=False))
+
+
+def _ends_with_its_claim(
+    watcher: Watching, consul: Consul, key: str, measured: Report
+) -> bool:
+    """Wait until Consul ends the claim; the follower says so within one notification."""
+
+    def is_free() -> bool:
+        return "Session" not in consul.request("GET", f"/v1/kv/{key}?consistent").body[0]
+
+    await_true("Consul ends the claim", is_free, 10)
+    ended = now()
+    said = watcher.await_line(None, 5)
+    measured("from the end of a dead leader's claim to the line", (said - ended) / 1e9)
+    return (said - ended) / 1e9 < _NOTIFICATION
+
+
+def test_follower_through_a_restart(
+    make_fleet: FleetFactory, consul_server: ConsulFactory
+) -> None:
+    """While Consul is away the last leader stays, with its age; afterwards it is up to date."""
+    agent = consul_server()
+    fleet = make_fleet(agent.url, ttl=2.0)
+    with watching(agent.url, fleet.key) as watcher:
+        fleet.start_all("ann", "ben")
+        first = fleet.await_reign(10)
+        watcher.await_line((first.worker.who[2:], first.token), 5)
+
+        agent.kill()
+        await_true("store_down", lambda: "store_down" in watcher.events, 10)
+        time.sleep(3.0)
+        leader = watcher.follower.leader
+        assert leader is not None
+        assert leader.token == first.token
+        assert leader.age > 2.5
+        agent.start()
+
+        await_true("store_up", lambda: "store_up" in watcher.events, 10)
+        second = fleet.await_reign(15, after=first)  # belief had ended during the outage
+        watcher.await_line((second.worker.who[2:], second.token), 5)
+        assert watcher.follower.leader is not None
+        assert watcher.follower.leader.age < 20  # confirmed anew now and then
+
+        second.worker.signal(signal.SIGKILL)
+        third = fleet.await_reign(10, after=second)
+        watcher.await_line((third.worker.who[2:], third.token), 5)
+        fleet.finish()
+    downs = [name for name in watcher.events if name.startswith("store")]
+    assert downs == ["store_down", "store_up"] * (len(downs) // 2)
+    assert watcher.events[-1] == "stopped"

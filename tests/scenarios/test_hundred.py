@@ -1,0 +1,116 @@
+"""A hundred elections in one process: one session, few threads, few long polls."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from leadership_core import Candidate, StoreHandle, open_store
+from tests.conftest import ConsulFactory
+from tests.scenarios.fleet import await_true
+from tests.servers.consul import ConsulAgent
+
+_MOST_THREADS = 16
+_MOST_POLLS = 8
+
+_LAYOUTS = {
+    "one folder": [f"service/tasks/{n}" for n in range(100)],
+    "the root": [f"k{n}" for n in range(100)],
+    "folders of one folder": [f"jobs/{n}/leader" for n in range(100)],
+    "folders with nothing in common": [f"{chr(97 + n)}{n}/leader" for n in range(12)],
+}
+
+
+@pytest.mark.parametrize("layout", _LAYOUTS.values(), ids=_LAYOUTS)
+def test_many_candidates_on_consul(layout: list[str], consul_server: ConsulFactory) -> None:
+    """All lead on one session; a takeover by hand is noticed on each key."""
+    agent = consul_server(dev=True)
+    with open_store(agent.url) as store, _all_leading(store, layout) as candidates:
+        time.sleep(0.5)  # so that watches that were merged into one have ended
+        (session,) = agent.request("GET", "/v1/session/list").body
+        assert _threads() <= _MOST_THREADS
+        assert sum("watch" in name for name in _names()) <= _MOST_POLLS
+        # Each watch, each worker, and the session's thread have one at most.
+        assert _connections(agent) <= _MOST_THREADS
+
+        entries = agent.request("GET", "/v1/kv/?recurse").body
+        assert {entry["Session"] for entry in entries} == {session["ID"]}
+        for candidate in candidates[:: len(candidates) // 4]:
+            assert candidate.term is not None
+            before = candidate.term.token
+            agent.request("DELETE", f"/v1/kv/{candidate.key}")
+            await_true(f"{candidate.key} is led anew", _newer(candidate, before), 5)
+
+
+def test_a_second_hundred_takes_over_on_consul(consul_server: ConsulFactory) -> None:
+    """Waiting costs no more than leading, and all keys change hands when the leaders go."""
+    agent = consul_server(dev=True)
+    keys = _LAYOUTS["folders of one folder"]
+    with open_store(agent.url) as first, open_store(agent.url) as second:
+        with _all_leading(first, keys):
+            base = _threads()
+            waiting = [Candidate(second, key, "second", ttl=2.0) for key in keys]
+            for candidate in waiting:
+                candidate.run_for_election()
+            time.sleep(1.0)
+            assert not any(candidate.is_leader for candidate in waiting)
+            assert _threads() - base <= _MOST_THREADS
+            assert len(agent.request("GET", "/v1/session/list").body) == 2
+            first.close()
+            await_true("all are taken over", lambda: all(c.is_leader for c in waiting), 10)
+
+
+def test_many_candidates_on_sqlite(tmp_path: Path) -> None:
+    """All lead on one session, and stay so."""
+    file = tmp_path / "many.db"
+    with open_store(f"sqlite:///{file}") as store:
+        with _all_leading(store, _LAYOUTS["one folder"]) as candidates:
+            time.sleep(1.0)
+            assert _threads() <= _MOST_THREADS
+            with sqlite3.connect(file) as database:
+                (sessions,) = database.execute("SELECT count(*) FROM sessions").fetchone()
+                owners = database.execute("SELECT DISTINCT session FROM entries").fetchall()
+            database.close()
+            assert sessions == 1
+            assert len(owners) == 1
+            assert all(candidate.is_leader for candidate in candidates)
+            before = candidates[50].term
+            assert before is not None
+            store.delete(candidates[50].key)
+            await_true("led anew", _newer(candidates[50], before.token), 5)
+
+
+@contextmanager
+def _all_leading(store: StoreHandle, keys: list[str]) -> Iterator[list[Candidate]]:
+    candidates = [Candidate(store, key, f"value of {key}", ttl=3.0) for key in keys]
+    for candidate in candidates:
+        candidate.run_for_election()
+    await_true("all lead", lambda: all(candidate.is_leader for candidate in candidates), 15)
+    yield candidates
+
+
+def _newer(candidate: Candidate, token: int) -> Callable[[], bool]:
+    return lambda: (term := candidate.term) is not None and term.token > token
+
+
+def _names() -> list[str]:
+    names = (thread.name for thread in threading.enumerate())
+    return [name for name in names if name.startswith("leadership")]
+
+
+def _threads() -> int:
+    return len(_names())
+
+
+def _connections(agent: ConsulAgent) -> int:
+    """How many connections from anywhere stand at the agent's port."""
+    established, port = "01", f":{agent.port:04X}"
+    lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return sum(remote.endswith(port) and state == established for _, _, remote, state, *_ in fields)
