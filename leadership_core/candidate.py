@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .engine.candidate_runner import CandidateRunner
 from .errors import ConfigurationError, LeadershipLost, NotElected
-from .events import Campaigning, Elected, Event, Stopped
+from .events import Event
 from .machine import Phase, happenings as on
 from .tenure import Tenure, Verdicts
 from .term import Term
-from .timing import check_ttl, margin_for
+from .timing import check_ttl, is_seconds, margin_for
 
 if TYPE_CHECKING:
     from .handle import StoreHandle
@@ -55,7 +54,10 @@ class Candidate:
         self._engine = engine = store.engine
         if not isinstance(value, str):
             raise ConfigurationError(f"the value is a str, not {type(value).__name__}")
-        raw = value.encode("utf-8", "surrogateescape")
+        try:
+            raw = value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise ConfigurationError(f"the value has a lone surrogate: {value!r:.60}") from None
         if len(raw) > _LONGEST_VALUE:
             raise ConfigurationError(
                 f"the value has {len(raw)} bytes, {_LONGEST_VALUE} are allowed"
@@ -68,7 +70,13 @@ class Candidate:
         self._tenure = Tenure(self.key, value, store.fork_guard)
         self._changed = self._tenure.announcer.changed
         self._runner = CandidateRunner(
-            engine, store.full_key(self.key), raw, self.ttl, margin, self._tenure
+            engine,
+            store.full_key(self.key),
+            raw,
+            self.ttl,
+            margin,
+            self._tenure,
+            on_gone=lambda: engine.remove(self),
         )
 
     # -- what it is ------------------------------------------------------------------------
@@ -112,17 +120,9 @@ class Candidate:
         It begins with where the candidate stands, and ends after `Stopped`.
         """
         self._store.guard()
-        with self._changed:
-            story = self._tenure.announcer.story(*self._so_far())
+        story = self._tenure.announcer.story()
         self._start()
         return story
-
-    def _so_far(self) -> tuple[Event, ...]:
-        if self._runner.phase is Phase.STOPPED:
-            return (Stopped(),)
-        if self._tenure.term is not None:
-            return (Campaigning(), Elected(self._tenure.term))
-        return () if self._runner.phase is Phase.IDLE else (Campaigning(),)
 
     def wait_elected(self, timeout: float | None = None) -> Term | None:
         """Start to campaign, and block until elected; returns the term.
@@ -134,6 +134,9 @@ class Candidate:
             None if it is not elected in time, or stopped.
         """
         self._start()
+        return self._await_elected(timeout)
+
+    def _await_elected(self, timeout: float | None) -> Term | None:
         with self._changed:
             self._changed.wait_for(lambda: self.term or self._ended, timeout)
             if self._tenure.announcer.error is not None:
@@ -173,7 +176,8 @@ class Candidate:
         Raises:
             Exception: what the work raises, after the candidate has resigned and stopped.
         """
-        while (term := self.wait_elected()) is not None:
+        self._start()
+        while (term := self._await_elected(None)) is not None:
             if not term.begin_work():
                 continue
             try:
@@ -214,7 +218,7 @@ class Candidate:
             True once the store has confirmed; False at once when it does not lead.
         """
         self._store.guard()
-        if not (isinstance(cooldown, int | float) and math.isfinite(cooldown) and cooldown >= 0):
+        if not is_seconds(cooldown) or cooldown < 0:
             raise ConfigurationError(f"the cooldown is a number of seconds, not {cooldown!r}")
         term = self.term
         if term is None:
@@ -223,7 +227,9 @@ class Candidate:
         if term.works_here:
             return False
         with self._changed:
-            self._changed.wait_for(lambda: term.released is not None, self.ttl)
+            self._changed.wait_for(
+                lambda: term.released is not None or self._engine.closed.is_set(), self.ttl
+            )
             return bool(term.released)
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -240,7 +246,7 @@ class Candidate:
             Whether nothing of this candidate is left at the store.
         """
         self._store.fork_guard()
-        term = self._tenure.term
+        term = self._tenure.last_term  # its work may go on although it is over
         self.begin_stop()
         if term is not None and term.works_here:
             return False
@@ -255,21 +261,26 @@ class Candidate:
     def await_stop(self, timeout: float) -> bool:
         """Wait until it has left for good; False if the store has not confirmed that in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._gone(Phase.STOPPED), timeout)
+            self._changed.wait_for(
+                lambda: self._has_left(Phase.STOPPED) or self._engine.closed.is_set(), timeout
+            )
+            left = self._has_left(Phase.STOPPED) or self._has_left(Phase.IDLE)
+            return left and not self._runner.left
 
     def abandon(self) -> None:
         """Give up waiting for the store, and end all iterators."""
         self._runner.post(on.Abandon())
+        self._tenure.changed()
 
     def _leave(self) -> None:
         self._runner.post(on.Stop(for_good=False))
         with self._changed:
             self._changed.wait_for(
-                lambda: self._gone(Phase.IDLE) or self._gone(Phase.STOPPED), self.ttl
+                lambda: self._has_left(Phase.IDLE) or self._has_left(Phase.STOPPED), self.ttl
             )
 
-    def _gone(self, phase: Phase) -> bool:
-        return self._runner.phase is phase and not self._runner.unconfirmed
+    def _has_left(self, phase: Phase) -> bool:
+        return self._runner.phase is phase and not self._runner.loose
 
     @property
     def _ended(self) -> bool:

@@ -5,7 +5,7 @@ when the session goes. Only one candidate can create it; the others watch it.
 
 Where revisions grow over the whole store, the claim's revision is the fencing token. Where
 they do not, an entry beside the key that nothing deletes counts the terms: its value is the
-token and the revision of the claim that it was raised for. Raising it comes between winning
+token, and the revision and session of the claim that it was raised for. Raising it comes between winning
 the key and believing, so the winner looks at the key once more afterwards (`standing`).
 """
 
@@ -14,8 +14,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from .errors import ClaimUnknown, Conflict, StoreUnavailable
+from .errors import ClaimUnknown, Conflict, SessionLost, StoreUnavailable
 from .store import (
     ABSENT,
     Absent,
@@ -34,6 +35,8 @@ from .store import (
 
 __all__ = ["DefaultElection"]
 
+_MOST_CONFLICTS = 100  # in a row; a store that goes on like that is not linearizable
+
 
 @dataclass(eq=False, slots=True)
 class _Claim(Claim):
@@ -42,18 +45,32 @@ class _Claim(Claim):
 
 @dataclass(frozen=True, slots=True)
 class _Epoch:
-    token: int
-    claim_revision: int
+    """The latest token, and the claim that it was counted for.
+
+    That is the session, too: the revisions of a key may begin anew when it was deleted.
+    """
+
+    token: int = 0
+    claim_revision: int = 0
+    session: str = ""
+
+    def is_of(self, entry: Entry) -> bool:
+        return (self.claim_revision, self.session) == (entry.revision, entry.session)
 
     def encode(self) -> bytes:
-        return b"%d %d" % (self.token, self.claim_revision)
+        return f"{self.token} {self.claim_revision} {self.session}".encode()
 
     @classmethod
     def decode(cls, entry: Entry | None) -> _Epoch:
         if entry is None:
-            return cls(0, 0)
-        token, revision = entry.value.split()
-        return cls(int(token), int(revision))
+            return cls()
+        try:
+            token, revision, session = entry.value.decode().split(" ", 2)
+            return cls(int(token), int(revision), session)
+        except ValueError:
+            raise StoreUnavailable(
+                f"{entry.key} was written over by hand: put back '<last token> 0 -' there"
+            ) from None
 
 
 class DefaultElection:
@@ -82,19 +99,21 @@ class DefaultElection:
             entry = self._store.put(self._key, value, expect=expect, session=session)
         except Conflict:
             return claim
-        except StoreUnavailable as error:
+        except SessionLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises, it may be written
             entry = self._read_back(claim, error)
 
         claim.revision = entry.revision
         claim.token = self._raise_epoch(claim, entry) if self._counts_terms else entry.revision
         return claim
 
-    def _read_back(self, claim: _Claim, error: StoreUnavailable) -> Entry:
+    def _read_back(self, claim: _Claim, error: Exception) -> Entry:
         """Find out what became of a put whose answer was lost."""
         claim.settled = False
         try:
             entry = self._store.get(self._key)
-        except StoreUnavailable:
+        except Exception:  # noqa: BLE001 - the first error is the one to tell
             entry = None
         if entry is None or not _is_of(entry, claim) or entry.value != claim.value:
             # Not there now, but the request may still be on its way.
@@ -102,29 +121,39 @@ class DefaultElection:
         claim.settled = True
         return entry
 
-    def _raise_epoch(self, claim: Claim, entry: Entry) -> int:
-        """Count one more term. Doing it twice costs a number, and numbers may be left out."""
+    def _raise_epoch(self, claim: Claim, entry: Entry) -> int | None:
+        """Count one more term; None if the claim has been lost by now.
+
+        Doing it twice costs a number, and numbers may be left out.
+        """
         try:
-            while True:
+            for _ in range(_MOST_CONFLICTS):
                 last = self._store.get(self._epoch_key)
-                epoch = _Epoch(_Epoch.decode(last).token + 1, entry.revision)
+                # In between, so that a winner that was slow does not count after the next one:
+                # if that one has counted, either this look or the comparison finds out.
+                if self._store.get(self._key) != entry:
+                    return None
+                epoch = _Epoch(_Epoch.decode(last).token + 1, entry.revision, str(entry.session))
                 try:
                     self._store.put(
                         self._epoch_key, epoch.encode(), expect=ABSENT if last is None else last
                     )
                 except Conflict:
-                    continue  # an earlier winner that was slow; it will find that it has lost
+                    continue
                 return epoch.token
-        except StoreUnavailable as error:
+        except SessionLost:
+            raise
+        except Exception as error:
             raise ClaimUnknown(
                 f"could not count the term of {self._key}: {error}", claim
             ) from error
+        raise ClaimUnknown(f"{self._epoch_key} never stays as it was read", claim)
 
     def standing(self, claim: Claim) -> Standing:
         assert isinstance(claim, _Claim)
         entry = self._store.get(self._key)
         if entry is None or entry.session is None:
-            return Absent()
+            return Absent(overwritten=entry is not None)
         if claim.token is not None and _is_of(entry, claim) and entry.revision == claim.revision:
             return Leading(claim.token)
         return Waiting()
@@ -133,7 +162,7 @@ class DefaultElection:
         return self._store.watch(self._key, lambda _change: wake())
 
     def withdraw(self, claim: Claim) -> None:
-        while True:
+        for _ in range(_MOST_CONFLICTS):
             entry = self._store.get(self._key)
             if entry is None or not _is_of(entry, claim):
                 # An enter without an answer may still arrive as long as its session lives:
@@ -145,6 +174,7 @@ class DefaultElection:
                 continue
             claim.settled = True
             return
+        raise StoreUnavailable(f"{self._key} never stays as it was read")
 
     def leader(self) -> Leader | None:
         entry = self._store.get(self._key)
@@ -178,7 +208,7 @@ class DefaultElection:
         if not self._counts_terms:
             return Leader.of(entry.value, entry.revision)
         epoch = _Epoch.decode(epoch_entry)
-        if epoch.claim_revision != entry.revision:
+        if not epoch.is_of(entry):
             return None  # it has won the key and not counted its term yet: it does not lead
         return Leader.of(entry.value, epoch.token)
 
@@ -199,10 +229,13 @@ class _PairWatch:
         self._key, self._epoch_key = key, epoch_key
         self._lock = threading.Lock()
         self._seen: dict[str, Change] = {}
-        self._watches = [
-            store.watch(one, lambda change, one=one: self._changed(one, change))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-            for one in (key, epoch_key)
-        ]
+        self._watches: list[Closable] = []
+        try:
+            for one in (key, epoch_key):
+                self._watches.append(store.watch(one, partial(self._changed, one)))
+        except BaseException:
+            self.close()
+            raise
 
     def _changed(self, key: str, change: Change) -> None:
         with self._lock:

@@ -75,9 +75,7 @@ class Follower:
         known, and the last is `Stopped`.
         """
         self._store.guard()
-        with self._changed:
-            seen = (LeaderChanged(self._view.leader),) if self._view.known else ()
-            story = self._view.announcer.story(*((Stopped(),) if self._view.stopped else seen))
+        story = self._view.announcer.story()
         self._start()
         return story
 

@@ -112,7 +112,8 @@ class Lease:
 
     def fail(self) -> None:
         """Plan the next try after a renewal that got no answer: the sooner the less is left."""
-        self.renew_at = self._clock() + max(0.02, min(1.0, self.ttl / 10, self.remaining() / 4))
+        left = self.remaining() if self.acknowledged else inf
+        self.renew_at = self._clock() + max(0.02, min(1.0, self.ttl / 10, left / 4))
 
     def end(self, reason: LostReason) -> None:
         """The session is over for this reason, unless it was over before."""

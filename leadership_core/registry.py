@@ -46,6 +46,7 @@ def open_backend(url: StoreURL, require: Iterable[str] = ()) -> Store:
         PluginError: the plugin cannot be loaded, or does not do its work.
         ConfigurationError: the plugin refuses the URL, or lacks a capability.
     """
+    needed = _capabilities(require)
     entry = _entry_point(url.scheme)
     plugin = _load(entry)
     # The other plugins are left out: one that does not look at the scheme takes no one else's.
@@ -61,25 +62,44 @@ def open_backend(url: StoreURL, require: Iterable[str] = ()) -> Store:
         ) from error
     if store is None:
         raise PluginError(f"the plugin for {url.scheme}:// ({_origin(entry)}) did not take {url}")
-    lacking = set(map(Capability, require)) - set(getattr(store, "capabilities", ()))
+    lacking = needed - set(getattr(store, "capabilities", ()))
     if lacking:
         store.close()
         raise ConfigurationError(f"{url.scheme}:// does not have: {', '.join(sorted(lacking))}")
     return store
 
 
+def _capabilities(names: Iterable[str]) -> set[Capability]:
+    try:
+        return set(map(Capability, names))
+    except ValueError as error:
+        raise ConfigurationError(f"{error}; there are: {', '.join(Capability)}") from None
+
+
 def _load(entry: EntryPoint) -> object:
     try:
         plugin: object = entry.load()
         if not _manager.is_registered(plugin):
-            _manager.register(plugin, name=entry.name)
-            _manager.check_pending()
+            _register(plugin, entry.name)
     except Exception as error:
         raise PluginError(
             f"cannot load the plugin for {entry.name}:// ({_origin(entry)}): "
             f"{type(error).__name__}: {error}"
         ) from error
     return plugin
+
+
+def _register(plugin: object, name: str) -> None:
+    # No lock, which a fork might leave locked: of two threads, one comes second.
+    try:
+        _manager.register(plugin, name=name)
+        _manager.check_pending()
+    except ValueError:
+        if not _manager.is_registered(plugin):
+            raise
+    except Exception:
+        _manager.unregister(plugin)
+        raise
 
 
 def _entry_point(scheme: str) -> EntryPoint:

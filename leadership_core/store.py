@@ -152,7 +152,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """The claim is not in the race, and nobody is known to lead: enter (again)."""
+    """The claim is not in the race, and nobody is known to lead: enter (again).
+
+    Attributes:
+        overwritten: something that is nobody's claim stands where this one stood.
+    """
+
+    overwritten: bool = False
 
 
 Standing: TypeAlias = Leading | Waiting | Absent

@@ -9,10 +9,21 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
-from .events import Campaigning, Event, Stopped
+from .events import (
+    Campaigning,
+    Event,
+    LeaderChanged,
+    Lost,
+    Resigned,
+    Resumed,
+    Stopped,
+    StoreDown,
+    StoreUp,
+    Suspended,
+)
 
 __all__ = ["Announcer", "Story"]
 
@@ -35,29 +46,33 @@ class Announcer:
         self.error: Exception | None = None
         self.guard = guard
         self._stories: weakref.WeakSet[Story] = weakref.WeakSet()
+        self._so_far: list[Event] = []
 
     def announce(self, event: Event | None = None) -> None:
         """Wake the waiting; with an event, queue it for every story. Never blocks for long."""
         with self.changed:
             if event is not None:
+                self._so_far = shortened([*self._so_far, event])
                 for story in list(self._stories):
                     story.append(event)
             self.changed.notify_all()
 
-    def story(self, *so_far: Event) -> Story:
-        """Begin a story with these events; call it while holding `changed`."""
-        story = Story(self, so_far)
-        self._stories.add(story)
+    def story(self) -> Story:
+        """Begin a story with where things stand; every later event is added to it."""
+        with self.changed:
+            story = Story(self, self._so_far)
+            self._stories.add(story)
         return story
 
 
 class Story:
     """An iterator over events; each step blocks until there is one.
 
-    One that nobody reads keeps about 1,000 events: the oldest terms are dropped whole.
+    One that nobody reads keeps about 1,000 events: of the older ones, all that is over (a
+    whole term, a whole outage) is left out.
     """
 
-    def __init__(self, announcer: Announcer, so_far: tuple[Event, ...]) -> None:
+    def __init__(self, announcer: Announcer, so_far: Iterable[Event]) -> None:
         self._announcer = announcer
         self._queue: deque[Event] = deque(so_far)
         self._over = False
@@ -66,9 +81,9 @@ class Story:
         """Queue an event; the caller holds the condition."""
         self._queue.append(event)
         if len(self._queue) > _MOST_QUEUED:
-            self._queue.popleft()
-            while len(self._queue) > 1 and not isinstance(self._queue[0], Campaigning):
-                self._queue.popleft()
+            events = list(self._queue)
+            half = len(events) // 2
+            self._queue = deque(shortened(events[:half]) + events[half:])
 
     def __iter__(self) -> Self:
         return self
@@ -84,3 +99,28 @@ class Story:
             event = self._queue.popleft()
         self._over = isinstance(event, Stopped)
         return event
+
+
+_ENDS: dict[type[Event], type[Event]] = {
+    Resumed: Suspended,
+    StoreUp: StoreDown,
+    Lost: Campaigning,
+    Resigned: Campaigning,
+}
+_REPLACES_LAST = (Campaigning, LeaderChanged)
+_APART = (StoreDown, StoreUp)  # what the store does is not part of a term
+
+
+def shortened(events: Iterable[Event]) -> list[Event]:
+    """Leave out what is over: each end together with its beginning and what lies between."""
+    kept: list[Event] = []
+    for event in events:
+        begins = _ENDS.get(type(event), type(event) if isinstance(event, _REPLACES_LAST) else None)
+        at = next((i for i in reversed(range(len(kept))) if type(kept[i]) is begins), None)
+        if at is not None and isinstance(event, (Resumed, StoreUp, LeaderChanged)):
+            del kept[at]
+        elif at is not None:
+            kept[at:] = [one for one in kept[at:] if isinstance(one, _APART)]
+        if at is None or isinstance(event, _REPLACES_LAST):
+            kept.append(event)
+    return kept

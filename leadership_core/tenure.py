@@ -73,10 +73,11 @@ class Tenure:
         self.stopping = True
         self.announcer.error = error
 
-    def released(self, confirmed: bool) -> None:
-        """The claim of the last term is gone, or left to the end of its session."""
-        if self.last_term is not None and self.last_term.released is None:
-            self.last_term.released = confirmed
+    def released(self, token: int | None, confirmed: bool) -> None:
+        """The claim with that token is gone, or left to the end of its session for good."""
+        term = self.last_term
+        if term is not None and term.token == token and term.released is None:
+            term.released = confirmed
         self.announcer.announce()
 
     def changed(self) -> None:
@@ -93,7 +94,7 @@ class Verdicts:
     def __init__(self, tenure: Tenure, ended: Callable[[], bool]) -> None:
         self._tenure = tenure
         self._ended = ended
-        self._told = tenure.term if tenure.term is not None and not tenure.term.lost else None
+        self._told = tenure.term
         self._first = True
 
     def __iter__(self) -> Self:
@@ -104,10 +105,13 @@ class Verdicts:
         announcer.guard()
         if self._first:
             self._first = False
+            if self._told is not None and self._told.lost:
+                self._told = None
             return self._told is not None
         with announcer.changed:
             while (verdict := self._verdict()) is None:
-                if self._ended():
+                # A reader that was told True is told of the end of that term first.
+                if self._told is None and self._ended():
                     if announcer.error is not None:
                         raise announcer.error
                     raise StopIteration

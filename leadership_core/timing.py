@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 
 from .errors import ConfigurationError
 
-__all__ = ["Backoff", "check_ttl", "margin_for", "request_limit", "retry_cap"]
+__all__ = ["Backoff", "Pace", "check_ttl", "is_seconds", "margin_for", "request_limit", "retry_cap"]
+
+
+def is_seconds(value: object) -> bool:
+    """Whether the value is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max
 
 
 def check_ttl(ttl: float) -> float:
     """Return the ttl as a float; raises `ConfigurationError` if it is none."""
-    try:
-        number = float(ttl)
-    except (TypeError, ValueError):
-        raise ConfigurationError(f"the ttl is a number of seconds, not {ttl!r}") from None
-    if isinstance(ttl, bool) or not math.isfinite(number) or number <= 0:
+    if not is_seconds(ttl):
+        raise ConfigurationError(f"the ttl is a number of seconds, not {ttl!r}")
+    if ttl <= 0:
         raise ConfigurationError(f"the ttl must be a positive number of seconds, not {ttl!r}")
-    return number
+    return float(ttl)
 
 
 def margin_for(ttl: float, wanted: float | None = None, least: float = 0.0) -> float:
@@ -39,7 +45,9 @@ def margin_for(ttl: float, wanted: float | None = None, least: float = 0.0) -> f
         ConfigurationError: it would be more than a third of the ttl.
     """
     most = ttl / 3
-    if wanted is not None and not (math.isfinite(wanted) and 0 < wanted <= most):
+    if wanted is not None and not is_seconds(wanted):
+        raise ConfigurationError(f"the margin is a number of seconds, not {wanted!r}")
+    if wanted is not None and not 0 < wanted <= most:
         raise ConfigurationError(
             f"a margin of {wanted:g} s does not fit a ttl of {ttl:g} s: "
             f"it must be more than 0 and at most a third of it, {most:g} s"
@@ -91,3 +99,25 @@ class Backoff:
     def reset(self) -> None:
         """A try has succeeded."""
         self._tries = 0
+
+
+class Pace:
+    """Lets a few things through at once, and after that ten a second.
+
+    Args:
+        burst: how many.
+    """
+
+    _INTERVAL = 0.1
+
+    def __init__(self, burst: int = 10) -> None:
+        self._slack = burst * self._INTERVAL
+        self._paid_until = -math.inf  # moves on by an interval with each thing
+
+    def spend(self, now: float) -> None:
+        """One of them has happened."""
+        self._paid_until = max(self._paid_until, now) + self._INTERVAL
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next one may happen; 0.0 if it may now."""
+        return max(0.0, self._paid_until - self._slack - now)

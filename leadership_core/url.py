@@ -130,7 +130,7 @@ class StoreURL:
         if not isinstance(url, str):
             raise URLError(f"a store URL is a str, not {type(url).__name__}")
         match = _URL.fullmatch(url)
-        if match is None:
+        if match is None or "@" in f"{match['path']}{match['query']}":
             raise URLError(f"not a store URL: {_complaint(url)}; expected {_SHAPE}")
         return cls(
             scheme=match["scheme"].lower(),
@@ -244,4 +244,6 @@ def _complaint(url: str) -> str:
         return "a # in it must be written %23"
     if url.count("@") > 1:
         return "an @ in the user or password must be written %40"
+    if re.search(r"[/?].*@", url.partition("://")[2]):
+        return "a / ? or @ in the user or password must be written %2F %3F %40, an @ elsewhere, too"
     return "the scheme or the address before the path is not well formed"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from .. import clock
-from ..errors import ConfigurationError, StoreError
+from ..errors import ClaimUnknown, ConfigurationError, SessionLost, StoreError
 from ..events import Event, Lost, Resigned
 from ..lease import Lease
 from ..machine import Campaign, Phase, actions as do, happenings as on
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["CandidateRunner", "Front"]
 
 log = logging.getLogger("leadership.candidate")
+
+_CLOSE_SECONDS = 5.0
 
 
 class Front(Protocol):
@@ -40,8 +42,8 @@ class Front(Protocol):
     def fail(self, error: Exception) -> None:
         """It cannot go on; the user gets the error."""
 
-    def released(self, confirmed: bool) -> None:
-        """The claim of the last term is gone, or left to the end of its session."""
+    def released(self, token: int | None, confirmed: bool) -> None:
+        """The claim with that token is gone, or left to the end of its session for good."""
 
     def changed(self) -> None:
         """The phase has changed, or what may be left at the store."""
@@ -59,6 +61,7 @@ class CandidateRunner:
         ttl: seconds.
         margin: seconds, or None.
         front: what the user holds.
+        on_gone: called when it has stopped and looks after nothing any more.
     """
 
     def __init__(
@@ -69,13 +72,16 @@ class CandidateRunner:
         ttl: float,
         margin: float | None,
         front: Front,
+        on_gone: Callable[[], None],
     ) -> None:
         self.key = key
-        self.unconfirmed = 0  # claims that may still stand though nobody wants them
+        self.loose = 0  # claims that may still stand though nobody wants them
+        self.left = 0  # and those that nobody can do anything about any more
         self.engine = engine
         self._value = value
         self._ttl, self._margin = ttl, margin
         self._front = front
+        self._on_gone = on_gone
         self._election = engine.election(key)
         self._campaign = Campaign(ttl, engine.rng)
         self._leased: LeasedSession | None = None
@@ -91,9 +97,22 @@ class CandidateRunner:
         """Where the candidate is."""
         return self._campaign.phase
 
+    @property
+    def working(self) -> bool:
+        """Whether work of an ended term may still be going on."""
+        return self._campaign.working
+
     def post(self, happening: on.Happening) -> None:
         """Let it happen soon; from any thread."""
         self.engine.scheduler.post(lambda: self.happened(happening))
+
+    def _post_failed(
+        self, leased: LeasedSession, ticket: int, error: StoreError | ConfigurationError
+    ) -> None:
+        if isinstance(error, SessionLost):
+            # All who share it learn it now; its next renewal would have told them.
+            self.engine.scheduler.post(leased.lost)
+        self.post(on.Failed(ticket, error))
 
     def happened(self, happening: on.Happening) -> None:
         """Step the campaign and do what it says; actions may make further things happen."""
@@ -107,7 +126,7 @@ class CandidateRunner:
                 for action in self._campaign.step(clock.now(), self._queue.popleft()):
                     self._do(action)
                 if self._campaign.phase is not phase:
-                    self._front.changed()
+                    self._changed()
         finally:
             self._stepping = False
         self._arm()
@@ -152,8 +171,8 @@ class CandidateRunner:
                 self._withdraw(ticket, claim)
             case do.Discard(claim):
                 self._discard(claim)
-            case do.Released(confirmed):
-                self._front.released(confirmed)
+            case do.Released(claim):
+                self._front.released(claim.token, confirmed=True)
             case do.Tell(event):
                 self._front.tell(event)
             case do.Raise(error):
@@ -170,13 +189,22 @@ class CandidateRunner:
         assert leased.session is not None
         session = leased.session
 
+        def enter() -> Claim:
+            try:
+                return self._election.enter(session, self._value)
+            except (StoreError, ConfigurationError):
+                raise
+            except Exception as error:
+                # A mistake of a plugin: who knows how far it came.
+                claim = Claim(self.key, session, self._value, settled=False)
+                log.exception("store.unexpected_error")
+                raise ClaimUnknown(f"{type(error).__name__}: {error}", claim) from error
+
         def job() -> None:
             try:
-                claim = call(
-                    leased.lease.request_limit(), lambda: self._election.enter(session, self._value)
-                )
+                claim = call(leased.lease.request_limit(), enter)
             except (StoreError, ConfigurationError) as error:
-                self.post(on.Failed(ticket, error))
+                self._post_failed(leased, ticket, error)
             else:
                 self.post(on.Entered(ticket, claim))
 
@@ -199,7 +227,7 @@ class CandidateRunner:
             except (StoreError, ConfigurationError) as error:
                 if arm:
                     self.engine.scheduler.post(lambda: self._not_armed(claim))
-                self.post(on.Failed(ticket, error))
+                self._post_failed(leased, ticket, error)
             else:
                 self.post(on.Stood(ticket, standing))
 
@@ -226,7 +254,7 @@ class CandidateRunner:
             self._close_watch(watch)
 
     def _close_watch(self, watch: Closable) -> None:
-        self.engine.requests.submit(watch.close)
+        self.engine.requests.submit(lambda: call(_CLOSE_SECONDS, watch.close))
 
     def _withdraw(self, ticket: int, claim: Claim) -> None:
         leased = self._leased
@@ -236,7 +264,7 @@ class CandidateRunner:
             try:
                 call(leased.lease.request_limit(), lambda: self._election.withdraw(claim))
             except (StoreError, ConfigurationError) as error:
-                self.post(on.Failed(ticket, error))
+                self._post_failed(leased, ticket, error)
             else:
                 self.post(on.Withdrawn(ticket))
 
@@ -246,13 +274,20 @@ class CandidateRunner:
         leased = self.engine.sessions.find(claim.session)
         if leased is None:
             return  # its session is closed, and so is the claim
-        self.unconfirmed += 1
-        self.engine.sessions.discard(leased, self._election, claim, self._gone)
+        self.loose += 1
+        self.engine.sessions.discard(
+            leased, self._election, claim, lambda confirmed: self._gone(claim, confirmed)
+        )
 
-    def _gone(self) -> None:
-        self.unconfirmed -= 1
-        if not self.unconfirmed:
-            self._front.released(confirmed=True)
+    def _gone(self, claim: Claim, confirmed: bool) -> None:
+        self.loose -= 1
+        self.left += not confirmed
+        self._front.released(claim.token, confirmed)
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.phase is Phase.STOPPED and not self.loose:
+            self._on_gone()
         self._front.changed()
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from .. import clock
 from ..budget import budget
 from ..default_election import DefaultElection
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreClosed
 from ..store import Capability, Election, Store
 from .scheduler import Scheduler
 from .sessions import Sessions
@@ -60,6 +60,7 @@ class Engine:
         self._elections: dict[str, Election] = {}
         self._lock = threading.Lock()
         self._members: set[Member] = set()
+        self._closing = False
 
     def election(self, key: str) -> Election:
         """The store's own race for the key, or the default one where it brings none."""
@@ -86,8 +87,10 @@ class Engine:
         return ttl if own is None else float(own(ttl))
 
     def add(self, member: Member) -> None:
-        """Let `close` stop it."""
+        """Let `close` stop it; raises `StoreClosed` if that has begun."""
         with self._lock:
+            if self._closing:
+                raise StoreClosed("the store is closed")
             self._members.add(member)
 
     def remove(self, member: Member) -> None:
@@ -106,6 +109,7 @@ class Engine:
         """
         until = clock.now() + timeout
         with self._lock:
+            self._closing = True
             members = list(self._members)
         for member in members:
             member.begin_stop()
@@ -113,9 +117,9 @@ class Engine:
         for member in members:
             released &= member.await_stop(max(0.0, until - clock.now()))
         released &= self._close_sessions(until)
+        self.closed.set()
         for member in members:
             member.abandon()
-        self.closed.set()
         self.scheduler.close()
         self.requests.close(0.2)
         self.releases.close(0.2)
@@ -129,10 +133,11 @@ class Engine:
 
     def _close_sessions(self, until: float) -> bool:
         for leased in list(self.sessions.all):
-            leased.release()
+            # Work that will not end keeps its claim: nobody else may be elected before the ttl.
+            leased.release(leave=any(user.working for user in list(leased.users)))
         for leased in list(self.sessions.all):
             leased.closed.wait(max(0.0, until - clock.now()))
-        return all(leased.closed.is_set() for leased in self.sessions.all)
+        return all(leased.ended_at_store for leased in self.sessions.all if leased.session)
 
     def end_in_child(self) -> None:
         """Make everything inert in a forked child, which has none of the threads.

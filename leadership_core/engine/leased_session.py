@@ -29,6 +29,10 @@ class User(Protocol):
 
     key: str
 
+    @property
+    def working(self) -> bool:
+        """Whether work of an ended term of it may still be going on."""
+
     def happened(self, happening: on.Happening) -> None:
         """Take it in; only in the scheduler's thread."""
 
@@ -64,6 +68,9 @@ class LeasedSession:
         self._granted = ttl
         self._trouble = False
         self._closing = threading.Event()
+        self._leave = False
+        self._opened_at = 0.0
+        self._when_closed: list[Callable[[], None]] = []
         self._changed = threading.Condition()
         self._hurry = False
         self._thread = threading.Thread(target=self._run, name="leadership-renew", daemon=True)
@@ -81,10 +88,21 @@ class LeasedSession:
         """Start its thread."""
         self._thread.start()
 
-    def release(self) -> None:
-        """Close the session once the request that is under way has ended."""
+    def release(self, *, leave: bool = False) -> None:
+        """Close the session once the request that is under way has ended.
+
+        With `leave`, only stop to renew it, and leave it to its ttl.
+        """
+        self._leave |= leave
         self._closing.set()
         self._wake()
+
+    def when_closed(self, task: Callable[[], None]) -> None:
+        """Run the task once `closed` is set; only in the scheduler's thread."""
+        if self.closed.is_set():
+            task()
+        else:
+            self._when_closed.append(task)
 
     def renew_now(self, least: float, timeout: float) -> None:
         """Renew and wait until `least` seconds are left, or it is over, or `timeout` has passed."""
@@ -94,6 +112,11 @@ class LeasedSession:
             self._changed.wait_for(
                 lambda: self.lease.remaining() >= least or self.lease.over is not None, timeout
             )
+
+    def lost(self) -> None:
+        """The store has said that the session is gone; only in the scheduler's thread."""
+        self.ended_at_store = True
+        self.give_up(LostReason.SESSION_LOST)
 
     def give_up(self, reason: LostReason) -> None:
         """End the lease; only in the scheduler's thread."""
@@ -116,13 +139,18 @@ class LeasedSession:
                     break
                 self._wait_until(self.lease.renew_at)
             self._close()
+        except Exception:  # as after a ttl that is none: a mistake of the plugin
+            log.exception("session.failed")
+            self.lease.end(LostReason.EXPIRED)
         finally:
             self.closed.set()
+            self._post(self._told_closed)
             self._wake()
 
     def _open(self) -> None:
         backoff = Backoff(retry_cap(self._ttl), self._engine.rng)
         while not self._closing.is_set():
+            self._opened_at = clock.now()
             try:
                 self.session = call(
                     request_limit(self._ttl), lambda: self._engine.backend.open_session(self._ttl)
@@ -142,14 +170,17 @@ class LeasedSession:
         return isinstance(error, StoreUnavailable)
 
     def _renew(self, session: Session) -> None:
-        if self.lease.acknowledged and not self.lease.holds():
+        sent = clock.now()
+        if not self.lease.acknowledged and sent - self._opened_at > self._ttl:
+            self.lease.end(LostReason.EXPIRED)
+        if self.lease.over is not None or (self.lease.acknowledged and not self.lease.holds()):
             self._post(self._end)  # dead to us: a renewal might keep it at the store for ever
             return
-        sent = clock.now()
         try:
             ttl = call(self.lease.request_limit(), session.renew)
             in_time = self.lease.acknowledge(sent, ttl)
         except SessionLost:
+            self.ended_at_store = True
             self.lease.end(LostReason.SESSION_LOST)
             self._post(self._end)
         except ConfigurationError as error:
@@ -188,8 +219,9 @@ class LeasedSession:
             return
         outlives = self._engine.expires_within(self.lease.ttl)
         until = clock.now() + outlives
-        if not self._closing.wait(outlives):
+        if not self._closing.wait(outlives) or self._leave:
             return
+        self.lease.end(LostReason.EXPIRED)
         backoff = Backoff(retry_cap(self._ttl), self._engine.rng)
         while True:
             try:
@@ -250,6 +282,12 @@ class LeasedSession:
     def _failed(self, error: StoreUnavailable) -> None:
         self._trouble = True
         self.tell(on.RenewalFailed(error))
+
+    def _told_closed(self) -> None:
+        self._end()
+        tasks, self._when_closed = self._when_closed, []
+        for task in tasks:
+            task()
 
     def _end(self) -> None:
         if self.ended:

@@ -60,12 +60,16 @@ class Sessions:
             leased.release()
 
     def find(self, session: Session) -> LeasedSession | None:
-        """Whose it is, if it is not closed yet."""
-        mine = (one for one in self.all if one.session is session and not one.closed.is_set())
+        """Whose it is, if the store has not confirmed its end."""
+        mine = (one for one in self.all if one.session is session and not one.ended_at_store)
         return next(mine, None)
 
     def discard(
-        self, leased: LeasedSession, election: Election, claim: Claim, gone: Callable[[], None]
+        self,
+        leased: LeasedSession,
+        election: Election,
+        claim: Claim,
+        gone: Callable[[bool], None],
     ) -> None:
         """Look after a claim that nobody wants until it is gone, or its session is.
 
@@ -73,7 +77,8 @@ class Sessions:
             leased: the session that holds it.
             election: the race that it is in.
             claim: which.
-            gone: called in the scheduler's thread when the store has confirmed that.
+            gone: called in the scheduler's thread at the end, with whether the store has
+                confirmed that.
         """
         _LooseClaim(self._engine, leased, election, claim, gone).look()
 
@@ -101,7 +106,7 @@ class _LooseClaim:
         leased: LeasedSession,
         election: Election,
         claim: Claim,
-        gone: Callable[[], None],
+        gone: Callable[[bool], None],
     ) -> None:
         self._engine = engine
         self._leased = leased
@@ -116,16 +121,10 @@ class _LooseClaim:
         """Try to take it away; once more later unless it is gone for good."""
         leased = self._leased
         if leased.ended or leased.closing:
-            self._await_end()
+            # It goes with its session, confirmed if the session's end is.
+            leased.when_closed(lambda: self._done(leased.ended_at_store))
         else:
             self._engine.releases.submit(self._try)
-
-    def _await_end(self) -> None:
-        """Its session takes it along, confirmed if the store has confirmed the session's end."""
-        if self._leased.ended_at_store:
-            self._done()
-        elif not self._leased.closed.is_set():
-            self._later(0.1)
 
     def _try(self) -> None:
         post = self._engine.scheduler.post
@@ -160,6 +159,6 @@ class _LooseClaim:
     def _later(self, seconds: float) -> None:
         self._engine.scheduler.call_at(clock.now() + seconds, self.look)
 
-    def _done(self) -> None:
+    def _done(self, confirmed: bool = True) -> None:
         self._leased.loose.discard(self._claim)
-        self._gone()
+        self._gone(confirmed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .campaign import Campaign, Phase
+from .campaign import Campaign
+from .phase import Phase
 
 __all__ = ["Campaign", "Phase"]

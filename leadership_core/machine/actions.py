@@ -70,9 +70,9 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What came of the claim of the last term: gone, or left to the end of its session."""
+    """The store has confirmed that the claim is gone."""
 
-    confirmed: bool
+    claim: Claim
 
 
 @dataclass(frozen=True, slots=True)

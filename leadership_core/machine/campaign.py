@@ -13,7 +13,6 @@ A simulation may drive it with a clock and a store of its own.
 from __future__ import annotations
 
 import random
-from enum import Enum, auto
 from math import inf
 
 from ..errors import ClaimUnknown, SessionLost, StoreUnavailable
@@ -30,24 +29,13 @@ from ..events import (
 )
 from ..lease import Lease
 from ..store import Absent, Claim, Leading, Standing, Waiting
-from ..timing import Backoff, retry_cap
+from ..timing import Backoff, Pace, retry_cap
 from . import actions as do, happenings as on
+from .contact import Contact
+from .phase import Phase
+from .question import Question
 
-__all__ = ["Campaign", "Phase"]
-
-
-class Phase(Enum):
-    """Where a candidate is."""
-
-    IDLE = auto()  # not standing
-    JOINING = auto()  # waits for a session
-    RESTING = auto()  # waits for a time: a cooldown, a retry
-    ENTERING = auto()  # the request that makes a claim is under way
-    WAITING = auto()  # has a claim, and does not lead
-    LEADING = auto()  # believes
-    DRAINING = auto()  # believes no longer; work that the library runs may still be going on
-    WITHDRAWING = auto()  # the request that takes the claim away is under way
-    STOPPED = auto()  # for good
+__all__ = ["Campaign"]
 
 
 class Campaign:
@@ -61,23 +49,22 @@ class Campaign:
     def __init__(self, ttl: float, rng: random.Random) -> None:
         self.phase = Phase.IDLE
         self.token: int | None = None  # of the term, while leading
+        self.working = False  # the work of an ended term may still be going on
         self._ttl = ttl
         self._lease: Lease | None = None
         self._claim: Claim | None = None
         self._ticket = 0  # of the request whose answer counts; earlier ones are stale
-        self._asking = False
-        self._ask_again = False
-        self._ask_at = inf
+        self._question = Question()
         self._rest_until = inf
         self._drain_until = inf
-        self._working = False  # the work of the ended term may still be going on
         self._cooldown: float | None = None
         self._leaving: on.Stop | None = None
         self._announced = False
         self._suspended = False
-        self._down: set[str] = set()  # which ways to the store give no answers
+        self._contact = Contact()
         self._failures = Backoff(retry_cap(ttl), rng, eager=True)
         self._losses = Backoff(retry_cap(ttl), rng)
+        self._idle_asks = Pace()  # questions whose answer was that nothing had changed
         self._led_since = -inf
         self._now = -inf
         self._out: list[do.Action] = []
@@ -85,7 +72,7 @@ class Campaign:
     @property
     def due(self) -> float:
         """When `Tick` is wanted at the latest; the lease's end is reported by its owner."""
-        return min(self._rest_until, self._ask_at, self._drain_until)
+        return min(self._rest_until, self._question.due, self._drain_until)
 
     def step(self, now: float, happening: on.Happening) -> list[do.Action]:
         """Take in what happened at the time `now`, and say what is to be done, in order."""
@@ -116,7 +103,8 @@ class Campaign:
             case on.Renewed():
                 self._renewed()
             case on.LeaseOver(lease):
-                if lease is self._lease:
+                # While joining, the session is one whose first renewal has come to nothing.
+                if lease is self._lease or self.phase is Phase.JOINING:
                     self._lease_over(lease.over or LostReason.EXPIRED)
             case on.Entered(ticket, claim):
                 self._entered(ticket, claim)
@@ -125,8 +113,9 @@ class Campaign:
             case on.Withdrawn(ticket):
                 if ticket == self._ticket and self.phase is Phase.WITHDRAWING:
                     self._store_up("claim")
+                    assert self._claim is not None
+                    self._out.append(do.Released(self._claim))
                     self._claim = None
-                    self._out.append(do.Released(confirmed=True))
                     self._go_on()
             case on.Failed(ticket, error):
                 self._failed(ticket, error)
@@ -142,10 +131,8 @@ class Campaign:
         if self.phase is Phase.LEADING and not self._lease_stands():
             assert self._lease is not None
             self._end_term(Lost(self._lease.over or LostReason.EXPIRED))
-        if self._now >= self._ask_at:
-            self._ask_at = inf
-            if self.phase in {Phase.WAITING, Phase.LEADING}:
-                self._ask()
+        if self._now >= self._question.due:
+            self._ask()
         if self.phase is Phase.RESTING and self._now >= self._rest_until:
             self._campaign()
         if self._now >= self._drain_until:
@@ -200,30 +187,32 @@ class Campaign:
             self._ask()
 
     def _ask(self) -> None:
-        if self._asking:
-            self._ask_again = True
-            return
         assert self._claim is not None
-        self._asking, self._ask_again, self._ask_at = True, False, inf
-        self._ticket += 1
-        self._out.append(do.Ask(self._ticket, self._claim))
+        wait = self._idle_asks.wait(self._now)
+        if wait and not self._question.open:
+            self._question.due = min(self._question.due, self._now + wait)
+        elif self._question.ask():
+            self._ticket += 1
+            self._out.append(do.Ask(self._ticket, self._claim))
 
     def _stood(self, ticket: int, standing: Standing) -> None:
-        if ticket != self._ticket or not self._asking:
+        if ticket != self._ticket or not self._question.open:
             return
-        self._asking = False
+        again = self._question.answered()
         self._store_up("claim")
         if self.phase is Phase.WAITING:
             self._stood_waiting(standing)
         elif self.phase is Phase.LEADING:
             self._stood_leading(standing)
-        if self._ask_again and self.phase in {Phase.WAITING, Phase.LEADING}:
+        if again and self.phase in {Phase.WAITING, Phase.LEADING}:
             self._ask()
 
     def _stood_waiting(self, standing: Standing) -> None:
         match standing:
             case Leading(token):
                 if self._lease_stands():
+                    assert self._claim is not None
+                    self._claim.token = token
                     self.phase = Phase.LEADING
                     self.token = token
                     self._led_since = self._now
@@ -231,6 +220,7 @@ class Campaign:
                     self._out.append(do.Believe(token))
             case Waiting():
                 self._failures.reset()
+                self._idle_asks.spend(self._now)
             case Absent():
                 # The way is free: at once the first time, and ever slower if the store goes
                 # on granting nothing.
@@ -240,8 +230,9 @@ class Campaign:
     def _stood_leading(self, standing: Standing) -> None:
         match standing:
             case Leading(token) if token == self.token:
-                pass
-            case Absent():
+                self._failures.reset()
+                self._idle_asks.spend(self._now)
+            case Absent(overwritten=False):
                 self._end_term(Lost(LostReason.DELETED))
             case _:
                 self._end_term(Lost(LostReason.OVERWRITTEN))
@@ -251,7 +242,7 @@ class Campaign:
     def _end_term(self, event: Lost | Resigned, cooldown: float | None = None) -> None:
         assert self._lease is not None
         self.phase = Phase.DRAINING
-        self._working = True
+        self.working = True
         self._drain_until = self._lease.deadline
         self.token = None
         self._suspended = False
@@ -263,7 +254,7 @@ class Campaign:
         self._out += [do.Disbelieve(event), do.Unwatch()]
 
     def _drained(self) -> None:
-        self._working = False
+        self.working = False
         if self.phase is not Phase.DRAINING:
             return
         self._drain_until = inf
@@ -281,13 +272,12 @@ class Campaign:
 
     def _go_on(self) -> None:
         """The last claim is dealt with: rest and stand again, or leave."""
-        if self._claim is not None:  # its session is over, and so will be the claim
-            self._out.append(do.Released(confirmed=False))
+        if self._lease is not None and not self._lease_stands():
             self._leave_session()
         if self._leaving:
             self._leave(self._leaving)
             return
-        if self._working:
+        if self.working:
             self.phase = Phase.DRAINING  # nobody could act on a new term yet
             return
         if self._cooldown is not None:
@@ -343,6 +333,8 @@ class Campaign:
             self._leave(on.Stop())
 
     def _leave_session(self) -> None:
+        if self._claim is not None:  # it may stand until the end of its session
+            self._out.append(do.Discard(self._claim))
         self._drop_claim()
         self._lease = None
         self._out.append(do.Part())
@@ -355,8 +347,7 @@ class Campaign:
 
     def _forget_requests(self) -> None:
         self._ticket += 1
-        self._asking = self._ask_again = False
-        self._ask_at = inf
+        self._question.drop()
 
     # -- trouble ---------------------------------------------------------------------------
 
@@ -365,12 +356,9 @@ class Campaign:
             if isinstance(error, ClaimUnknown):
                 self._out.append(do.Discard(error.claim))
             return
-        self._asking = False
         if isinstance(error, SessionLost):
             self._lease_over(LostReason.SESSION_LOST)
         elif self.phase is Phase.WITHDRAWING:
-            assert self._claim is not None
-            self._out.append(do.Discard(self._claim))
             self._leave_session()
             self._go_on()
         elif not isinstance(error, StoreUnavailable):
@@ -394,7 +382,7 @@ class Campaign:
                 wait = self._failures.next()
                 if self.phase is Phase.LEADING:
                     wait = min(wait, 1.0)
-                self._ask_at = self._now + wait
+                self._question.failed(self._now + wait)
             case _:
                 pass
 
@@ -426,15 +414,12 @@ class Campaign:
             self._tell(Resumed())
 
     def _store_down(self, way: str, error: StoreUnavailable) -> None:
-        if not self._down:
-            self._tell(StoreDown(error))
-        self._down.add(way)
+        for event in self._contact.failed(way, error):
+            self._tell(event)
 
     def _store_up(self, way: str) -> None:
-        if self._down:
-            self._down.discard(way)
-            if not self._down:
-                self._tell(StoreUp())
+        for event in self._contact.answered(way):
+            self._tell(event)
 
     def _tell(
         self, event: Campaigning | Suspended | Resumed | StoreDown | StoreUp | Stopped
