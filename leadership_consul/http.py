@@ -71,18 +71,22 @@ class _Adapter(HTTPAdapter):
         context = self._tls.context() if self._tls else None
         # New TLS files make a new context, and connections of the old one are not used again.
         place = (url.host, url.port, id(context))
-        if place not in self._pools:
+        pool = self._pools.get(place)
+        if pool is None:
             self.close_pools()
-            self._pools[place] = _pool(self._line, url.host or "", url.port, context)
-        return self._pools[place]
+            self._pools[place] = pool = _pool(self._line, url.host or "", url.port, context)
+        return pool
 
     def cert_verify(self, *_: Any, **__: Any) -> None:
         """Leave the TLS context alone: `requests` would add its own authorities to it."""
 
     def close_pools(self) -> None:
-        for pool in self._pools.values():
-            pool.close()
-        self._pools.clear()
+        # The store may be closing it while its thread ends and does so, too: each pool is closed
+        # by the one who takes it, because urllib3's own close is not made for two at a time.
+        for place in list(self._pools):
+            pool = self._pools.pop(place, None)
+            if pool is not None:
+                pool.close()
 
     def close(self) -> None:
         self.close_pools()
