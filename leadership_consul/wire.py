@@ -140,6 +140,8 @@ def dial(line: Line, host: str, port: int) -> DeadlineSocket:
 def _resolve(host: str, port: int, timeout: float) -> list[Any]:
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "this cannot be a host name") from None
     except socket.gaierror:
         return _look_up(host, port, timeout)
 
@@ -147,12 +149,12 @@ def _resolve(host: str, port: int, timeout: float) -> list[Any]:
 def _look_up(host: str, port: int, timeout: float) -> list[Any]:
     # getaddrinfo knows no timeout, and a dead name server holds it for half a minute.
     found: list[list[Any]] = []
-    problem: list[Exception] = []
+    problem: list[OSError] = []
 
     def ask() -> None:
         try:
             found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
+        except OSError as error:
             problem.append(error)
 
     thread = threading.Thread(target=ask, name="leadership-consul-resolve", daemon=True)
@@ -162,6 +164,4 @@ def _look_up(host: str, port: int, timeout: float) -> list[Any]:
         return found[0]
     if not problem:
         raise TimeoutError(f"the name {host!r} was not resolved in time")
-    if isinstance(problem[0], UnicodeError):
-        raise socket.gaierror(socket.EAI_NONAME, f"not a host name: {host!r}")
     raise problem[0]
