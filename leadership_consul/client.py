@@ -10,10 +10,15 @@ from typing import Any, Self
 
 from consul import base
 from consul.callback import CB
-from consul.exceptions import ConsulException, NotFound
+from consul.exceptions import ACLPermissionDenied, ConsulException, NotFound
 
 from leadership_core.budget import budget
-from leadership_core.errors import ConfigurationError, SessionLost, StoreUnavailable
+from leadership_core.errors import (
+    ConfigurationError,
+    SessionLost,
+    StoreRefused,
+    StoreUnavailable,
+)
 
 from .durations import duration, parse_duration
 from .errors import translated, ttl_is_refused
@@ -24,6 +29,9 @@ from .transport import Transport
 __all__ = ["Client", "Operation", "Record", "TxnRefused", "operation"]
 
 Operation = dict[str, Any]
+
+_RACE = re.compile("lock|index|exist|invalid session")
+"""How Consul words that a key, or a session, is not as a transaction wants it."""
 
 _SLACK = 5.0  # seconds that the answer of a long poll may be late
 
@@ -140,7 +148,12 @@ class Client:
         with translated(f"write {operations[-1]['Key']!r}"):
             answer = self._raw("/v1/txn", payload, allowed=409)
             for refusal in answer.get("Errors") or ():
-                raise TxnRefused(int(refusal["OpIndex"]), str(refusal["What"]))
+                what = str(refusal["What"])
+                if _RACE.search(what):
+                    raise TxnRefused(int(refusal["OpIndex"]), what)
+                if "permission denied" in what.lower():
+                    raise ACLPermissionDenied(what)
+                raise StoreRefused(f"Consul refuses to write {operations[-1]['Key']!r}: {what}")
             return [Record.of(result["KV"]) for result in answer["Results"] or ()]
 
     def create_session(self, ttl: float, lock_delay: float) -> str:

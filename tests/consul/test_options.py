@@ -1,0 +1,169 @@
+"""What a URL may say, and that no secret gets out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import leadership_consul
+from leadership_consul.durations import duration, parse_duration
+from leadership_consul.options import Options
+from leadership_consul.store import ConsulStore
+from leadership_core.errors import ConfigurationError, StoreUnavailable, URLError
+from leadership_core.url import StoreURL
+from tests.servers.ports import free_port
+
+HEADER = "X-Consul-Token"
+
+
+def _options(url: str) -> Options:
+    return Options.read(StoreURL.parse(url))
+
+
+@pytest.fixture(autouse=True)
+def no_token_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONSUL_HTTP_TOKEN", raising=False)
+
+
+def test_opening_contacts_nobody_and_takes_its_own_scheme_only() -> None:
+    """Nobody listens there; another plugin's URL is left to it."""
+    store = leadership_consul.leadership_open_store(
+        StoreURL.parse(f"consul://127.0.0.1:{free_port()}/some/prefix/")
+    )
+
+    assert isinstance(store, ConsulStore)
+    assert store.prefix == "some/prefix"
+    assert leadership_consul.leadership_open_store(StoreURL.parse("etcd://h")) is None
+    store.close()
+
+
+def test_addresses_and_defaults() -> None:
+    """The port is Consul's unless it is given, the host this one; IPv6 keeps its brackets."""
+    assert _options("consul://").agents == ("http://localhost:8500",)
+    assert _options("consul+tls://h1,[::1]:1").agents == ("https://h1:8500", "https://[::1]:1")
+    assert _options("consul://h").lock_delay == 0
+    assert _options("consul://h?lock_delay=60&dc=east").dc == "east"
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("consul://h?lock_delay=61", "60"),
+        ("consul://h?lock_delay=-1", "seconds"),
+        ("consul://h?lokc_delay=1", "did you mean 'lock_delay'"),
+        ("consul://h?ca=/x", "needs TLS"),
+        ("consul+tls://h?key=/x", "'cert'"),
+        ("consul://user@h", "no users"),
+        ("consul://user:hush@h", "no users"),
+        ("consul://:hush@h?token=hush", "password place and in token="),
+        ("consul://:hush@h?token_file=/x", "password place and in token_file="),
+        ("consul://h?token=hush&token_file=/x", "token= and in token_file="),
+    ],
+)
+def test_what_a_url_must_not_say(url: str, complaint: str) -> None:
+    """It is refused at once, and the message shows no secret."""
+    with pytest.raises(URLError, match=complaint) as caught:
+        _options(url)
+
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["consul://:hush@h", "consul://h?token=hush"])
+def test_the_token_of_the_url_wins_over_the_environment(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment fills in only what the URL leaves out."""
+    monkeypatch.setenv("CONSUL_HTTP_TOKEN", "of the shell")
+
+    assert _options(url).token.headers() == {HEADER: "hush"}
+    assert _options("consul://h").token.headers() == {HEADER: "of the shell"}
+
+
+def test_no_token_at_all() -> None:
+    """No header is sent."""
+    assert _options("consul://h").token.headers() == {}
+
+
+def test_a_token_file_is_read_again_when_it_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A replaced file counts at once; one that is missing for a moment does not."""
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    token = _options(f"consul://h?token_file={file}").token
+    assert token.headers() == {HEADER: "first"}
+
+    (tmp_path / "new").write_text("second")
+    (tmp_path / "new").replace(file)
+    assert token.headers() == {HEADER: "second"}
+    file.unlink()
+    assert token.headers() == {HEADER: "second"}
+
+    assert "token_file" in caplog.text
+    assert "second" not in caplog.text
+
+
+@pytest.mark.parametrize("content", [None, "", " \n", "hu\nsh", "hush\u00e9", b"hush\xff"])
+def test_a_token_file_that_cannot_work_is_refused(
+    tmp_path: Path, content: str | bytes | None
+) -> None:
+    """Missing, empty, or with characters that no header takes: at opening, without its content."""
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    with pytest.raises(ConfigurationError) as caught:
+        _options(f"consul://h?token_file={file}")
+
+    assert "hu" not in str(caught.value).replace(str(file), "")
+
+
+@pytest.mark.parametrize("option", ["ca", "cert"])
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_tls_files_that_cannot_work_are_refused(
+    tmp_path: Path, option: str, content: str | None
+) -> None:
+    """At opening, with the name of the file."""
+    file = tmp_path / "file.pem"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(ConfigurationError, match=r"file\.pem"):
+        _options(f"consul+tls://h?{option}={file}")
+
+
+def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """Not by repr, not by errors and their causes, not in the log."""
+    caplog.set_level("DEBUG")
+    store = ConsulStore(StoreURL.parse(f"consul://:hush@127.0.0.1:{free_port()}"))
+    with pytest.raises(StoreUnavailable) as caught:
+        store.get("key")
+    store.close()
+
+    shown = [repr(store), repr(store._options), repr(store._options.token), caplog.text]
+    error: BaseException | None = caught.value
+    while error is not None:
+        shown += [str(error), repr(error), repr(vars(error))]
+        error = error.__cause__ or error.__context__
+    assert "hush" not in "".join(shown)
+    assert "***" in repr(store)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(15, "15s"), (7.5, "7.5s"), (0.001, "0.001s"), (90, "90s")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    """Written as Go reads them, and back."""
+    assert duration(seconds) == text
+    assert parse_duration(text) == seconds
+
+
+def test_durations_of_go() -> None:
+    """As the server may write them."""
+    assert parse_duration("24h0m0s") == 86400
+    assert parse_duration("1m30.5s") == 90.5
+    assert parse_duration("250ms") == 0.25
+    for text in ("", "15", "15s ", "s", "-1s"):
+        with pytest.raises(ValueError, match="not a duration"):
+            parse_duration(text)
