@@ -14,6 +14,9 @@ from .errors import ConfigurationError
 __all__ = ["Backoff", "Pace", "check_ttl", "is_seconds", "margin_for", "request_limit", "retry_cap"]
 
 
+_LONGEST_TTL = 86_400.0  # a day, as on Consul; what a thread can wait for ends somewhere beyond
+
+
 def is_seconds(value: object) -> bool:
     """Whether the value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -27,6 +30,11 @@ def check_ttl(ttl: float) -> float:
         raise ConfigurationError(f"the ttl is a number of seconds, not {ttl!r}")
     if ttl <= 0:
         raise ConfigurationError(f"the ttl must be a positive number of seconds, not {ttl!r}")
+    if ttl > _LONGEST_TTL:
+        raise ConfigurationError(
+            f"the ttl must be at most a day, {_LONGEST_TTL:g} s, not {ttl!r}: a leader that has "
+            "died is not replaced before it is over"
+        )
     return float(ttl)
 
 
