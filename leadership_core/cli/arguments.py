@@ -173,8 +173,9 @@ def _url(given: Mapping[str, str]) -> StoreURL | None:
 
 
 def _ttl(text: str) -> float:
+    ttl = _seconds("the ttl", text)
     try:
-        return check_ttl(text)  # type: ignore[arg-type] # it reads text, too
+        return check_ttl(ttl)
     except ConfigurationError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

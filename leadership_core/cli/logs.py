@@ -34,7 +34,7 @@ def configure(*, verbose: bool) -> None:
     logging.basicConfig(level=logging.WARNING if verbose else logging.ERROR, handlers=[handler])
     if verbose:
         logging.getLogger("leadership").setLevel(logging.DEBUG)
-    logging.captureWarnings(True)  # noqa: FBT003 - it takes no keyword
+    logging.captureWarnings(capture=True)
     threading.excepthook = _log_thread_error
 
 
