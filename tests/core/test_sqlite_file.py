@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from leadership_core.clock import now
 from leadership_core.errors import SessionLost, StoreRefused, StoreUnavailable
 from leadership_core.sqlite import SqliteStore
+from leadership_core.sqlite.step import key_span, tree_span
+from leadership_core.sqlite.view import View
 from leadership_core.store import Change
 from tests.core.stores_harness import FakeClock, Seen, sqlite_store
 
@@ -143,6 +146,48 @@ def test_a_watch_follows_to_the_new_file(
     seen.wait_for(two.put("leader", b"new"))
     watch.close()
     assert not any(isinstance(change, StoreUnavailable) for change in seen.changes)
+
+
+def test_a_file_that_goes_in_the_middle_of_a_write(path: Path) -> None:
+    """What was written to it is not taken for written, and not for renewed."""
+    calls: list[str] = []
+
+    def clock() -> float:
+        if calls:
+            path.unlink()
+            calls.clear()
+        return 1000.0
+
+    store = sqlite_store(path, clock)
+    session = store.open_session(60)
+
+    calls.append("go now")
+    with pytest.raises(SessionLost, match="replaced"):
+        session.renew()
+    calls.append("go now")
+    with pytest.raises(StoreUnavailable, match="replaced"):
+        store.put("a", b"")
+    assert store.get("a") is None
+    store.close()
+
+
+def test_connections_to_a_replaced_file_are_not_closed(
+    stores: tuple[SqliteStore, SqliteStore], path: Path
+) -> None:
+    """Closing the last one makes some versions of SQLite delete the new file's log."""
+    one, _ = stores
+    one.put("a", b"1")
+    file, connection = one._database.take(now() + 1)
+    other = one._database.take(now() + 1)
+    one._database.drop(*other)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        other[1].rows("SELECT 1")
+
+    path.unlink()
+    one.put("a", b"2")
+    one._database.drop(file, connection)
+    one.close()
+    assert connection.value("SELECT value FROM entries") == b"1"
 
 
 def test_two_threads_find_the_new_file_at_once(
@@ -344,6 +389,32 @@ def test_an_expiry_is_told_within_moments(path: Path) -> None:
     watch.close()
     one.close()
     two.close()
+
+
+def test_a_renewal_makes_no_watch_look_again(
+    stores: tuple[SqliteStore, SqliteStore], clock: FakeClock
+) -> None:
+    """Most of what happens in the database are renewals: the keys are not read for them."""
+    one, two = stores
+    session = two.open_session(60)
+    view = View(one._database, one._steps)
+    view.watch(frozenset({key_span("a"), tree_span("b")}), frozenset())
+    assert len(view.changes()) == 2
+    asked: list[str] = []
+    view._connection._sqlite.set_trace_callback(asked.append)
+
+    assert view.is_quiet()
+    clock.advance(1)  # or the row would stay as it is, and SQLite would not even write it
+    session.renew()
+    assert not view.is_quiet()
+    assert view.changes() == []
+    assert view.is_quiet()
+    assert asked
+    assert not any("entries" in statement for statement in asked)
+    entry = two.put("b/1", b"", session=session)
+    assert view.changes() == [(tree_span("b"), (1, entry.revision), [entry])]
+    assert any("entries" in statement for statement in asked)
+    view.close()
 
 
 @pytest.mark.parametrize("watched", [100, 1000])

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from leadership_core import clock
 from leadership_core.errors import ConfigurationError, StoreRefused, URLError
 from leadership_core.sqlite import SqliteStore, host, leadership_open_store
+from leadership_core.sqlite.connection import Connection
+from leadership_core.sqlite.schema import _TABLES, prepare
 from leadership_core.url import StoreURL
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +100,8 @@ _AS_NOBODY = """
 import os, sys
 from leadership_core.errors import ConfigurationError
 from leadership_core.sqlite import leadership_open_store
+from leadership_core.sqlite.connection import Connection
+from leadership_core.sqlite.schema import _TABLES, prepare
 from leadership_core.url import StoreURL
 if os.geteuid() == 0:
     os.setgid(65534)
@@ -183,6 +188,26 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
     entry = store.put("a", b"")
     assert store.get("a") == entry
     store.close()
+
+
+def test_a_database_that_another_process_creates_meanwhile(tmp_path: Path) -> None:
+    """Whoever finds it empty, and has to wait for the lock, looks again before creating it."""
+    file = tmp_path / "a.db"
+    first, second = Connection(file), Connection(file)
+    first.rows("PRAGMA journal_mode = WAL")
+    first.change("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(prepare, second, str(file), clock.now() + 3)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.05)
+        for statement in _TABLES:
+            first.change(statement)
+        first.change("COMMIT")
+        waiting.result(3)
+
+    assert second.value("SELECT revision FROM counter") == 0
+    first.close()
+    second.close()
 
 
 def test_a_database_that_becomes_something_else_is_refused_later(tmp_path: Path) -> None:

@@ -16,8 +16,11 @@ from typing import TypeAlias
 import pytest
 
 from leadership_core.budget import budget
+from leadership_core.clock import now
 from leadership_core.errors import SessionLost, StoreUnavailable
 from leadership_core.sqlite import SqliteStore, leadership_open_store
+from leadership_core.sqlite.forks import gate
+from leadership_core.sqlite.turns import Turns
 from leadership_core.store import ABSENT
 from leadership_core.url import StoreURL
 from tests.core.stores_harness import FakeClock, Seen, sqlite_store
@@ -253,6 +256,30 @@ def test_a_renewal_goes_before_all_other_writes_of_the_process(store: SqliteStor
     assert sorted(took)[len(took) // 2] < 0.02
 
 
+def test_an_ordinary_write_lets_an_urgent_one_go_first() -> None:
+    """It does not begin while one is there, also if it has waited longer; then it has its turn."""
+    turns, order = Turns(), []
+
+    def take(name: str, urgent: bool) -> None:
+        with turns.take(urgent=urgent, until=now() + 3):
+            order.append(name)
+
+    with turns.take(urgent=True, until=now() + 3):
+        first = threading.Thread(target=take, args=("first", False))
+        first.start()
+        first.join(0.03)
+        second = threading.Thread(target=take, args=("second", False))
+        second.start()
+        second.join(0.03)
+        take("urgent", urgent=True)
+        with pytest.raises(StoreUnavailable), turns.take(urgent=False, until=now() + 0.02):
+            pass
+        assert order == ["urgent"]
+    first.join(3)
+    second.join(3)
+    assert order == ["urgent", "first", "second"]
+
+
 def test_no_writer_of_a_process_is_left_waiting(store: SqliteStore) -> None:
     """Threads that write without a pause take turns; none is overtaken for ever."""
     until = time.monotonic() + 0.4
@@ -363,6 +390,7 @@ def test_an_expiry_is_not_seen_while_a_renewal_may_still_succeed(path: Path) -> 
 _FORK = """
 import gc, sqlite3
 from leadership_core.budget import budget
+from leadership_core.clock import now
 
 session = store.open_session(30)
 store.put("mine", b"parent", session=session)
@@ -414,6 +442,33 @@ session.renew()
 watch.close()
 store.close()
 """
+
+
+def test_a_fork_waits_until_no_thread_is_inside_sqlite() -> None:
+    """The child would inherit what that thread has locked, and nobody to unlock it."""
+    inside, leave = threading.Event(), threading.Event()
+    order = []
+
+    def use_sqlite() -> None:
+        with gate:
+            inside.set()
+            leave.wait(3)
+            order.append("left")
+
+    user = threading.Thread(target=use_sqlite)
+    user.start()
+    assert inside.wait(3)
+    threading.Timer(0.05, leave.set).start()
+    gate.before_fork()
+    order.append("fork")
+    late = threading.Thread(target=use_sqlite)
+    late.start()
+    late.join(0.03)
+    assert order == ["left", "fork"]
+    gate.after_in_parent()
+    user.join(3)
+    late.join(3)
+    assert order == ["left", "fork", "left"]
 
 
 def test_a_forked_child_touches_nothing(path: Path, store: SqliteStore, start: Start) -> None:
