@@ -213,7 +213,8 @@ class LeasedSession:
         """Close it at the store, as well as can be.
 
         A session that is dead to us waits for the work that its users may still be doing, at
-        most until the store will have ended it anyway.
+        most until the store will have ended it anyway. A store that is away is tried until it
+        is back: one that was restarted counts the session's ttl anew, and nobody leads meanwhile.
         """
         if self.session is None:
             return
@@ -231,6 +232,8 @@ class LeasedSession:
                 return
             except (StoreError, ConfigurationError) as error:
                 log.debug("session.close_failed", extra={"error": str(error)})
+                if not isinstance(error, StoreRefused | ConfigurationError):
+                    until = clock.now() + outlives
                 wait = backoff.next()
                 if self._engine.closed.is_set() or clock.now() + wait > until:
                     return
