@@ -22,7 +22,7 @@ from leadership_core.errors import (
 
 from .durations import duration, parse_duration
 from .errors import translated, ttl_is_refused
-from .http import Lane
+from .lane import Lane
 from .options import Options
 from .transport import Transport
 

@@ -1,4 +1,4 @@
-"""What py-consul, requests and Consul itself say, in the words of `leadership_core.errors`."""
+"""What py-consul, the network and Consul itself say, in the words of `leadership_core.errors`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from consul.exceptions import (
     ACLDisabled,
@@ -102,12 +101,14 @@ def translated(doing: str) -> Iterator[None]:
 
 def broken(agent: str, given: float, error: Exception) -> StoreUnavailable:
     """Say that an agent took a request and gave no answer."""
-    if (alert := _find(error, ssl.SSLError)) and "ALERT" in str(getattr(alert, "reason", "")):
+    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
         # TLS 1.3: the agent looks at our certificate only after we think that we are through.
-        return StoreRefused(f"{agent} refuses our TLS certificate ({alert}); set cert= and key=")
-    if _find(error, TimeoutError):
+        return StoreRefused(
+            f"{agent} refuses our TLS certificate ({_short(error)}); set cert= and key="
+        )
+    if isinstance(error, TimeoutError):
         return StoreUnavailable(f"{agent} gave no answer within {given:.2f} s")
-    return StoreUnavailable(f"{agent} broke off before the answer: {_reason(error)}")
+    return StoreUnavailable(f"{agent} broke off before the answer: {_short(error)}")
 
 
 def unreached(failed: Sequence[tuple[str, Exception]]) -> StoreUnavailable:
@@ -119,51 +120,25 @@ def unreached(failed: Sequence[tuple[str, Exception]]) -> StoreUnavailable:
 
 
 def _is_lasting(error: Exception) -> bool:
-    if _find(error, ssl.SSLEOFError) or _find(error, ssl.SSLZeroReturnError):
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return False  # hung up on in the handshake: that is a reset, not a refusal
-    return bool(_find(error, ssl.SSLError)) or _is_unknown_host(error)
+    return isinstance(error, ssl.SSLError) or _is_unknown_host(error)
 
 
 def _is_unknown_host(error: Exception) -> bool:
-    problem = _find(error, socket.gaierror)
     # EAI_AGAIN is a name server that does not answer, which time may mend.
     nobody = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
-    return problem is not None and problem.errno in nobody
+    return isinstance(error, socket.gaierror) and error.errno in nobody
 
 
 def _explained(error: Exception) -> str:
     if _is_unknown_host(error):
         return "unknown host; check the name in the URL"
-    if not _is_lasting(error):
-        return _reason(error)
-    reason = _reason(error)
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return f"its certificate is not trusted; set ca= to the right authority ({reason})"
-    return f"TLS failed; does the agent speak HTTPS on this port? ({reason})"
-
-
-def _reason(error: Exception) -> str:
-    # The last exception in the chain is the operating system's own, in a few words.
-    cause = _find(error, OSError, deepest=True) or error
-    return _short(cause)
-
-
-def _find(error: BaseException, kind: type[Any], *, deepest: bool = False) -> Any:
-    """Find an exception of that kind in all that `requests` and `urllib3` wrap around it."""
-    found = None
-    queue: list[object] = [error]
-    seen: set[int] = set()
-    while queue:
-        one = queue.pop(0)
-        if not isinstance(one, BaseException) or id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, kind):
-            found = one
-            if not deepest:
-                return found
-        queue += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-    return found
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted; set ca= to the right authority ({_short(error)})"
+    if _is_lasting(error):
+        return f"TLS failed; does the agent speak HTTPS on this port? ({_short(error)})"
+    return _short(error)
 
 
 def _short(error: object) -> str:

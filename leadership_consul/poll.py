@@ -12,7 +12,7 @@ from leadership_core import clock
 from leadership_core.errors import StoreClosed, StoreUnavailable
 
 from .client import Client, Record
-from .http import Lane
+from .lane import Lane
 from .view import Scope, Subscription, View
 
 __all__ = ["Poll"]

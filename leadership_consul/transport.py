@@ -10,12 +10,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import requests
 from consul import base
-from urllib3.exceptions import HTTPError
 
 from leadership_core import clock
 from leadership_core.budget import remaining_budget
@@ -23,7 +22,7 @@ from leadership_core.errors import StoreClosed
 
 from .credentials import TLS, Token
 from .errors import broken, is_answer, unreached
-from .http import Lane
+from .lane import Lane
 
 __all__ = ["Transport"]
 
@@ -104,11 +103,8 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
             line.connect_until = clock.now() + (connect_until - clock.now()) / left
             try:
                 shown = {**(headers or {}), **self._token.headers()}
-                response = lane.send(method, agent + target, shown, sent)
-                body = response.content.decode("utf-8", "replace")
-            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-                if isinstance(error, requests.RequestException):
-                    error.request = None  # it has the token among its headers
+                answer = lane.send(agent, method, target, shown, sent)
+            except (OSError, HTTPException) as error:
                 if line.is_cut:
                     raise StoreClosed("the request was cut off: it is no longer wanted") from error
                 if line.sent:
@@ -116,10 +112,11 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
                     raise broken(agent, given, error) from error
                 failed.append((agent, error))
                 continue
+            body = answer.body.decode("utf-8", "replace")
             # An agent that has lost its servers says so with a 500; another may still have them.
-            works = response.status_code < 500 or is_answer(body)
+            works = answer.status < 500 or is_answer(body)
             self._first = number if works else (number + 1) % len(self._agents)
-            return base.Response(response.status_code, response.headers, body)
+            return base.Response(answer.status, answer.headers, body)
         raise unreached(failed) from (failed[-1][1] if failed else None)
 
     def _in_turn(self) -> Iterator[tuple[int, int, str]]:
