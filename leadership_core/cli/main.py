@@ -8,14 +8,20 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from ..errors import ConfigurationError, LeadershipError, MissingPlugin, StoreUnavailable
-from . import console, elect, follow, leader, logs, stores
+from . import console, elect, explain, follow, leader, logs, stores
 from .arguments import ENVIRONMENT_URL, Command, parse
 
 __all__ = ["main"]
 
 COMMANDS = {
     command.name: command
-    for command in (elect.COMMAND, follow.COMMAND, leader.COMMAND, stores.COMMAND)
+    for command in (
+        elect.COMMAND,
+        follow.COMMAND,
+        leader.COMMAND,
+        stores.COMMAND,
+        explain.COMMAND,
+    )
 }
 
 _EXIT_CODES = """\
