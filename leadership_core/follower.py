@@ -50,7 +50,11 @@ class Follower:
         """The leader as last seen; None while there is none, or nothing is known yet.
 
         While the store cannot be reached it is the last one, and its `age` grows.
+
+        Raises:
+            ForkedStore: nobody watches in a forked child.
         """
+        self._store.fork_guard()
         return self._view.leader
 
     def follow_election(self) -> Iterator[Leader | None]:

@@ -169,6 +169,11 @@ class StoreHandle:
 
     # -- the end ---------------------------------------------------------------------------
 
+    def begin_close(self) -> None:
+        """Let its candidates and followers start to leave; waits for nothing."""
+        if not self.forked:
+            self._engine.begin_close()
+
     def close(self, timeout: float = 5.0) -> bool:
         """Stop the candidates and followers of this store, release all, and close it.
 
@@ -182,8 +187,10 @@ class StoreHandle:
         if self.forked or self._closed:
             return True
         self._closed = True
-        lifetimes.unregister(self)
-        return self._engine.close(timeout)
+        try:
+            return self._engine.close(timeout)
+        finally:
+            lifetimes.unregister(self)  # a fork until then must find it
 
     def __enter__(self) -> Self:
         self.guard()

@@ -11,11 +11,13 @@ from . import clock
 
 __all__ = ["register", "unregister"]
 
-_EXIT_SECONDS = 2.0
+_EXIT_SECONDS = 1.8  # and a moment for each store to let go of its threads
 
 
 class Lifetime(Protocol):
     """An open store, as this module knows it."""
+
+    def begin_close(self) -> None: ...
 
     def close(self, timeout: float = ...) -> bool: ...
 
@@ -38,7 +40,10 @@ def unregister(store: Lifetime) -> None:
 def _close_all() -> None:
     """Release everything, so that others need not wait for a ttl. Starts no thread."""
     until = clock.now() + _EXIT_SECONDS
-    for store in list(_open):
+    stores = list(_open)
+    for store in stores:
+        store.begin_close()  # one that hangs must not keep the others from leaving
+    for store in stores:
         store.close(max(0.0, until - clock.now()))
 
 

@@ -7,28 +7,40 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..budget import budget
-from ..errors import ConfigurationError, StoreError, StoreUnavailable
+from ..errors import (
+    ConfigurationError,
+    ForkedStore,
+    SessionLost,
+    StoreClosed,
+    StoreUnavailable,
+)
 
-__all__ = ["call"]
+__all__ = ["OUTCOMES", "call"]
 
 log = logging.getLogger("leadership.engine")
 
 T = TypeVar("T")
+
+OUTCOMES = (StoreUnavailable, SessionLost, StoreClosed, ForkedStore, ConfigurationError)
+"""What the requests of the engine may raise."""
 
 
 def call(limit: float, request: Callable[[], T]) -> T:
     """Make one request within `limit` seconds.
 
     Raises:
-        StoreError: as the store does.
+        StoreUnavailable: as the store does; and when it raised anything that is none of these
+            five, which is a mistake of its plugin. That is logged with its traceback, and
+            counts as no answer: the safe reading.
+        SessionLost: as the store does.
+        StoreClosed: as the store does.
+        ForkedStore: as the store does.
         ConfigurationError: as the store does.
-        StoreUnavailable: the store raised anything else, which is a mistake of its plugin. It
-            is logged with its traceback, and counts as no answer: the safe reading.
     """
     try:
         with budget(limit):
             return request()
-    except (StoreError, ConfigurationError):
+    except OUTCOMES:
         raise
     except Exception as error:
         log.exception("store.unexpected_error")

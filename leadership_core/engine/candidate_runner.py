@@ -13,7 +13,7 @@ from ..events import Event, Lost, Resigned
 from ..lease import Lease
 from ..machine import Campaign, Phase, actions as do, happenings as on
 from ..store import Claim, Closable
-from .calls import call
+from .calls import OUTCOMES, call
 from .leased_session import LeasedSession
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class CandidateRunner:
         match action:
             case do.Join():
                 self.engine.releases.ensure_started()
-                self._leased = self.engine.sessions.join(self, self._ttl, self._margin)
+                self._join()
             case do.Part():
                 self._part()
             case do.Enter(ticket):
@@ -178,6 +178,13 @@ class CandidateRunner:
             case do.Raise(error):
                 self._front.fail(error)
 
+    def _join(self) -> None:
+        try:
+            self._leased = self.engine.sessions.join(self, self._ttl, self._margin)
+        except RuntimeError as error:  # no more threads, for now
+            log.warning("no thread for a session of %s: %s", self.key, error)
+            self.happened(on.LeaseOver(Lease(self._ttl)))
+
     def _part(self) -> None:
         leased, self._leased = self._leased, None
         if leased is not None:
@@ -192,7 +199,7 @@ class CandidateRunner:
         def enter() -> Claim:
             try:
                 return self._election.enter(session, self._value)
-            except (StoreError, ConfigurationError):
+            except OUTCOMES:
                 raise
             except Exception as error:
                 # A mistake of a plugin: who knows how far it came.

@@ -23,6 +23,11 @@ log = logging.getLogger("leadership.engine")
 _REQUEST_THREADS = 4
 
 
+def _a_moment(until: float) -> float:
+    """Seconds for one of the last steps: little, and a bit even if there is no time left."""
+    return min(max(0.05, until - clock.now()), 0.2)
+
+
 class Member(Protocol):
     """A candidate or a follower, as its engine knows it."""
 
@@ -58,16 +63,16 @@ class Engine:
         self.releases = Workers("leadership-release", 1)
         self.sessions = Sessions(self)
         self._elections: dict[str, Election] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close, too
         self._members: set[Member] = set()
         self._closing = False
 
     def election(self, key: str) -> Election:
         """The store's own race for the key, or the default one where it brings none."""
-        with self._lock:
-            if key not in self._elections:
-                self._elections[key] = self._new_election(key)
-            return self._elections[key]
+        election = self._elections.get(key)
+        if election is None:
+            election = self._elections.setdefault(key, self._new_election(key))
+        return election
 
     def _new_election(self, key: str) -> Election:
         own = getattr(self.backend, "election", None)
@@ -98,6 +103,15 @@ class Engine:
         with self._lock:
             self._members.discard(member)
 
+    def begin_close(self) -> list[Member]:
+        """Let all candidates and followers start to stop; returns them."""
+        with self._lock:
+            self._closing = True
+            members = list(self._members)
+        for member in members:
+            member.begin_stop()
+        return members
+
     def close(self, timeout: float) -> bool:
         """Stop all candidates and followers, close the sessions, and end the threads.
 
@@ -108,11 +122,7 @@ class Engine:
             Whether the store has confirmed that everything is released.
         """
         until = clock.now() + timeout
-        with self._lock:
-            self._closing = True
-            members = list(self._members)
-        for member in members:
-            member.begin_stop()
+        members = self.begin_close()
         released = True
         for member in members:
             released &= member.await_stop(max(0.0, until - clock.now()))
@@ -121,10 +131,10 @@ class Engine:
         for member in members:
             member.abandon()
         self.scheduler.close()
-        self.requests.close(0.2)
-        self.releases.close(0.2)
+        for workers in (self.requests, self.releases):
+            workers.close(_a_moment(until))
         try:
-            with budget(max(0.2, until - clock.now())):
+            with budget(max(0.05, until - clock.now())):
                 self.backend.close()
         except Exception:
             log.exception("store.close_failed")
@@ -149,4 +159,7 @@ class Engine:
             leased.lease.end_in_child()
         hook = getattr(self.backend, "after_fork_in_child", None)
         if hook is not None:
-            hook()
+            try:
+                hook()
+            except Exception:
+                log.exception("store.fork_hook_failed")

@@ -44,7 +44,7 @@ class Scheduler:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._news = threading.Condition(threading.Lock())
+        self._news = threading.Condition()  # reentrant: a signal handler may post, too
         self._tasks: deque[Task] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()

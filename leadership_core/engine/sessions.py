@@ -84,9 +84,13 @@ class Sessions:
 
     def _start(self, group: list[LeasedSession], ttl: float, margin: float | None) -> LeasedSession:
         leased = LeasedSession(self._engine, ttl, margin, on_end=lambda: self._retire(leased))
-        group.append(leased)
         self.all = {one for one in self.all if not one.closed.is_set()} | {leased}
-        leased.start()
+        try:
+            leased.start()
+        except RuntimeError:
+            self.all.discard(leased)
+            raise
+        group.append(leased)
         return leased
 
     def _retire(self, leased: LeasedSession) -> None:

@@ -29,7 +29,7 @@ class Workers:
     def __init__(self, name: str, most: int) -> None:
         self._name, self._most = name, most
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may submit, too
         self._threads: list[threading.Thread] = []
         self._free = 0  # threads that wait for a job, less the jobs that wait for a thread
         self._closed = False
@@ -41,7 +41,11 @@ class Workers:
                 return
             self._free -= 1
             if self._free < 0 and len(self._threads) < self._most:
-                self._start()
+                try:
+                    self._start()
+                except RuntimeError:  # no more threads, or the interpreter is about to end
+                    if not self._threads:
+                        raise
         self._jobs.put(job)
 
     def ensure_started(self) -> None:
@@ -68,9 +72,9 @@ class Workers:
     def _start(self) -> None:
         name = f"{self._name}-{len(self._threads) + 1}"
         thread = threading.Thread(target=self._run, name=name, daemon=True)
+        thread.start()
         self._threads.append(thread)
         self._free += 1
-        thread.start()
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
