@@ -16,7 +16,6 @@ from tests.scenarios.diary import Diary
 from tests.scenarios.fleet import ROOT, await_true
 from tests.scenarios.sweep import sweep
 from tests.servers.consul import Consul
-from tests.servers.process import Process
 
 
 class Lock:

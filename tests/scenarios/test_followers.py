@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -34,7 +35,7 @@ class Watching:
 
     def leaders(self) -> list[tuple[str, int] | None]:
         """Value and token of each line."""
-        return [leader and (leader.value, leader.token) for _, leader in self.lines]
+        return [(leader.value, leader.token) if leader else None for _, leader in self.lines]
 
     def await_line(self, line: tuple[str, int] | None, seconds: float) -> int:
         """Wait until the last line is that one; returns when it was said."""
@@ -68,9 +69,7 @@ def watching(url: str, key: str) -> Iterator[Watching]:
     watcher.join()
 
 
-def test_follower_on_sqlite(
-    make_fleet: FleetFactory, on_sqlite: Place, measured: Report
-) -> None:
+def test_follower_on_sqlite(make_fleet: FleetFactory, on_sqlite: Place, measured: Report) -> None:
     """Nobody first; each leader; not the dead one; the same name again is a new line."""
     _follow(make_fleet, on_sqlite, measured)
 
@@ -113,12 +112,10 @@ def _follow(
     assert leaders[0] is None
     dead = leaders.index(("ann", again.token))
     assert ("ann", again.token) not in leaders[dead + 1 :]
-    assert all(one != other for one, other in zip(leaders, leaders[1:], strict=False))
+    assert all(one != other for one, other in itertools.pairwise(leaders))
 
 
-def _ends_with_its_claim(
-    watcher: Watching, consul: Consul, key: str, measured: Report
-) -> bool:
+def _ends_with_its_claim(watcher: Watching, consul: Consul, key: str, measured: Report) -> bool:
     """Wait until Consul ends the claim; the follower says so within one notification."""
 
     def is_free() -> bool:
@@ -131,9 +128,7 @@ def _ends_with_its_claim(
     return (said - ended) / 1e9 < _NOTIFICATION
 
 
-def test_follower_through_a_restart(
-    make_fleet: FleetFactory, consul_server: ConsulFactory
-) -> None:
+def test_follower_through_a_restart(make_fleet: FleetFactory, consul_server: ConsulFactory) -> None:
     """While Consul is away the last leader stays, with its age; afterwards it is up to date."""
     agent = consul_server()
     fleet = make_fleet(agent.url, ttl=2.0)

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,38 +52,40 @@ def test_a_second_hundred_takes_over_on_consul(consul_server: ConsulFactory) -> 
     """Waiting costs no more than leading, and all keys change hands when the leaders go."""
     agent = consul_server(dev=True)
     keys = _LAYOUTS["folders of one folder"]
-    with open_store(agent.url) as first, open_store(agent.url) as second:
-        with _all_leading(first, keys):
-            base = _threads()
-            waiting = [Candidate(second, key, "second", ttl=2.0) for key in keys]
-            for candidate in waiting:
-                candidate.run_for_election()
-            time.sleep(1.0)
-            assert not any(candidate.is_leader for candidate in waiting)
-            assert _threads() - base <= _MOST_THREADS
-            assert len(agent.request("GET", "/v1/session/list").body) == 2
-            first.close()
-            await_true("all are taken over", lambda: all(c.is_leader for c in waiting), 10)
+    with (
+        open_store(agent.url) as second,
+        open_store(agent.url) as first,
+        _all_leading(first, keys),
+    ):
+        base = _threads()
+        waiting = [Candidate(second, key, "second", ttl=2.0) for key in keys]
+        for candidate in waiting:
+            candidate.run_for_election()
+        time.sleep(1.0)
+        assert not any(candidate.is_leader for candidate in waiting)
+        assert _threads() - base <= _MOST_THREADS
+        assert len(agent.request("GET", "/v1/session/list").body) == 2
+        first.close()
+        await_true("all are taken over", lambda: all(c.is_leader for c in waiting), 10)
 
 
 def test_many_candidates_on_sqlite(tmp_path: Path) -> None:
     """All lead on one session, and stay so."""
     file = tmp_path / "many.db"
-    with open_store(f"sqlite:///{file}") as store:
-        with _all_leading(store, _LAYOUTS["one folder"]) as candidates:
-            time.sleep(1.0)
-            assert _threads() <= _MOST_THREADS
-            with sqlite3.connect(file) as database:
-                (sessions,) = database.execute("SELECT count(*) FROM sessions").fetchone()
-                owners = database.execute("SELECT DISTINCT session FROM entries").fetchall()
-            database.close()
-            assert sessions == 1
-            assert len(owners) == 1
-            assert all(candidate.is_leader for candidate in candidates)
-            before = candidates[50].term
-            assert before is not None
-            store.delete(candidates[50].key)
-            await_true("led anew", _newer(candidates[50], before.token), 5)
+    keys = _LAYOUTS["one folder"]
+    with open_store(f"sqlite:///{file}") as store, _all_leading(store, keys) as candidates:
+        time.sleep(1.0)
+        assert _threads() <= _MOST_THREADS
+        with closing(sqlite3.connect(file)) as database:
+            (sessions,) = database.execute("SELECT count(*) FROM sessions").fetchone()
+            owners = database.execute("SELECT DISTINCT session FROM entries").fetchall()
+        assert sessions == 1
+        assert len(owners) == 1
+        assert all(candidate.is_leader for candidate in candidates)
+        before = candidates[50].term
+        assert before is not None
+        store.delete(candidates[50].key)
+        await_true("led anew", _newer(candidates[50], before.token), 5)
 
 
 @contextmanager

@@ -33,9 +33,7 @@ def test_operators_of_consul(
     fleet.finish()
 
 
-def test_operators_of_sqlite(
-    make_fleet: FleetFactory, on_sqlite: Place, measured: Report
-) -> None:
+def test_operators_of_sqlite(make_fleet: FleetFactory, on_sqlite: Place, measured: Report) -> None:
     """Deleting the key and writing over it, from another process."""
     fleet = make_fleet(on_sqlite)
     fleet.start_all("ann", "ben")
@@ -46,9 +44,7 @@ def test_operators_of_sqlite(
     fleet.finish()
 
 
-def _take_away(
-    fleet: Fleet, measured: Report, reason: str, operate: Callable[[], object]
-) -> None:
+def _take_away(fleet: Fleet, measured: Report, reason: str, operate: Callable[[], object]) -> None:
     before = fleet.await_reign(10)
     losses = before.worker.count("lost")
     operate()

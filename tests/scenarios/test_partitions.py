@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from leadership_core import Candidate, Follower, Stopped, StoreClosed, open_store
+from leadership_core import Candidate, Follower, StoreClosed, open_store
 from tests.conftest import ProxyFactory
 from tests.scenarios.conftest import FleetFactory, Place, Report
 from tests.scenarios.diary import now
@@ -52,7 +52,7 @@ def test_links_cut_for_three_ttl(
     for link in links.values():
         link.heal()
 
-    for name, fleet in fleets.items():
+    for name in fleets:
         far[name].worker.await_event("store_up", 2 * on_consul.ttl + 5)
         near[name].worker.stop()
     for name, fleet in fleets.items():
@@ -60,9 +60,7 @@ def test_links_cut_for_three_ttl(
         fleet.finish()
 
 
-def _watch_takeover(
-    name: str, fleet: Fleet, far: Reign, cut: int, measured: Report
-) -> Reign:
+def _watch_takeover(name: str, fleet: Fleet, far: Reign, cut: int, measured: Report) -> Reign:
     near = fleet.await_reign(3 * fleet.ttl + 3, after=far)
     measured(f"{name}: from the cut to the next leader", (near.since - cut) / 1e9)
     lost = far.worker.await_event("lost", 1)
@@ -133,9 +131,7 @@ class _Reader:
         self.told: list[object] = []
         self.events: list[str] = []
         verdicts = (
-            member.run_for_election()
-            if isinstance(member, Candidate)
-            else member.follow_election()
+            member.run_for_election() if isinstance(member, Candidate) else member.follow_election()
         )
         events = member.events()
         self._threads = [
