@@ -29,6 +29,7 @@ class Arguments:
 
     command: str
     url: StoreURL | None = None
+    url_text: str = field(default="", repr=False)  # as it was given, for other processes
     key: str = ""
     value: str = ""
     ttl: float = _TTL
@@ -88,6 +89,7 @@ def parse(command: Command, words: Sequence[str], version: str) -> Arguments:
     return Arguments(
         command=command.name,
         url=_url(given),
+        url_text=given.get("URL") or given.get(ENVIRONMENT_URL, ""),
         key=key,
         value=given.get("VALUE", ""),
         ttl=found.ttl if command.lease else _TTL,

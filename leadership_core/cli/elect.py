@@ -105,40 +105,37 @@ class EventPrinter:
 
     def show(self, event: Event) -> None:
         """Print the event; raises BrokenPipeError when nobody reads any more."""
+        record = self.record(event)
+        if self._json:
+            console.put_record(**record)
+        else:
+            facts = [text.format(record[name]) for name, text in _TEXT.items() if name in record]
+            value = console.printable(self._value)
+            what = f"{console.stamp()} {event.name:<11}"
+            console.put("  ".join([what, self._key, value, *facts]))
+
+    def record(self, event: Event) -> dict[str, object]:
+        """The event as a JSON object."""
         if isinstance(event, Elected):
             self._token = event.term.token
-        facts = self._facts(event)
-        if self._json:
-            console.put_record(
-                time=round(time.time(), 6),
-                event=event.name,
-                key=self._key,
-                value=self._value,
-                **facts,
-            )
-        else:
-            told = [
-                f"{console.stamp()} {event.name:<11}",
-                self._key,
-                console.printable(self._value),
-                *(_TEXT[name].format(fact) for name, fact in facts.items()),
-            ]
-            console.put("  ".join(told))
-
-    def _facts(self, event: Event) -> dict[str, object]:
-        facts: dict[str, object] = {}
+        record: dict[str, object] = {
+            "time": round(time.time(), 6),
+            "event": event.name,
+            "key": self._key,
+            "value": self._value,
+        }
         if isinstance(event, Elected | Suspended | Resumed | Lost | Resigned):
-            facts["token"] = self._token
+            record["token"] = self._token
         match event:
             case Lost(reason):
-                facts["reason"] = str(reason)
+                record["reason"] = str(reason)
             case Suspended(remaining):
-                facts["remaining"] = round(remaining, 3)
+                record["remaining"] = round(remaining, 3)
             case StoreDown(error):
-                facts["error"] = console.one_line(error)
+                record["error"] = console.one_line(error)
             case _:
                 pass
-        return facts
+        return record
 
 
 _TEXT = {

@@ -12,7 +12,7 @@ from .arguments import Arguments, Command
 from .forecast import Forecast, forecast
 from .patience import within
 
-__all__ = ["COMMAND"]
+__all__ = ["COMMAND", "granted_ttl"]
 
 _LEAST_REQUEST = 0.01  # seconds; a busy machine does not do better reliably
 
@@ -23,7 +23,9 @@ def _run(arguments: Arguments) -> int:
     try:
         least_margin = store.engine.backend.least_margin
         margin_for(arguments.ttl, arguments.margin, least_margin)  # before anybody is contacted
-        granted, request = within(store, arguments.timeout, lambda: _granted(store, arguments.ttl))
+        granted, request = within(
+            store, arguments.timeout, lambda: granted_ttl(store, arguments.ttl)
+        )
         result = forecast(
             arguments.ttl,
             granted,
@@ -42,7 +44,7 @@ def _run(arguments: Arguments) -> int:
     return 0
 
 
-def _granted(store: StoreHandle, ttl: float) -> tuple[float, float]:
+def granted_ttl(store: StoreHandle, ttl: float) -> tuple[float, float]:
     """Open a session and close it again: the ttl that it got, and what a renewal took."""
     session = store.open_session(ttl)
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from ..errors import ConfigurationError, LeadershipError, MissingPlugin, StoreUnavailable
-from . import console, elect, explain, follow, leader, logs, stores
+from . import console, demo, elect, explain, follow, leader, logs, stores
 from .arguments import ENVIRONMENT_URL, Command, parse
 
 __all__ = ["main"]
@@ -21,6 +21,7 @@ COMMANDS = {
         leader.COMMAND,
         stores.COMMAND,
         explain.COMMAND,
+        demo.COMMAND,
     )
 }
 

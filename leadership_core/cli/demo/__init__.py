@@ -1,0 +1,119 @@
+"""`leadership demo`: three candidates, and all that may happen to a leader."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+from urllib.parse import quote
+
+from ...errors import ConfigurationError, LeadershipError
+from ...handle import StoreHandle, open_store
+from .. import console
+from ..arguments import Arguments, Command
+from ..explain import granted_ttl
+from ..patience import within
+from .narrator import Narrator
+from .story import Story
+from .troupe import Troupe
+
+__all__ = ["COMMAND"]
+
+_TTLS = (3.0, 10.0)  # the first one that the store takes; 10 is the least on many a Consul
+_LONGEST_EXPIRY = 24.0  # seconds; two leases have to end, and all of it within a minute
+
+
+def _run(arguments: Arguments) -> int:
+    try:
+        with _interruptible(), _url(arguments) as url:
+            _show(url, arguments)
+    except BrokenPipeError:
+        console.silence()
+        return 1  # nobody has seen all of it
+    return 0
+
+
+def _show(url: str, arguments: Arguments) -> None:
+    store = open_store(url)
+    key = f"leadership-demo/{secrets.token_hex(4)}"
+    narrator = Narrator(as_json=arguments.json)
+    try:
+        ttl = _choose_ttl(store, arguments.timeout)
+        expires = store.expires_within(ttl)
+        if expires > _LONGEST_EXPIRY:
+            raise ConfigurationError(
+                f"{store.url} frees the claim of a dead leader only after {expires:g} s, which is"
+                f" too long for a demo: it must be {_LONGEST_EXPIRY:g} s at most"
+            )
+        narrator.tell(
+            "store",
+            f"An election on {store.url}, key {key}, with a ttl of {ttl:g} s.",
+            url=store.url,
+            key=key,
+            ttl=ttl,
+        )
+        try:
+            with Troupe(url, key, ttl) as troupe:
+                Story(troupe, narrator, expires).run()
+        finally:
+            with contextlib.suppress(LeadershipError):  # as well as can be: it is the demo's own
+                within(store, arguments.timeout, lambda: store.delete(key))
+    finally:
+        store.close(0.5)
+
+
+@contextlib.contextmanager
+def _url(arguments: Arguments) -> Iterator[str]:
+    """The store that was asked for, or one in a temporary folder."""
+    if arguments.url is None:
+        with tempfile.TemporaryDirectory(prefix="leadership-demo-") as folder:
+            yield f"sqlite:///{quote(str(Path(folder, 'demo.db')))}"
+        return
+    if arguments.url.scheme == "memory":
+        raise ConfigurationError(
+            "memory:// is within one process, and the demo needs several: leave the URL out"
+        )
+    yield arguments.url_text
+
+
+def _choose_ttl(store: StoreHandle, timeout: float) -> float:
+    for ttl in _TTLS[:-1]:
+        with contextlib.suppress(ConfigurationError):
+            return within(store, timeout, partial(granted_ttl, store, ttl))[0]
+    return within(store, timeout, partial(granted_ttl, store, _TTLS[-1]))[0]
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end it as Ctrl-C does, so that nothing is left behind."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, _interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+COMMAND = Command(
+    name="demo",
+    summary="watch an election: a crash, a pause, a resignation",
+    description=(
+        "Starts three candidates, kills the leader, pauses the next one past its lease, lets the\n"
+        "next one resign, and says what it sees. Takes less than a minute. Without a URL it is an\n"
+        "election on an embedded store in a temporary folder; on a store of yours it uses a key\n"
+        "of its own, and removes it."
+    ),
+    words=("[URL]",),
+    run=_run,
+)
