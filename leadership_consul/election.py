@@ -98,6 +98,10 @@ class ConsulElection:
                 mine.settled = False
                 self.withdraw(mine)
                 return Absent()
+            if self._is_latest(claim):
+                # Somebody has written over it, and Consul leaves it locked. Nobody leads, so it
+                # is not `Waiting`: who has not believed yet would wait for itself, for ever.
+                return Absent(overwritten=True)
         if holder is not None:
             return Waiting()
         if claim.token is not None and not self._client.session_exists(claim.session.id):

@@ -232,7 +232,8 @@ class Campaign:
             case Leading(token) if token == self.token:
                 self._failures.reset()
                 self._idle_asks.spend(self._now)
-            case Absent(overwritten=False):
+            case Absent(overwritten=False) | Waiting():
+                # Another one can only have come in after somebody had taken this one out.
                 self._end_term(Lost(LostReason.DELETED))
             case _:
                 self._end_term(Lost(LostReason.OVERWRITTEN))

@@ -162,7 +162,7 @@ def test_an_overwritten_term_is_over_and_can_be_withdrawn(
     assert held is not None
     assert held["Session"] == session.id
 
-    assert election.standing(claim) == Waiting()
+    assert election.standing(claim) == Absent(overwritten=True)
     election.withdraw(claim)
 
     assert election.leader() is None
@@ -178,7 +178,7 @@ def test_an_overwrite_with_the_same_value_is_noticed(
 
     consul.cli("kv", "put", unique_key, "Frank")
 
-    assert election.standing(claim) == Waiting()
+    assert election.standing(claim) == Absent(overwritten=True)
 
 
 def test_withdrawing_an_old_claim_again_does_not_touch_the_new_one(
