@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 
 from leadership_core import open_store
@@ -30,6 +32,24 @@ def test_operators_of_consul(
         _take_away(fleet, measured, "deleted", lambda: consul.cli("kv", "delete", key))
         _take_away(fleet, measured, "session_lost", destroy_session)
         _take_away(fleet, measured, "overwritten", lambda: consul.cli("kv", "put", key, "mine"))
+    fleet.finish()
+
+
+def test_an_operator_who_does_not_stop(
+    make_fleet: FleetFactory, on_consul: Place, consul: Consul
+) -> None:
+    """Whatever moment of an election it hits, it stops nobody from leading afterwards."""
+    fleet = make_fleet(on_consul)
+    fleet.start_all("ann", "ben")
+    fleet.await_reign(10)
+    rng = random.Random(5)
+    until = time.monotonic() + 3.0
+    while time.monotonic() < until:
+        # Without a body, a PUT writes an empty value.
+        consul.request(rng.choice(["PUT", "PUT", "DELETE"]), f"/v1/kv/{fleet.key}")
+        time.sleep(rng.choice([0.0, 0.001, 0.005, 0.02]))
+    last = max(belief.token for worker in fleet.workers for belief in worker.diary.read().beliefs)
+    fleet.await_reign(on_consul.ttl + 2, after=last - 1)
     fleet.finish()
 
 
