@@ -148,10 +148,10 @@ class Fleet:
         """All that was said, for whoever looks for the cause of a failure."""
         return "\n".join(worker.told() for worker in self.workers)
 
-    def finish(self) -> None:
+    def finish(self, *, gap: float = 0.0) -> None:
         """Stop all in order, and look whether everything that happened was sound.
 
-        Whoever is stopped here has released what it held, and says so.
+        Whoever is stopped here has released what it held, and says so. For `gap` see `sweep`.
         """
         last = [one for one in self.workers if one.process.alive and not one.ending]
         for worker in last:
@@ -166,6 +166,7 @@ class Fleet:
             sweep(
                 [worker.diary for worker in self.workers],
                 ended=[worker.diary for worker in self.workers if worker.ending],
+                gap=gap,
             )
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.told()}") from None

@@ -32,7 +32,7 @@ def test_operators_of_consul(
         _take_away(fleet, measured, "deleted", lambda: consul.cli("kv", "delete", key))
         _take_away(fleet, measured, "session_lost", destroy_session)
         _take_away(fleet, measured, "overwritten", lambda: consul.cli("kv", "put", key, "mine"))
-    fleet.finish()
+    fleet.finish(gap=_NOTIFICATION)
 
 
 def test_an_operator_who_does_not_stop(
@@ -50,7 +50,7 @@ def test_an_operator_who_does_not_stop(
         time.sleep(rng.choice([0.0, 0.001, 0.005, 0.02]))
     last = max(belief.token for worker in fleet.workers for belief in worker.diary.read().beliefs)
     fleet.await_reign(on_consul.ttl + 2, after=last - 1)
-    fleet.finish()
+    fleet.finish(gap=_NOTIFICATION)
 
 
 def test_operators_of_sqlite(make_fleet: FleetFactory, on_sqlite: Place, measured: Report) -> None:
@@ -61,7 +61,7 @@ def test_operators_of_sqlite(make_fleet: FleetFactory, on_sqlite: Place, measure
         for _ in range(2):
             _take_away(fleet, measured, "deleted", lambda: store.delete(fleet.key))
             _take_away(fleet, measured, "overwritten", lambda: store.put(fleet.key, b"mine"))
-    fleet.finish()
+    fleet.finish(gap=_NOTIFICATION)
 
 
 def _take_away(fleet: Fleet, measured: Report, reason: str, operate: Callable[[], object]) -> None:

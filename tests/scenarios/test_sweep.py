@@ -34,6 +34,13 @@ def test_doubt_is_no_fault() -> None:
     assert not faults_of_beliefs([Belief("a", 7, 35, 5), Belief("b", 8, 20, 30)])
 
 
+def test_a_gap_has_its_limit() -> None:
+    """An operator's deletion is an excuse for so long and no longer."""
+    beliefs = [Belief("a", 7, 10, 2_000_000_010), Belief("b", 8, 1_000_000_010, 3_000_000_000)]
+    assert not faults_of_beliefs(beliefs, gap=1.1)
+    assert faults_of_beliefs(beliefs, gap=0.9)
+
+
 @pytest.mark.parametrize("token", [7, 6])
 def test_tokens_that_do_not_grow_are_found(token: int) -> None:
     """A later term with the same token, or with a smaller one."""
