@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from leadership_consul.election import ConsulElection
+from leadership_consul.election import LOCK_FLAG, ConsulClaim, ConsulElection
 from leadership_consul.session import ConsulSession
 from leadership_consul.store import ConsulStore
 from leadership_core.budget import budget
@@ -162,6 +162,27 @@ def test_a_settled_claim_is_safe_from_its_late_request(
     assert "Session" not in after
     assert after["ModifyIndex"] > before["ModifyIndex"]
     assert (after["Value"], after["Flags"]) == (before["Value"], before["Flags"])
+
+
+def test_a_late_request_is_refused_by_a_key_that_was_never_locked_too(
+    consul: Consul, store: ConsulStore, far: Far
+) -> None:
+    """Consul leaves the index alone where a write changes nothing; settling moves it all the same."""
+    consul.request("PUT", f"/v1/kv/{far.key}?flags={LOCK_FLAG}", "new")
+    idle = ConsulClaim(far.key, far.session, b"")
+    assert far.election.standing(idle) == Absent()
+    far.link.cut("up")
+    with budget(0.4), pytest.raises(ClaimUnknown) as caught:
+        far.election.enter(far.session, b"Frank")
+
+    store.election(far.key).withdraw(caught.value.claim)
+    far.link.heal()
+    far.election.standing(caught.value.claim)
+
+    found = raw(consul, far.key)
+    assert found is not None
+    assert "Session" not in found
+    assert found["ModifyIndex"] != caught.value.claim.guard  # type: ignore[attr-defined]
 
 
 def test_withdrawing_is_confirmed_although_its_answer_was_lost(

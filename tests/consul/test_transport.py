@@ -13,7 +13,7 @@ from typing import Protocol
 import pytest
 
 from leadership_core.budget import budget
-from leadership_core.errors import StoreClosed, StoreRefused, StoreUnavailable
+from leadership_core.errors import SessionLost, StoreClosed, StoreRefused, StoreUnavailable
 from tests.conftest import ConsulFactory, ProxyFactory
 from tests.consul.conftest import Opener
 from tests.servers.consul import Consul
@@ -207,6 +207,29 @@ def test_a_host_that_nobody_knows(opened: Opener, consul: Consul, unique_key: st
         opened(f"consul://{unknown}:8500").get(unique_key)
 
     assert opened(f"consul://{unknown}:8500,127.0.0.1:{consul.port}").get(unique_key) is None
+
+
+def test_what_belief_depends_on_is_read_consistently(
+    consul: Consul, proxy: ProxyFactory, opened: Opener, unique_key: str
+) -> None:
+    """Consul's default may be answered by a server that has been replaced as the leader."""
+    link = proxy(consul.port)
+    store = opened(consul.url_at(link.port))
+    session = store.open_session(10)
+    election = store.election(unique_key)
+    claim = election.enter(session, b"Frank")
+
+    election.standing(claim)
+    election.leader()
+    store.get(unique_key)
+    store.list(unique_key)
+    session.close()
+    with pytest.raises(SessionLost):
+        election.standing(claim)
+
+    reads = [line for line in link.requests if line.startswith("GET")]
+    assert len(reads) == 7
+    assert all("consistent=1" in line for line in reads)
 
 
 def test_the_environment_has_no_say(

@@ -10,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from leadership_consul.client import Record
 from leadership_consul.session import ConsulSession
 from leadership_consul.store import ConsulStore
+from leadership_consul.view import Found, Scope, Subscription, View
 from leadership_core.errors import StoreUnavailable
 from leadership_core.store import Closable, Entry
 from tests.conftest import ConsulFactory, ProxyFactory
@@ -218,6 +220,63 @@ def test_what_an_outage_hides_is_told_after_it(
     wait_until(lambda: woken)
     assert leaders.wait(lambda it: not isinstance(it, StoreUnavailable)) == leader
     assert sum(isinstance(it, StoreUnavailable) for it in told) == 1
+
+
+def test_after_an_outage_in_which_nothing_happened(
+    consul: Consul, proxy: ProxyFactory, opened: Opener, unique_key: str
+) -> None:
+    """The state is told again, which ends the error; it does not take the next change for that."""
+    link = proxy(consul.port)
+    store, seen = opened(consul.url_at(link.port)), Seen()
+    entry = opened(consul.url).put(unique_key, b"1")
+    store.watch(unique_key, seen)
+    seen.wait(_value(b"1"))
+    link.reset()
+
+    wait_until(lambda: len(seen) == 3)
+
+    assert [seen[0], seen[2]] == [entry, entry]
+    assert isinstance(seen[1], StoreUnavailable)
+
+
+def test_a_view_that_comes_too_late_is_dropped() -> None:
+    """The older one of two threads, and a poll that was merged into another, are not believed."""
+    seen = Seen()
+    subscription = Subscription(
+        Scope("key"), lambda found, _: seen(found), lambda _: None, confirm=False
+    )
+    old, new = object(), object()
+    subscription.follow(old)
+    subscription.show(old, _view(2, b"2"))
+    subscription.show(old, _view(1, b"1"))
+    subscription.follow(new)
+    subscription.show(new, _view(0, b"3"))
+    subscription.show(old, _view(3, b"4"))
+
+    assert [found[0].value for found in seen] == [b"2", b"3"]
+
+
+def test_a_view_that_comes_during_a_callback_is_told_after_it() -> None:
+    """One call at a time, in order; of several that came meanwhile, the last one."""
+    values: list[bytes] = []
+
+    def look(found: Found, _: bool) -> None:
+        assert isinstance(found, tuple)
+        if not values:  # as if another thread had come by twice
+            subscription.show(None, _view(2, b"2"))
+            subscription.show(None, _view(3, b"3"))
+            assert values == []
+        values.append(found[0].value)
+
+    subscription = Subscription(Scope("key"), look, lambda _: None, confirm=False)
+    subscription.show(None, _view(1, b"1"))
+
+    assert values == [b"1", b"3"]
+
+
+def _view(version: int, value: bytes) -> View:
+    record = Record("key", value, 0, None, 1, int(value), 0)
+    return View(version, {"key": record})
 
 
 def test_closing_ends_the_thread_and_the_calls(store: ConsulStore, unique_key: str) -> None:
