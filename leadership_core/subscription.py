@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -33,6 +34,7 @@ class Subscription:
         self._on_change: Final = on_change
         self._forget: Final = forget
         self._condition: Final = threading.Condition()
+        self._process: Final = os.getpid()
         self._sequence = -1
         self._latest: list[Change] = []  # the one that is to be told next, if any
         self._teller: int | None = None  # the thread that is calling back
@@ -67,6 +69,8 @@ class Subscription:
         A call that is under way in another thread is waited for, within the budget. The
         callback itself may close the watch: its call is the last one then.
         """
+        if os.getpid() != self._process:
+            return  # a forked child: nothing calls back here, and a lock may be held for ever
         with self._condition:
             first, self._closed = not self._closed, True
             self._latest.clear()

@@ -107,10 +107,13 @@ class MemoryStore:
             if self._closed.is_set():
                 raise StoreClosed(_CLOSED)
             self._subscriptions.add(subscription)
-        state.watch(key, tree, subscription)
-        if self._closed.is_set():
-            forget(subscription)  # closed in between: nobody would end it any more
-            raise StoreClosed(_CLOSED)
+        try:
+            state.watch(key, tree, subscription)
+            if self._closed.is_set():  # in between: nobody would end it any more
+                raise StoreClosed(_CLOSED)
+        except BaseException:
+            forget(subscription)
+            raise
         return subscription
 
     def open_session(self, ttl: float) -> MemorySession:

@@ -187,10 +187,11 @@ class State:
         # Somebody watches and a session can expire: without a thread nobody would notice.
         self._reconsider.set()
         if self._timer is None and self._watched and self._sessions:
-            self._timer = threading.Thread(
+            timer = threading.Thread(
                 target=self._tell_expiries, name="leadership-memory-expiry", daemon=True
             )
-            self._timer.start()
+            timer.start()
+            self._timer = timer
 
     def _tell_expiries(self) -> None:
         while True:

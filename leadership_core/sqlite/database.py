@@ -92,18 +92,17 @@ class Database:
             StoreUnavailable: it cannot be opened in time.
         """
         file, connection = self.take(until)
+        sound = True
         try:
             yield file, connection
         except sqlite3.Error as error:
-            if not is_busy(error):
-                self.drop(file, connection)  # it may be of no use any more
-                raise
-            self._give_back(file, connection)
+            sound = is_busy(error)  # or it may be of no use any more
             raise
-        except BaseException:
-            self._give_back(file, connection)
-            raise
-        self._give_back(file, connection)
+        finally:
+            if sound:
+                self._give_back(file, connection)
+            else:
+                self.drop(file, connection)
 
     def take(self, until: float) -> tuple[File, Connection]:
         """Hand out a connection, to be ended with `drop`; raises what `connection` does."""

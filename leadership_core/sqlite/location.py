@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import clock
-from ..errors import ConfigurationError, StoreUnavailable
+from ..errors import ConfigurationError, StoreRefused, StoreUnavailable
 from .host import refuse_network
 
 __all__ = ["Identity", "Location"]
@@ -40,11 +40,14 @@ class Location:
 
     def __init__(self, path: str) -> None:
         self.path = Path(path).absolute()
-        # SQLite names the files beside it after what a symbolic link points to.
-        real = self.path.resolve()
+        try:
+            # SQLite names the files beside it after what a symbolic link points to.
+            real = self.path.resolve()
+            self._folder = real.parent
+            self._check(real)
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+            raise ConfigurationError(f"{self.path} cannot be reached: {error}") from error
         self._beside = [real.with_name(real.name + end) for end in ("-wal", "-shm")]
-        self._folder = real.parent
-        self._check(real)
         refuse_network(self._folder)
 
     def _check(self, real: Path) -> None:
@@ -131,4 +134,6 @@ def _lock(folder: int) -> bool:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise StoreRefused(f"the folder of the database cannot be locked: {error}") from error
     return True

@@ -86,14 +86,16 @@ class Watches:
         with self._condition:
             if self._closed:
                 raise StoreClosed("the sqlite:// store is closed")
+            if self._thread is None:
+                # It cannot look before this block has ended.
+                thread = threading.Thread(
+                    target=self._run, name="leadership-sqlite-watch", daemon=True
+                )
+                thread.start()
+                self._thread = thread
             self._watches.setdefault(span, []).append(watch)
             self._new.add(span)
             self._resized = True
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="leadership-sqlite-watch", daemon=True
-                )
-                self._thread.start()
             self._condition.notify_all()
         return watch.subscription
 
@@ -150,6 +152,7 @@ class Watches:
             if view is not None:
                 view.close()
                 view = None
+            self._be_patient()
         if view is not None:
             view.close()
 
@@ -162,6 +165,11 @@ class Watches:
                 return True
             self._thread = None
             return False
+
+    def _be_patient(self) -> None:
+        # A new view looks at everything. What came in the meantime is no reason to hurry.
+        with self._condition:
+            self._resized = self._woken = False
 
     def _look_at_the_right_spans(self, view: View) -> None:
         with self._condition:

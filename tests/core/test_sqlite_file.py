@@ -242,12 +242,19 @@ def test_a_missing_folder_is_trouble_until_it_is_back(
     with pytest.raises(StoreUnavailable):
         one.get("a")
     seen.wait(lambda change: isinstance(change, StoreUnavailable))
+    began, spent = time.monotonic(), time.process_time()
+    late = one.watch("b", other := Seen())  # it hears of the trouble, too, and makes no haste
+    other.wait(lambda change: isinstance(change, StoreUnavailable))
     time.sleep(0.3)
+    share = (time.process_time() - spent) / (time.monotonic() - began)
     away.rename(path.parent)
 
     seen.wait_for(entry)
     assert one.get("a") == entry
+    other.wait_for(None)
     watch.close()
+    late.close()
+    assert share < 0.2
     assert [isinstance(change, StoreUnavailable) for change in seen.changes] == [
         False,
         True,

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -65,12 +65,18 @@ def start(path: Path) -> Iterator[Start]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                start_new_session=True,  # so that its forked children end with it
             )
             stack.enter_context(process)
-            stack.callback(process.kill)
+            stack.callback(kill_all, process)
             return process
 
         yield run
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def line_of(process: subprocess.Popen[str]) -> str:
@@ -460,14 +466,17 @@ def test_a_fork_waits_until_no_thread_is_inside_sqlite() -> None:
     assert inside.wait(3)
     threading.Timer(0.05, leave.set).start()
     gate.before_fork()
-    order.append("fork")
-    late = threading.Thread(target=use_sqlite)
-    late.start()
-    late.join(0.03)
-    assert order == ["left", "fork"]
-    gate.after_in_parent()
+    try:
+        order.append("fork")
+        late = threading.Thread(target=use_sqlite)
+        late.start()
+        late.join(0.03)
+        meanwhile = list(order)
+    finally:
+        gate.after_in_parent()
     user.join(3)
     late.join(3)
+    assert meanwhile == ["left", "fork"]
     assert order == ["left", "fork", "left"]
 
 
