@@ -11,7 +11,6 @@ import logging
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.errors import (
@@ -31,12 +30,13 @@ from leadership_core.store import (
     Waiting,
 )
 
+from .claim import ConsulClaim
 from .client import Client, Record, TxnRefused, operation
 from .errors import is_definite, session_is_gone
 from .view import Found, Scope
 from .watch import Watcher
 
-__all__ = ["LOCK_FLAG", "ConsulClaim", "ConsulElection"]
+__all__ = ["LOCK_FLAG", "SEMAPHORE_FLAG", "ConsulElection"]
 
 log = logging.getLogger(__name__)
 
@@ -46,19 +46,6 @@ SEMAPHORE_FLAG = 0xE0F69A2BAA414DE0
 """How they mark the key of a semaphore."""
 
 _TRIES = 3
-
-
-@dataclass(eq=False)
-class ConsulClaim(Claim):
-    """A claim, and what its request to enter said of the key.
-
-    Attributes:
-        guard: the index that the key had; a copy of the request takes effect on no other.
-        withdrawn: it was confirmed that the claim is out of the race.
-    """
-
-    guard: int | None = None
-    withdrawn: bool = False
 
 
 class ConsulElection:
@@ -94,7 +81,7 @@ class ConsulElection:
             if claim.token is None and self._is_latest(claim):
                 # A request of its own has landed after all, unseen. It is never adopted: nobody
                 # knows since when it stood. Without this, nobody would lead for ever.
-                mine = _ours(claim)
+                mine = ConsulClaim.of(claim)
                 mine.settled = False
                 self.withdraw(mine)
                 return Absent()
@@ -110,7 +97,7 @@ class ConsulElection:
         return Absent()
 
     def withdraw(self, claim: Claim) -> None:
-        mine = _ours(claim)
+        mine = ConsulClaim.of(claim)
         if mine.withdrawn or (mine.settled and mine.token is None):
             return  # nothing of it is in the race
         problem: StoreUnavailable | None = None
@@ -134,7 +121,7 @@ class ConsulElection:
         def look(found: Found, after_outage: bool) -> None:
             if isinstance(found, StoreUnavailable):
                 return  # the renewals notice by themselves; the end of it wakes
-            if after_outage or _may_matter(claim, found[0] if found else None):
+            if after_outage or ConsulClaim.of(claim).may_have_turned(found[0] if found else None):
                 wake()
 
         return self._watcher.subscribe(Scope(self._key), look)
@@ -274,25 +261,9 @@ class ConsulElection:
         return True
 
 
-def _ours(claim: Claim) -> ConsulClaim:
-    if not isinstance(claim, ConsulClaim):
-        raise TypeError(f"not a claim of a Consul election: {claim!r}")
-    return claim
-
-
 def _share() -> AbstractContextManager[None]:
     # Half of the time, so that an answer that does not come leaves some to find out.
     return budget(remaining_budget() / 2)
-
-
-def _may_matter(claim: Claim, record: Record | None) -> bool:
-    """Whether a claim's standing may be another one than it was, with the key as it is now."""
-    if record is None or record.session is None:
-        return True
-    mine = record.session == claim.session.id
-    if claim.token is None:
-        return mine
-    return not mine or record.modified != claim.token
 
 
 def _leader(record: Record | None) -> Leader | None:

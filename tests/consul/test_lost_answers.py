@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from leadership_consul.election import LOCK_FLAG, ConsulClaim, ConsulElection
+from leadership_consul.claim import ConsulClaim
+from leadership_consul.election import LOCK_FLAG, ConsulElection
 from leadership_consul.session import ConsulSession
 from leadership_consul.store import ConsulStore
 from leadership_core.budget import budget

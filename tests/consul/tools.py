@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from leadership_core.store import Entry
 from tests.servers.consul import Answer, Consul
 
 
@@ -49,3 +50,8 @@ def encoded(value: bytes) -> str:
 
 def watch_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("leadership-consul-watch")]
+
+
+def has_value(value: bytes) -> Callable[[object], bool]:
+    """A condition for `Seen.wait`: an entry with this value."""
+    return lambda seen: isinstance(seen, Entry) and seen.value == value
