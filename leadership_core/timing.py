@@ -110,21 +110,25 @@ class Backoff:
 
 
 class Pace:
-    """Lets a few things through at once, and after that ten a second.
+    """Lets a few things through at once, and after that twenty a second.
 
     Args:
         burst: how many.
     """
 
-    _INTERVAL = 0.1
+    _INTERVAL = 0.05
 
-    def __init__(self, burst: int = 10) -> None:
+    def __init__(self, burst: int = 20) -> None:
         self._slack = burst * self._INTERVAL
         self._paid_until = -math.inf  # moves on by an interval with each thing
 
     def spend(self, now: float) -> None:
         """One of them has happened."""
         self._paid_until = max(self._paid_until, now) + self._INTERVAL
+
+    def reset(self) -> None:
+        """Something else has happened: begin anew."""
+        self._paid_until = -math.inf
 
     def wait(self, now: float) -> float:
         """Seconds until the next one may happen; 0.0 if it may now."""

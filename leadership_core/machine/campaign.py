@@ -217,6 +217,7 @@ class Campaign:
                     self.token = token
                     self._led_since = self._now
                     self._failures.reset()
+                    self._idle_asks.reset()
                     self._out.append(do.Believe(token))
             case Waiting():
                 self._failures.reset()
@@ -395,8 +396,6 @@ class Campaign:
                 pass  # the work comes first
             case Phase.RESTING:
                 self._leave_session()
-            case Phase.WITHDRAWING:
-                self._go_on()
             case _:
                 self._leave_session()
                 self._go_on()
