@@ -134,7 +134,7 @@ def main(url: str, key: str) -> None:
             process.join(10)
             led.append(candidate.is_leader and candidate.term is term)
             # Longer than what the children could have spoiled would take to show.
-            time.sleep(3.0)
+            time.sleep(2.2)
             led.append(candidate.is_leader and candidate.term is term)
             leader = store.leader(key)
             led.append(leader is not None and leader.token == term.token)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def test_elect_and_follow_on_consul(
     commands: list[Command], on_consul: Place, unique_key: str, tmp_path: Path, measured: Report
 ) -> None:
     """Crash, pause, resign and stop, as three processes and a follower tell them."""
-    _elect_and_follow(commands, on_consul, unique_key, tmp_path, measured)
+    place = replace(on_consul, ttl=1.2, failover=3.4, pause=3.4)
+    _elect_and_follow(commands, place, unique_key, tmp_path, measured)
 
 
 def _elect_and_follow(

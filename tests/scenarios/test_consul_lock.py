@@ -66,7 +66,7 @@ def test_consul_lock_and_a_candidate_take_turns(
     (ann,) = fleet.start_all("ann")
     reign = fleet.await_reign(10)
 
-    for number in range(3):
+    for number in range(2):
         lock = Lock(consul, tmp_path, unique_key, number)
         locks.append(lock)
         time.sleep(0.5)

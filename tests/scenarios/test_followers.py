@@ -151,10 +151,6 @@ def test_follower_through_a_restart(make_fleet: FleetFactory, consul_server: Con
         watcher.await_line((second.worker.who[2:], second.token), 5)
         assert watcher.follower.leader is not None
         assert watcher.follower.leader.age < 20  # confirmed anew now and then
-
-        second.worker.signal(signal.SIGKILL)
-        third = fleet.await_reign(10, after=second)
-        watcher.await_line((third.worker.who[2:], third.token), 5)
         fleet.finish()
     downs = [name for name in watcher.events if name.startswith("store")]
     assert downs == ["store_down", "store_up"] * (len(downs) // 2)

@@ -14,48 +14,34 @@ from tests.scenarios.fleet import Fleet, Reign
 _MARGIN = 0.5  # seconds, the least that is in force by default
 
 
-def test_short_outage(
+def test_short_and_long_outages(
     make_fleet: FleetFactory, consul_server: ConsulFactory, measured: Report
 ) -> None:
-    """A restart costs no change of leadership, or an honest one."""
-    agent = consul_server()
-    fleet = make_fleet(agent.url, ttl=3.0)
-    fleet.start_all("ann", "ben")
-    before = fleet.await_reign(10)
-
-    stopped = now()
-    agent.stop()
-    time.sleep(0.5)
-    agent.start()
-    measured("Consul was away for", (now() - stopped) / 1e9)
-
-    after = fleet.await_reign(2 * fleet.ttl + 5)
-    time.sleep(fleet.ttl)  # so that a term that only seemed to have survived is over by now
-    after = fleet.await_reign(2 * fleet.ttl + 5)
-    print("the same term" if after.token == before.token else "another term")
-    before.worker.await_event("store_up", 5)
-    fleet.finish()
-
-
-def test_long_outages(
-    make_fleet: FleetFactory, consul_server: ConsulFactory, measured: Report
-) -> None:
-    """A crash and a freeze of Consul end belief in time, and a leader is back afterwards."""
-    # Both at a time, each with a Consul of its own, because most of it is waiting.
-    crashed, frozen = consul_server(), consul_server()
-    fleets = [make_fleet(crashed.url, ttl=3.0), make_fleet(frozen.url, ttl=3.0)]
-    before = _led(fleets)
+    """A restart costs no change of leadership, or an honest one; what is long ends belief in time."""
+    # All at a time, each with a Consul of its own, because most of it is waiting.
+    crashed, frozen, restarted = consul_server(), consul_server(), consul_server()
+    long = [make_fleet(crashed.url, ttl=3.0), make_fleet(frozen.url, ttl=3.0)]
+    short = make_fleet(restarted.url, ttl=3.0)
+    *before, undisturbed = _led([*long, short])
 
     away = now()
     crashed.kill()
     frozen.pause()
-    time.sleep(8.0)
-    for reign, fleet in zip(before, fleets, strict=True):
+    restarted.stop()
+    time.sleep(0.3)
+    restarted.start()
+    measured("a restarted Consul was away for", (now() - away) / 1e9)
+    undisturbed.worker.await_event("store_up", 5)
+    time.sleep(8.0 - (now() - away) / 1e9)
+    for reign, fleet in zip(before, long, strict=True):
         _assert_over_in_time(reign, away, fleet.ttl)
     crashed.start()
     frozen.resume()
 
-    _await_return(fleets, before, measured)
+    after = short.await_reign(1)
+    print("the same term" if after.token == undisturbed.token else "another term")
+    short.finish()
+    _await_return(long, before, measured)
 
 
 @pytest.mark.soak

@@ -152,11 +152,11 @@ def test_a_link_that_is_reset_costs_nothing(
 ) -> None:
     """Broken connections, and an agent that refuses them for less than the lease, end no term."""
     link: Proxy = proxy(consul.port)
-    fleet = make_fleet(on_consul, ttl=4.0)
+    fleet = make_fleet(on_consul, ttl=3.0)
     far = fleet.start("far", url=consul.url_at(link.port))
     reign = fleet.await_reign(15)
     fleet.start("near").await_event("campaigning", 15)
-    for _ in range(3):
+    for _ in range(2):
         link.reset()
         time.sleep(0.3)
     link.refuse()

@@ -42,12 +42,12 @@ def _freeze_the_leader(fleet: Fleet, place: Place) -> None:
 
 def test_random_freezes_on_sqlite(make_fleet: FleetFactory, on_sqlite: Place) -> None:
     """Whatever moment processes are frozen at, there is one believer at most."""
-    _freeze_at_random(make_fleet(on_sqlite, ttl=1.0), seconds=8, seed=1)
+    _freeze_at_random(make_fleet(on_sqlite, ttl=1.0), seconds=5, seed=1)
 
 
 def test_random_freezes_on_consul(make_fleet: FleetFactory, on_consul: Place) -> None:
     """Whatever moment processes are frozen at, there is one believer at most."""
-    _freeze_at_random(make_fleet(on_consul, ttl=1.0), seconds=10, seed=2)
+    _freeze_at_random(make_fleet(on_consul, ttl=1.0), seconds=6, seed=2)
 
 
 def _freeze_at_random(fleet: Fleet, *, seconds: float, seed: int) -> None:

@@ -161,13 +161,13 @@ def _on_sqlite(make_fleet: FleetFactory, place: Place, seed: int, seconds: float
 def test_random_faults_on_consul(
     make_fleet: FleetFactory, consul_server: ConsulFactory, proxy: ProxyFactory
 ) -> None:
-    """Processes, links and the agent fail for 20 s."""
-    _on_consul(make_fleet, consul_server, proxy, seed=3, seconds=20)
+    """Processes, links and the agent fail for 15 s."""
+    _on_consul(make_fleet, consul_server, proxy, seed=3, seconds=15)
 
 
 def test_random_faults_on_sqlite(make_fleet: FleetFactory, on_sqlite: Place) -> None:
-    """Processes fail for 10 s."""
-    _on_sqlite(make_fleet, on_sqlite, seed=4, seconds=10)
+    """Processes fail for 6 s."""
+    _on_sqlite(make_fleet, on_sqlite, seed=4, seconds=6)
 
 
 @pytest.mark.soak
