@@ -182,7 +182,7 @@ class ConsulElection:
                             "lock", self._key, session=sid, value=claim.value, flags=LOCK_FLAG
                         ),
                     )
-                claim.token, claim.settled = done[-1].modified, True
+                claim.token, claim.granted, claim.settled = done[-1].modified, True, True
                 return True
             except TxnRefused as refusal:
                 if session_is_gone(refusal.what):
@@ -215,7 +215,7 @@ class ConsulElection:
             # the count of locks back to 0, even if it writes the same value.
             landed = (record.created, record.locked) == (vacant.created, vacant.locked + 1)
             if landed and (record.value, record.flags) == (claim.value, LOCK_FLAG):
-                claim.token = record.modified
+                claim.token, claim.granted = record.modified, True
             elif not self._unlock(claim, record.modified):
                 return False  # it has changed again: look again
         claim.settled = True

@@ -18,13 +18,13 @@ from consul.exceptions import (
 
 from leadership_core.errors import (
     LeadershipError,
+    NotDone,
     SessionLost,
     StoreRefused,
     StoreUnavailable,
 )
 
 __all__ = [
-    "Unsent",
     "broken",
     "is_answer",
     "is_definite",
@@ -36,13 +36,9 @@ __all__ = [
 _INVALID_TTL = "invalid session ttl"
 
 
-class Unsent(StoreUnavailable):
-    """No agent could be connected to, so that nothing was sent and nothing has happened."""
-
-
 def is_definite(error: StoreUnavailable) -> bool:
     """Whether the request surely did not take effect."""
-    return isinstance(error, Unsent | StoreRefused)
+    return isinstance(error, NotDone | StoreRefused)
 
 
 def session_is_gone(text: str) -> bool:
@@ -116,7 +112,7 @@ def unreached(failed: Sequence[tuple[str, Exception]]) -> StoreUnavailable:
     said = "; ".join(f"{agent}: {_explained(error)}" for agent, error in failed)
     if failed and all(_is_lasting(error) for _, error in failed):
         return StoreRefused(f"cannot connect to Consul: {said}")
-    return Unsent(f"cannot connect to Consul: {said or 'no time left'}")
+    return NotDone(f"cannot connect to Consul: {said or 'no time left'}")
 
 
 def _is_lasting(error: Exception) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from .errors import ClaimUnknown, Conflict, SessionLost, StoreUnavailable
+from .errors import ClaimUnknown, Conflict, NotDone, SessionLost, StoreUnavailable
 from .store import (
     ABSENT,
     Absent,
@@ -99,13 +99,16 @@ class DefaultElection:
             entry = self._store.put(self._key, value, expect=expect, session=session)
         except Conflict:
             return claim
-        except SessionLost:
+        except (SessionLost, NotDone):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises, it may be written
             entry = self._read_back(claim, error)
 
         claim.revision = entry.revision
-        claim.token = self._raise_epoch(claim, entry) if self._counts_terms else entry.revision
+        if self._counts_terms:
+            claim.token = self._raise_epoch(claim, entry)
+        else:
+            claim.token, claim.granted = entry.revision, True
         return claim
 
     def _read_back(self, claim: _Claim, error: Exception) -> Entry:

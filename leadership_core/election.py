@@ -27,6 +27,8 @@ class Claim:
         value: what followers see while it leads.
         token: the fencing token of the term that it has won or may win; None as long as
             the store has granted nothing.
+        granted: True if the answer to entering said that it leads with that token: the
+            engine believes it without asking for the standing first.
         settled: False as long as a request that was sent for it may still take effect.
     """
 
@@ -34,6 +36,7 @@ class Claim:
     session: Session
     value: bytes
     token: int | None = None
+    granted: bool = False
     settled: bool = True
 
 

@@ -8,6 +8,7 @@
     │   └── MissingPlugin             no plugin that is installed serves the scheme
     ├── StoreError                    the store, or the way to it
     │   ├── StoreUnavailable          no answer: whether the request took effect is not known
+    │   │   ├── NotDone               no answer, and it surely took no effect
     │   │   ├── StoreRefused          an answer that time alone does not mend: permission, TLS, unknown host
     │   │   └── ClaimUnknown          a claim may or may not have entered the race
     │   ├── SessionLost               the store has ended the session
@@ -38,6 +39,7 @@ __all__ = [
     "LeadershipError",
     "LeadershipLost",
     "MissingPlugin",
+    "NotDone",
     "NotElected",
     "PluginError",
     "SessionLost",
@@ -81,6 +83,13 @@ class StoreUnavailable(StoreError):
     """The store gave no usable answer; whether the request took effect is not known.
 
     It says nothing about a session: the session may be alive or gone.
+    """
+
+
+class NotDone(StoreUnavailable):
+    """The store gave no usable answer, but the request surely took no effect.
+
+    It was not sent, for example, or the database was locked by another process.
     """
 
 

@@ -52,7 +52,8 @@ class Announcer:
         """Wake the waiting; with an event, queue it for every story. Never blocks for long."""
         with self.changed:
             if event is not None:
-                self._so_far = shortened([*self._so_far, event])
+                over = isinstance(event, Stopped)
+                self._so_far = [event] if over else shortened([*self._so_far, event])
                 for story in list(self._stories):
                     story.append(event)
             self.changed.notify_all()

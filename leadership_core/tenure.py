@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from .events import Elected, Event, Lost, Resigned, StoreDown
+from .events import Elected, Event, Lost, Resigned
 from .stories import Announcer
 from .term import Term
 
@@ -64,7 +64,8 @@ class Tenure:
 
     def tell(self, event: Event) -> None:
         """Queue the event for the user."""
-        level = logging.WARNING if isinstance(event, Lost | StoreDown) else logging.INFO
+        # That the store is down is told once by the session, not once by each candidate.
+        level = logging.WARNING if isinstance(event, Lost) else logging.INFO
         log.log(level, "%s %s: %r", self._key, event.name, event)
         self.announcer.announce(event)
 

@@ -283,6 +283,8 @@ class LeasedSession:
             self._end()
 
     def _failed(self, error: StoreUnavailable) -> None:
+        if not self._trouble:
+            log.warning("the store is down: %s", error)
         self._trouble = True
         self.tell(on.RenewalFailed(error))
 

@@ -183,8 +183,10 @@ class Campaign:
         self.phase = Phase.WAITING
         if self._leaving:
             self._withdraw()
-        else:
-            self._ask()
+            return
+        if claim.granted and claim.token is not None:
+            self._won(claim.token)
+        self._ask()
 
     def _ask(self) -> None:
         assert self._claim is not None
@@ -210,15 +212,7 @@ class Campaign:
     def _stood_waiting(self, standing: Standing) -> None:
         match standing:
             case Leading(token):
-                if self._lease_stands():
-                    assert self._claim is not None
-                    self._claim.token = token
-                    self.phase = Phase.LEADING
-                    self.token = token
-                    self._led_since = self._now
-                    self._failures.reset()
-                    self._idle_asks.reset()
-                    self._out.append(do.Believe(token))
+                self._won(token)
             case Waiting():
                 self._failures.reset()
                 self._idle_asks.spend(self._now)
@@ -227,6 +221,18 @@ class Campaign:
                 # on granting nothing.
                 self._drop_claim()
                 self._rest(self._failures.next())
+
+    def _won(self, token: int) -> None:
+        if not self._lease_stands():
+            return  # the answer took too long, and the end of the lease is on its way
+        assert self._claim is not None
+        self._claim.token = token
+        self.phase = Phase.LEADING
+        self.token = token
+        self._led_since = self._now
+        self._failures.reset()
+        self._idle_asks.reset()
+        self._out.append(do.Believe(token))
 
     def _stood_leading(self, standing: Standing) -> None:
         match standing:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from .. import clock
-from ..errors import StoreRefused, StoreUnavailable
+from ..errors import NotDone, StoreRefused, StoreUnavailable
 
 __all__ = ["is_busy", "patiently", "translated"]
 
@@ -58,14 +58,12 @@ def patiently(attempt: Callable[[], T], until: float) -> T:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise what SQLite raises inside as `StoreUnavailable` or `StoreRefused`."""
+    """Raise what SQLite raises inside as `NotDone`, `StoreUnavailable` or `StoreRefused`."""
     try:
         yield
     except sqlite3.Error as error:
         if is_busy(error):
-            raise StoreUnavailable(
-                f"another process holds the lock of the database: {error}"
-            ) from error
+            raise NotDone(f"another process holds the lock of the database: {error}") from error
         if _code(error) in _REFUSED:
             raise StoreRefused(f"the database does not work: {error}") from error
         raise StoreUnavailable(f"the database could not be used: {error}") from error

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from .. import clock
-from ..errors import StoreUnavailable
+from ..errors import NotDone
 
 __all__ = ["Turns"]
 
@@ -36,7 +36,7 @@ class Turns:
             until: when to give up, on `clock.now`.
 
         Raises:
-            StoreUnavailable: it did not come in time.
+            NotDone: it did not come in time.
         """
         if urgent:
             with self._lock:
@@ -65,7 +65,7 @@ class Turns:
             if not in_time:
                 self._leave(mine)
         if not in_time:
-            raise StoreUnavailable("the other writes of this process take too long")
+            raise NotDone("the other writes of this process take too long")
 
     def _leave(self, mine: threading.Event) -> None:
         with self._lock:
