@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -45,8 +46,9 @@ def put_record(**fields: object) -> None:
 
 def complain(who: str, what: object) -> None:
     """Print one line on stderr."""
-    sys.stderr.write(f"{who}: {one_line(what)}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads it, and the exit code says it, too
+        sys.stderr.write(f"{who}: {one_line(what)}\n")
+        sys.stderr.flush()
 
 
 def one_line(what: object) -> str:

@@ -19,6 +19,8 @@ from .signals import Signals
 
 __all__ = ["COMMAND", "Controls", "EventPrinter"]
 
+_CLOSE_SECONDS = 5.0
+
 
 def _run(arguments: Arguments) -> int:
     assert arguments.url is not None
@@ -40,7 +42,9 @@ def _run(arguments: Arguments) -> int:
             elif isinstance(event, Elected):
                 patience.worked()
         patience.check()
-        if not store.close():
+        # A store that has never answered holds nothing, and need not be waited for.
+        worked = store.engine.has_worked
+        if not store.close(_CLOSE_SECONDS if worked else 0.0) and worked:
             console.complain(
                 "leadership elect",
                 f"{store.url} has not confirmed the release: the claim ends by itself within "

@@ -1,0 +1,165 @@
+"""`leadership demo`: it shows what it promises, and says so when it does not."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from leadership_core.cli.demo.evidence import check_reigns, check_tokens, reigns
+from leadership_core.cli.demo.troupe import Line, NotSeen
+from tests.cli.command import Done, environment, run
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One run on a store of the demo's own, as JSON, and one on a file, for people."""
+
+    own: Done
+    own_folder: Path
+    file: Done
+    url: str
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """Both at the same time, as each takes ten seconds, most of them asleep."""
+    folder = tmp_path_factory.mktemp("own")
+    url = f"sqlite:///{tmp_path_factory.mktemp('file') / 'store.db'}"
+    with ThreadPoolExecutor(2) as pool:
+        own = pool.submit(run, "demo", "--json", extra={"TMPDIR": str(folder)}, timeout=60)
+        file = pool.submit(run, "demo", url, timeout=60)
+        return Shown(own.result(), folder, file.result(), url)
+
+
+def test_it_shows_a_crash_a_pause_and_a_resignation(shown: Shown) -> None:
+    """Exit code 0, and the facts are those of a real election."""
+    done = shown.own
+    assert (done.code, done.err) == (0, "")
+    assert done.seconds < 30.0
+    steps = [json.loads(line) for line in done.out.splitlines()]
+    assert [one["step"] for one in steps] == [
+        "store", "start", "elected", "kill", "elected", "pause", "elected", "continue", "resign",
+        "elected", "summary",
+    ]  # fmt: skip
+    assert len(steps[1]["candidates"]) >= 3
+    leaders = [one["leader"] for one in steps if one["step"] == "elected"]
+    tokens = [one["token"] for one in steps if one["step"] == "elected"]
+    assert all(before != after for before, after in pairwise(leaders))
+    assert tokens == sorted(set(tokens))
+    woke = steps[7]
+    assert woke["is_leader"] is False
+    assert woke["reason"] == "expired"
+    assert woke["leader"] == leaders[1]
+    assert steps[9]["seconds"] < 0.5 < steps[4]["seconds"] < 3.5
+    assert [one["token"] for one in steps[10]["elections"]] == tokens
+
+
+def test_its_own_store_is_gone_afterwards(shown: Shown) -> None:
+    """The temporary folder, too."""
+    assert list(shown.own_folder.iterdir()) == []
+
+
+def test_a_person_can_follow_it_on_a_store_of_theirs(shown: Shown) -> None:
+    """It names what it does, and nothing of it is left there."""
+    done = shown.file
+    assert (done.code, done.err) == (0, "")
+    for word in ("SIGKILL", "SIGSTOP", "SIGCONT", "SIGUSR1", "is_leader is False", "lost, expired"):
+        assert word in done.out
+    assert "All of it happened" in done.out
+    key = done.out.partition("key ")[2].partition(",")[0]
+    assert key.startswith("leadership-demo/")
+    assert run("leader", shown.url, key).code == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "moment", "running"),
+    [(signal.SIGINT, 130, "is elected", 3), (signal.SIGTERM, 143, "paused (SIGSTOP)", 2)],
+)
+def test_it_leaves_nothing_behind_when_it_is_interrupted(
+    number: signal.Signals, code: int, moment: str, running: int, tmp_path: Path
+) -> None:
+    """Not even the candidate that is paused at that moment."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "leadership_core.cli", "demo"],
+        env=environment({"TMPDIR": str(tmp_path)}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        while moment not in process.stdout.readline():
+            assert process.poll() is None
+        time.sleep(0.5)
+        candidates = _children(process.pid)
+        assert len(candidates) == running
+        process.send_signal(number)
+        _, err = process.communicate(timeout=15)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == code
+    assert err == ""
+    assert not [pid for pid in candidates if Path(f"/proc/{pid}").exists()]
+    assert list(tmp_path.iterdir()) == []
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that it has started and that have not ended."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+def test_a_store_that_is_not_there_is_named() -> None:
+    """Exit code 4 and one line, before anything is started."""
+    done = run("demo", "consul://:hunter2@127.0.0.1:1")
+    assert (done.code, done.out) == (4, "")
+    assert done.err.count("\n") == 1
+    assert "hunter2" not in done.err
+
+
+def _believed(name: str, token: int, first: float, last: float) -> Line:
+    return Line(name, {"believed": token, "first": first, "last": last, "readings": 10})
+
+
+def test_two_believers_at_one_time_are_not_overlooked() -> None:
+    """The evidence that makes the demo fail, from what the candidates said."""
+    check_reigns(reigns([_believed("b", 2, 5.1, 9.0), _believed("a", 1, 1.0, 5.0)], {}))
+    with pytest.raises(NotSeen, match=r"a and b both believed to lead for 0[.]500 s"):
+        check_reigns(reigns([_believed("a", 1, 1.0, 5.5), _believed("b", 2, 5.0, 9.0)], {}))
+
+
+def test_one_that_was_killed_believed_until_then() -> None:
+    """It could not say so itself."""
+    lines = [Line("a", {"believes": 1, "at": 1.0}), _believed("b", 2, 5.0, 9.0)]
+    check_reigns(reigns(lines, {"a": 4.0}))
+    with pytest.raises(NotSeen, match="both believed"):
+        check_reigns(reigns(lines, {"a": 6.0}))
+
+
+def test_a_token_that_does_not_grow_is_not_overlooked() -> None:
+    """Neither a smaller one, nor the same once more."""
+
+    def elected(at: float, token: int) -> Line:
+        return Line("a", {"event": "elected", "at": at, "token": token})
+
+    check_tokens([elected(2.0, 5), elected(1.0, 3)])
+    for tokens in [(5, 3), (5, 5)]:
+        with pytest.raises(NotSeen, match="growing tokens"):
+            check_tokens([elected(at, token) for at, token in enumerate(tokens)])

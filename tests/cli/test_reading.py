@@ -1,0 +1,215 @@
+"""`leadership follow`, `leader`, `stores`, and what all commands have in common."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Line, Start, environment, run
+
+KEY = "service/leader"
+COMMANDS = ["elect", "follow", "leader", "stores", "explain", "demo"]
+
+
+def says(leader: str | None) -> Callable[[Line], bool]:
+    return lambda line: bool(line.said["leader"] == leader)
+
+
+@pytest.fixture
+def black_hole() -> Iterator[str]:
+    """The address of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+# -- follow ---------------------------------------------------------------------------------
+
+
+def test_a_follower_tells_of_every_leader_and_of_none(start: Start, url: str) -> None:
+    """From before the first candidate; never the dead one once its claim has ended."""
+    begun = time.monotonic()
+    follower = start("follow", url, KEY, "--json")
+    assert follower.wait(lambda _: True, 3.0).said["leader"] is None
+    assert follower.lines[0].at - begun < 2.0
+    first = start("elect", url, KEY, "a", "--ttl", "1", "--json")
+    token = first.wait_event("elected").said["token"]
+    assert follower.wait(says("a")).said["token"] == token
+    first.send(signal.SIGKILL)
+    assert follower.wait(says(None), 2.0, since=2).said["token"] is None
+    second = start("elect", url, KEY, "b", "--ttl", "1", "--json")
+    assert follower.wait(says("b")).said["token"] > token
+    second.end()
+    follower.wait(says(None), 2.0, since=4)
+    assert all(set(line.said) == {"time", "leader", "token"} for line in follower.lines)
+    assert [line.said["leader"] for line in follower.lines] == [None, "a", None, "b", None]
+    done = follower.end()
+    assert done.code == 0
+    assert done.err == ""
+
+
+def test_a_follower_hears_of_a_resignation_at_once(start: Start, url: str) -> None:
+    """Whoever comes next, it is not the one that has resigned."""
+    candidates = [start("elect", url, KEY, name, "--ttl", "30", "--json") for name in ("a", "b")]
+    for candidate in candidates:
+        candidate.wait_event("campaigning")
+    follower = start("follow", url, KEY, "--json")
+    leader = follower.wait(lambda line: line.said["leader"] is not None).said
+    time.sleep(0.3)
+    for candidate in candidates:
+        candidate.send(signal.SIGUSR1)  # of no consequence for the one that does not lead
+    other = "b" if leader["leader"] == "a" else "a"
+    assert follower.wait(says(other), 2.0).said["token"] > leader["token"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_follower_ends_by_a_signal(number: signal.Signals, start: Start, url: str) -> None:
+    """With exit code 0, and without a word."""
+    follower = start("follow", url, KEY, "--json")
+    follower.wait(says(None))
+    done = follower.end(number)
+    assert (done.code, done.err) == (0, "")
+    assert done.seconds < 2.0
+
+
+def test_a_follower_ends_when_nobody_reads_its_output(url: str, tmp_path: Path) -> None:
+    """As in `leadership follow ... | head -1`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "leadership_core.cli", "follow", url, KEY],
+        env=environment(),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "no leader" in process.stdout.readline()
+    process.stdout.close()
+    try:
+        assert process.wait(5) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        process.stderr.close()
+    finally:
+        process.kill()
+        process.wait()
+
+
+# -- leader ---------------------------------------------------------------------------------
+
+
+def test_leader_prints_the_value_or_exits_with_3(start: Start, url: str) -> None:
+    """The value alone, for scripts; with --json one object."""
+    none = run("leader", url, KEY)
+    assert (none.code, none.out, none.err) == (3, "", "")
+    node = start("elect", url, KEY, "http://node-1:8080", "--json")
+    token = node.wait_event("elected").said["token"]
+    some = run("leader", url, KEY)
+    assert (some.code, some.out, some.err) == (0, "http://node-1:8080\n", "")
+    found = json.loads(run("leader", url, f"/{KEY}/", "--json").out)
+    assert found == {"key": KEY, "leader": "http://node-1:8080", "token": token}
+    node.end()
+    assert run("leader", url, KEY).code == 3
+
+
+def test_the_url_may_come_from_the_environment(start: Start, url: str) -> None:
+    """And one that is typed wins."""
+    start("elect", url, KEY, "node-1", "--json").wait_event("elected")
+    extra = {"LEADERSHIP_URL": url}
+    assert run("leader", KEY, extra=extra).out == "node-1\n"
+    assert run("leader", "memory://", KEY, extra=extra).code == 3
+    assert run("explain", extra=extra).code == 0
+
+
+@pytest.mark.parametrize("words", [["leader"], ["follow"], ["elect", "value"], ["explain"]])
+def test_a_store_that_never_answers_is_given_up_in_time(words: list[str], black_hole: str) -> None:
+    """Exit code 4 and one line, though the connection was accepted."""
+    command, *value = words
+    key = [] if command == "explain" else [KEY]
+    done = run(command, f"consul://:hunter2@{black_hole}", *key, *value, "--timeout", "1")
+    assert done.code == 4
+    assert done.err.count("\n") == 1
+    assert "answer" in done.err
+    assert "hunter2" not in done.err + done.out
+    assert done.seconds < 3.0
+
+
+@pytest.mark.parametrize("command", ["leader", "explain", "elect"])
+def test_ctrl_c_ends_a_command_that_waits(command: str, black_hole: str, tmp_path: Path) -> None:
+    """Without a traceback, at once; an election that never began is left with 0."""
+    words = {"leader": [KEY], "explain": [], "elect": [KEY, "value"]}[command]
+    words = [command, f"consul://{black_hole}", *words, "--timeout", "60"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "leadership_core.cli", *words],
+        env=environment(),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    _, err = process.communicate(timeout=10)
+    assert time.monotonic() - sent < 2.0
+    assert process.returncode == (0 if command == "elect" else 130)
+    assert b"Traceback" not in err
+
+
+# -- stores, and all commands ---------------------------------------------------------------
+
+
+def test_stores_lists_the_schemes_with_what_brings_them() -> None:
+    """The embedded ones come with the core."""
+    lines = [json.loads(line) for line in run("stores", "--json").out.splitlines()]
+    found = {line["scheme"]: line["distribution"] for line in lines}
+    assert found["memory"] == found["sqlite"] == "leadership-core"
+    assert all(line["version"] for line in lines)
+    text = run("stores").out.splitlines()
+    assert [line.split("://")[0] for line in text] == [line["scheme"] for line in lines]
+    assert any(line.startswith("sqlite://") and "leadership-core" in line for line in text)
+
+
+def test_the_help_lists_the_commands_and_the_exit_codes() -> None:
+    """And every command has its own."""
+    done = run("--help")
+    assert done.code == 0
+    for command in COMMANDS:
+        assert f"\n  {command}" in done.out
+        own = run(command, "--help")
+        assert own.code == 0
+        assert own.out.startswith(f"usage: leadership {command}")
+        assert "--json" in own.out
+    for code in range(5):
+        assert f"\n  {code}  " in done.out
+
+
+@pytest.mark.parametrize("words", [["--version"], ["leader", "--version"]])
+def test_the_version_is_that_of_the_distribution(words: list[str]) -> None:
+    """On one line, with or without a command."""
+    done = run(*words)
+    assert done.code == 0
+    assert done.out.startswith("leadership 0.")
+    assert done.out.count("\n") == 1
+
+
+def test_options_may_stand_anywhere(url: str) -> None:
+    """And what follows a -- is no option."""
+    assert run("leader", "--json", url, "--timeout", "1", KEY).code == 3
+    assert run("leader", "--timeout", "1", "--", url, "--json").code == 3
+
+
+def test_the_log_is_quiet_unless_asked_for(black_hole: str) -> None:
+    """A warning of the library is no business of a script that reads stderr."""
+    words = ["follow", f"consul://:hunter2@{black_hole}", KEY, "--timeout", "1"]
+    assert run(*words).err.count("\n") == 1
+    loud = run(*words, "-v")
+    assert loud.code == 4
+    assert loud.err.count("\n") > 1
+    assert "hunter2" not in loud.err
