@@ -108,7 +108,8 @@ class FaultyStore:
             self._faults.clear()
             healed, self._healed = self._healed, threading.Event()
         healed.set()
-        self._tell_watches(None)
+        if not self.inner._closed.is_set():
+            self._tell_watches(None)
 
     def _tell_watches(self, error: StoreUnavailable | None) -> None:
         for key, on_change, tree in list(self._watches.values()):

@@ -184,8 +184,9 @@ def test_changes_during_a_question_are_asked_about_after_it(hand: Hand) -> None:
 def test_absent_claim_is_entered_at_once_and_then_slower(hand: Hand) -> None:
     """The way is free; but a store that grants nothing is not asked in a hot loop."""
     hand.waiting()
-    enters, start, first = 0, hand.now, inf
     hand(on.Turned())
+    assert hand(on.Stood(hand.ticket, Absent())) == [do.Unwatch, do.Enter]
+    enters, start = 0, hand.now
     while hand.now < start + 60.0:
         if any(isinstance(one, do.Ask) for one in hand.done):
             hand(on.Stood(hand.ticket, Absent()))
@@ -195,10 +196,6 @@ def test_absent_claim_is_entered_at_once_and_then_slower(hand: Hand) -> None:
         else:
             hand.lease.deadline = hand.now + 100
             hand(on.Tick(), after=max(0.001, hand.campaign.due - hand.now))
-            if enters == 1:
-                first = hand.now
-
-    assert first == start
     assert 10 < enters < 50
 
 
@@ -233,7 +230,6 @@ def test_belief_ends_before_anything_is_told_to_the_store(hand: Hand) -> None:
 
     assert hand(on.Resign(7, 2.0)) == [do.Disbelieve, do.Unwatch]
     assert hand.told == [Resigned()]
-    assert hand.phase is Phase.DRAINING
     assert hand(on.Drained()) == [do.Unwatch, do.Withdraw]
     assert hand(on.Withdrawn(hand.ticket)) == [do.Released]
     assert hand.phase is Phase.RESTING

@@ -1,0 +1,283 @@
+"""Work that is done while leading, and the term that it is done under."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from leadership_core import (
+    Candidate,
+    ConfigurationError,
+    Fenced,
+    LeadershipLost,
+    StoreHandle,
+    StoreUnavailable,
+    Term,
+)
+from leadership_core.memory import State
+from tests.core.conftest import Open
+from tests.core.faulty import Fault, FaultyStore, eventually
+
+
+def test_work_that_returns_resigns_and_is_called_again(open_one: Open) -> None:
+    """With a new term each time; after the cooldown, so that others have their turn."""
+    candidate = Candidate(open_one(), "key", "a", ttl=3)
+    tokens: list[int] = []
+
+    def work(term: Term) -> None:
+        assert candidate.is_leader
+        tokens.append(term.token)
+        if len(tokens) == 3:
+            candidate.stop()
+
+    candidate.lead(work, cooldown=0)
+    assert tokens == sorted(set(tokens))
+    assert len(tokens) == 3
+    assert open_one().leader("key") is None
+
+
+def test_error_of_the_work_is_raised_after_the_release(open_one: Open) -> None:
+    """The candidate is stopped, and the next one leads at once."""
+    candidate = Candidate(open_one(), "key", "a", ttl=20)
+
+    def work(_term: Term) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError):
+        candidate.lead(work)
+    assert Candidate(open_one(), "key", "b", ttl=3).wait_elected(1)
+    assert candidate.wait_elected(1) is None
+
+
+def test_claim_stands_until_the_work_has_ended(open_one: Open) -> None:
+    """Release last: nobody else is elected while it winds up, however it was ended."""
+    candidate = Candidate(open_one(), "key", "a", ttl=20)
+    second = Candidate(open_one(), "key", "b", ttl=20)
+    said: list[bool] = []
+    ended: list[float] = []
+    working = threading.Event()
+
+    def work(term: Term) -> None:
+        working.set()
+        second.run_for_election()
+        said.append(candidate.resign())
+        assert term.wait_lost(2)
+        time.sleep(0.2)
+        ended.append(time.monotonic())
+
+    leader = threading.Thread(target=lambda: candidate.lead(work, cooldown=30))
+    leader.start()
+    assert working.wait(3)
+    assert second.wait_elected(3)
+    elected = time.monotonic()
+
+    assert said == [False]  # it does not wait inside the work
+    assert ended[0] <= elected < ended[0] + 0.2
+    candidate.stop()
+    leader.join(3)
+
+
+def test_work_that_will_not_end_keeps_its_claim_to_the_deadline_at_most() -> None:
+    """Then the others go on; and it does not lead again until the work has ended."""
+    state = State()
+    with FaultyStore(state).opened() as one, FaultyStore(state).opened() as two:
+        candidate, second = Candidate(one, "key", "a", ttl=1.2), Candidate(two, "key", "b", ttl=3)
+        working, enough = threading.Event(), threading.Event()
+
+        def work(_term: Term) -> None:
+            working.set()
+            enough.wait(5)
+
+        leader = threading.Thread(target=lambda: candidate.lead(work))
+        leader.start()
+        assert working.wait(3)
+        term = candidate.term
+        assert term is not None
+        remaining = term.remaining()
+        start = time.monotonic()
+        candidate.stop(0)
+        assert term.wait_lost(0.2)
+        assert second.wait_elected(3)
+        assert remaining - 0.05 < time.monotonic() - start < remaining + 0.3
+
+        enough.set()
+        leader.join(3)
+        assert not leader.is_alive()
+
+
+def test_work_that_outlives_the_store_keeps_its_claim() -> None:
+    """`close` gives up waiting for it; the claim is left to its ttl, not taken away."""
+    state = State()
+    one, two = FaultyStore(state).opened(), FaultyStore(state).opened()
+    candidate, second = Candidate(one, "key", "a", ttl=1.5), Candidate(two, "key", "b", ttl=3)
+    working = threading.Event()
+    ended: list[float] = []
+
+    def work(_term: Term) -> None:
+        working.set()
+        time.sleep(0.8)
+        ended.append(time.monotonic())
+
+    leader = threading.Thread(target=lambda: candidate.lead(work))
+    leader.start()
+    working.wait(3)
+    second.run_for_election()
+
+    assert not one.close(0.1)
+    assert second.wait_elected(4)
+    assert ended
+    assert ended[0] < time.monotonic()
+    leader.join(3)
+    two.close()
+
+
+def test_stop_in_work_whose_term_is_lost_does_not_wait_for_itself(
+    faulty: FaultyStore, opened: StoreHandle
+) -> None:
+    """It is the work that the stop would wait for."""
+    candidate = Candidate(opened, "key", "a", ttl=20)
+
+    def work(term: Term) -> None:
+        faulty.inner.delete("key")
+        assert term.wait_lost(2)
+        time.sleep(0.05)
+        start = time.monotonic()
+        candidate.stop()
+        assert time.monotonic() - start < 0.5
+
+    candidate.lead(work)
+
+
+def test_leaving_by_the_loss_of_the_own_term_is_a_return(
+    faulty: FaultyStore, opened: StoreHandle
+) -> None:
+    """The next term comes; the loss of somebody else's term is an error."""
+    candidate = Candidate(opened, "key", "a", ttl=3)
+    terms: list[Term] = []
+
+    def work(term: Term) -> None:
+        terms.append(term)
+        if len(terms) == 1:
+            faulty.inner.delete("key")
+            term.wait_lost(2)
+            term.check()
+        terms[0].check()
+
+    with pytest.raises(LeadershipLost):
+        candidate.lead(work)
+    assert len(terms) == 2
+
+
+# -- the term -----------------------------------------------------------------------------------
+
+
+def test_term_while_it_stands(store: StoreHandle) -> None:
+    """What it says then."""
+    candidate = Candidate(store, "a/key", "a", ttl=9)
+    term = candidate.wait_elected(3)
+    assert term is not None
+
+    assert not term.lost
+    assert 7.0 < term.remaining() <= 8.1
+    term.check()
+    assert not term.wait_lost(0.02)
+    assert candidate.term is term
+    assert term.fence == f"{term.token}:a/key"
+    assert store.leader("a/key") is not None
+
+
+def test_term_when_it_is_over(store: StoreHandle) -> None:
+    """And then."""
+    candidate = Candidate(store, "key", "a", ttl=9)
+    term = candidate.wait_elected(3)
+    assert term is not None
+    candidate.resign(30)
+
+    assert term.lost
+    assert term.remaining() == 0.0
+    assert term.wait_lost(0)
+    with pytest.raises(LeadershipLost, match=str(term.token)):
+        term.check()
+    with pytest.raises(LeadershipLost):
+        term.ensure(1)
+    assert term.fence
+
+
+def test_ensure_renews_now(faulty: FaultyStore, opened: StoreHandle) -> None:
+    """Unless enough is left."""
+    term = Candidate(opened, "key", "a", ttl=3).wait_elected(3)
+    assert term is not None
+    time.sleep(0.3)
+    renewals = faulty.calls["renew"]
+    term.ensure(2.0)
+    assert faulty.calls["renew"] == renewals
+
+    term.ensure(2.45)
+    assert faulty.calls["renew"] == renewals + 1
+    assert term.remaining() >= 2.4
+
+
+def test_ensure_says_when_it_cannot(faulty: FaultyStore, opened: StoreHandle) -> None:
+    """The store is away: the term still stands, and not for that long."""
+    term = Candidate(opened, "key", "a", ttl=3).wait_elected(3)
+    assert term is not None
+    faulty.inject(Fault.UNAVAILABLE, "renew")
+    time.sleep(0.1)
+    with pytest.raises(StoreUnavailable, match="are left"):
+        term.ensure(2.45)
+
+    assert not term.lost
+    for never in (2.5, 99.0, -1.0, float("nan")):
+        with pytest.raises(ConfigurationError):
+            term.ensure(never)
+
+
+def test_ensure_knows_the_margin_of_the_user(store: StoreHandle) -> None:
+    """A wide one leaves less, a small one more."""
+    wide = Candidate(store, "wide", "a", ttl=3, margin=1).wait_elected(3)
+    slim = Candidate(store, "slim", "a", ttl=3, margin=0.01).wait_elected(3)
+    assert wide is not None
+    assert slim is not None
+
+    slim.ensure(2.9)
+    with pytest.raises(ConfigurationError):
+        wide.ensure(2.1)
+
+
+def test_fenced_writes(store: StoreHandle) -> None:
+    """They succeed in their term only; not in a later one of the same candidate, either."""
+    candidate = Candidate(store, "key", "a", ttl=3)
+    term = candidate.wait_elected(3)
+    assert term is not None
+    store.put("mine", b"1", fence=term)
+    store.put("mine", b"2", fence=term.fence)
+    candidate.resign(0)
+    assert candidate.wait_elected(3)
+
+    with pytest.raises(Fenced):
+        store.put("mine", b"3", fence=term)
+    entry = store.get("mine")
+    assert entry is not None
+    assert entry.value == b"2"
+    for wrong in ("", "7", ":key", "x:key", "-1:key", "7:"):
+        with pytest.raises(ConfigurationError):
+            store.put("mine", b"4", fence=wrong)
+
+
+def test_belief_ends_with_the_clock_even_if_nothing_runs(opened: StoreHandle) -> None:
+    """The first question after a pause is answered by the clock alone."""
+    candidate = Candidate(opened, "key", "a", ttl=3)
+    term = candidate.wait_elected(3)
+    assert term is not None
+    lease = term._lease
+    now = lease._clock
+    lease._clock = lambda: now() + 10  # as if the process had slept
+
+    assert not candidate.is_leader
+    lease._clock = now
+    assert not candidate.is_leader  # what one reader has seen is so for all
+    assert candidate.term is None
+    assert term.lost
+    assert eventually(lambda: candidate.is_leader)
