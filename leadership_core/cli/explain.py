@@ -21,7 +21,7 @@ def _run(arguments: Arguments) -> int:
     assert arguments.url is not None
     store = open_store(arguments.url)
     try:
-        least_margin = store.engine.backend.least_margin
+        least_margin = store.engine.least_margin
         margin_for(arguments.ttl, arguments.margin, least_margin)  # before anybody is contacted
         granted, request = within(
             store, arguments.timeout, lambda: granted_ttl(store, arguments.ttl)

@@ -32,6 +32,7 @@ def _run(arguments: Arguments) -> int:
             match event:
                 case LeaderChanged(leader):
                     worked = True
+                    patience.worked()
                     _show(leader, as_json=arguments.json)
                 case StoreDown(error):
                     patience.trouble(error)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 
-from tests.cli.command import run
+from tests.cli.command import Done, run
 
 SECRET = "hunter2"
 
@@ -105,64 +107,69 @@ USAGE: list[tuple[list[str], str]] = [
 ]
 
 
-def check(words: list[str | bytes], code: int, problem: str, cwd: Path, **extra: str) -> None:
-    (cwd / "folder").mkdir(exist_ok=True)
-    done = run(*words, cwd=cwd, extra=extra)
-    assert done.code == code, done
+@dataclass(frozen=True)
+class Mistake:
+    """What is typed, and what the one line that comes of it has to name."""
+
+    words: tuple[str | bytes, ...]
+    problem: str
+    code: int = 2
+    environment: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.words!r}"[:60]
+
+
+# Nothing listens at that address: what is wrong is said before anybody is contacted.
+NOBODY = f"consul://:{SECRET}@127.0.0.1:1"
+NOWHERE = f"consul://:{SECRET}@nohost.invalid"
+
+MISTAKES = [
+    *[Mistake(("leader", url, "key"), problem) for url, problem in URLS],
+    *[Mistake(("elect", NOBODY, key, "value"), problem) for key, problem in KEYS],
+    *[Mistake(("elect", NOBODY, "key", "value", "--ttl", ttl), "ttl") for ttl in TTLS],
+    *[Mistake(tuple(words), problem) for words, problem in USAGE],
+    Mistake(("leader", "key"), "LEADERSHIP_URL is not a store URL", environment=f"x:{SECRET}"),
+    *[
+        Mistake((*words, "--timeout", "0.5"), problem, code=4)
+        for url, problem in [(NOBODY, "refused"), (NOWHERE, "unknown host")]
+        for words in [("leader", url, "key"), ("follow", url, "key"), ("explain", url)]
+    ],
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[Mistake, Done]:
+    """What came of each; several at a time, as most of it is Python's start."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "folder").mkdir()
+
+    def make(mistake: Mistake) -> Done:
+        extra = {"LEADERSHIP_URL": mistake.environment}
+        return run(*mistake.words, cwd=folder, extra=extra)
+
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(MISTAKES, pool.map(make, MISTAKES), strict=True))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=str)
+def test_a_mistake_is_named(mistake: Mistake, outcomes: Mapping[Mistake, Done]) -> None:
+    """An exit code and one line that says what to do: no traceback, no usage, no secret."""
+    done = outcomes[mistake]
+    assert done.code == mistake.code, done
     assert done.out == ""
     assert done.err.count("\n") == 1, done.err
     assert done.err.endswith("\n")
     assert done.err.startswith("leadership")
-    assert problem in done.err
+    assert mistake.problem in done.err
     assert "Traceback" not in done.err
     assert SECRET not in done.err
 
 
-@pytest.mark.parametrize(("url", "problem"), URLS)
-def test_a_wrong_url_is_named(url: str, problem: str, tmp_path: Path) -> None:
-    """Exit code 2, one line, no secret."""
-    check(["leader", url, "key"], 2, problem, tmp_path)
-
-
-@pytest.mark.parametrize(("key", "problem"), KEYS)
-def test_a_wrong_key_is_named(key: str | bytes, problem: str, tmp_path: Path) -> None:
-    """Before anybody is contacted: nothing listens at that address."""
-    url = f"consul://:{SECRET}@127.0.0.1:1"
-    check(["elect", url, key, "value"], 2, problem, tmp_path)
-
-
-@pytest.mark.parametrize("ttl", TTLS)
-def test_a_wrong_ttl_is_named(ttl: str, tmp_path: Path) -> None:
-    """Before anybody is contacted, with the ttl that was given."""
-    check(["elect", "consul://127.0.0.1:1", "key", "value", "--ttl", ttl], 2, "ttl", tmp_path)
-
-
-@pytest.mark.parametrize(("words", "problem"), USAGE)
-def test_wrong_usage_is_named(words: list[str], problem: str, tmp_path: Path) -> None:
-    """Exit code 2, and one line instead of a page of usage."""
-    check([*words], 2, problem, tmp_path)
-
-
-def test_a_wrong_url_in_the_environment_is_named(tmp_path: Path) -> None:
-    """The user has not typed it, so the line says where it comes from."""
-    check(["leader", "key"], 2, "LEADERSHIP_URL", tmp_path, LEADERSHIP_URL=f"x:{SECRET}")
-
-
-@pytest.mark.parametrize("words", [["leader"], ["follow"], ["elect", "value"], ["explain"]])
-@pytest.mark.parametrize(
-    ("url", "problem"),
-    [
-        (f"consul://:{SECRET}@127.0.0.1:1", "refused"),
-        (f"consul://:{SECRET}@nohost.invalid", "unknown host"),
-    ],
-)
-def test_a_store_that_is_not_there_is_named(
-    words: list[str], url: str, problem: str, tmp_path: Path
-) -> None:
-    """Exit code 4 and one line, whatever the command."""
-    command, *value = words
-    key = [] if command == "explain" else ["key"]
-    done = run(command, url, *key, *value, "--timeout", "0.5", cwd=tmp_path)
+@pytest.mark.parametrize(("url", "problem"), [(NOBODY, "refused"), (NOWHERE, "unknown host")])
+def test_a_candidate_without_a_store_says_so(url: str, problem: str) -> None:
+    """It has begun to campaign, which is on stdout; the error is on stderr, and the code is 4."""
+    done = run("elect", url, "key", "value", "--timeout", "0.5")
     assert done.code == 4, done
     assert done.err.count("\n") == 1, done.err
     assert problem in done.err

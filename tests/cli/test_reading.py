@@ -24,10 +24,17 @@ def says(leader: str | None) -> Callable[[Line], bool]:
 
 
 @pytest.fixture
-def black_hole() -> Iterator[str]:
-    """The address of a server that takes connections and never answers."""
+def server() -> Iterator[socket.socket]:
+    """A server that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.settimeout(10.0)
+        yield server
+
+
+@pytest.fixture
+def black_hole(server: socket.socket) -> str:
+    """Its address."""
+    return f"127.0.0.1:{server.getsockname()[1]}"
 
 
 # -- follow ---------------------------------------------------------------------------------
@@ -133,16 +140,18 @@ def test_a_store_that_never_answers_is_given_up_in_time(words: list[str], black_
     """Exit code 4 and one line, though the connection was accepted."""
     command, *value = words
     key = [] if command == "explain" else [KEY]
-    done = run(command, f"consul://:hunter2@{black_hole}", *key, *value, "--timeout", "1")
+    done = run(command, f"consul://:hunter2@{black_hole}", *key, *value, "--timeout", "0.5")
     assert done.code == 4
     assert done.err.count("\n") == 1
     assert "answer" in done.err
     assert "hunter2" not in done.err + done.out
-    assert done.seconds < 3.0
+    assert done.seconds < 2.5
 
 
 @pytest.mark.parametrize("command", ["leader", "explain", "elect"])
-def test_ctrl_c_ends_a_command_that_waits(command: str, black_hole: str, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_command_that_waits(
+    command: str, server: socket.socket, black_hole: str, tmp_path: Path
+) -> None:
     """Without a traceback, at once; an election that never began is left with 0."""
     words = {"leader": [KEY], "explain": [], "elect": [KEY, "value"]}[command]
     words = [command, f"consul://{black_hole}", *words, "--timeout", "60"]
@@ -153,13 +162,14 @@ def test_ctrl_c_ends_a_command_that_waits(command: str, black_hole: str, tmp_pat
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    time.sleep(1.0)
+    connection, _ = server.accept()
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
     _, err = process.communicate(timeout=10)
     assert time.monotonic() - sent < 2.0
     assert process.returncode == (0 if command == "elect" else 130)
     assert b"Traceback" not in err
+    connection.close()
 
 
 # -- stores, and all commands ---------------------------------------------------------------
@@ -207,7 +217,7 @@ def test_options_may_stand_anywhere(url: str) -> None:
 
 def test_the_log_is_quiet_unless_asked_for(black_hole: str) -> None:
     """A warning of the library is no business of a script that reads stderr."""
-    words = ["follow", f"consul://:hunter2@{black_hole}", KEY, "--timeout", "1"]
+    words = ["follow", f"consul://:hunter2@{black_hole}", KEY, "--timeout", "0.5"]
     assert run(*words).err.count("\n") == 1
     loud = run(*words, "-v")
     assert loud.code == 4
