@@ -139,6 +139,24 @@ def test_the_way_to_leading(hand: Hand) -> None:
     assert hand.campaign.due == inf
 
 
+def test_granted_claim_is_believed_and_looked_at(hand: Hand) -> None:
+    """The answer to entering said that it leads; what came since is asked about at once."""
+    hand.entering()
+    hand.claim.token, hand.claim.granted = 9, True
+
+    assert hand(on.Entered(hand.ticket, hand.claim)) == [do.Believe, do.Ask]
+    hand(on.Stood(hand.ticket, Absent()))
+    assert hand.told == [Lost(LostReason.DELETED)]
+
+
+def test_granted_claim_of_a_lease_that_is_over_is_not_believed(hand: Hand) -> None:
+    """The answer took too long."""
+    hand.entering()
+    hand.claim.token, hand.claim.granted = 9, True
+
+    assert do.Believe not in hand(on.Entered(hand.ticket, hand.claim), after=8.5)
+
+
 def test_start_says_campaigning_once(hand: Hand) -> None:
     """However many iterators are begun."""
     hand.joining()

@@ -134,6 +134,7 @@ class ModelStore:
             self.token += 1
             self.holder = session
             claim.token = self.token
+            claim.granted = self.world.rng.random() < 0.5
             self.wake()
         elif self.holder is session:
             raise AssertionError("one session has entered the key twice")
