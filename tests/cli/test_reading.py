@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Line, Start, environment, run
+from tests.cli.command import ROOT, Line, Start, environment, run
 
 KEY = "service/leader"
 COMMANDS = ["elect", "follow", "leader", "stores", "explain", "demo"]
@@ -184,6 +185,24 @@ def test_stores_lists_the_schemes_with_what_brings_them() -> None:
     text = run("stores").out.splitlines()
     assert [line.split("://")[0] for line in text] == [line["scheme"] for line in lines]
     assert any(line.startswith("sqlite://") and "leadership-core" in line for line in text)
+
+
+def test_a_broken_plugin_hurts_its_own_users_only(url: str, tmp_path: Path) -> None:
+    """It is listed with the rest; whoever opens it is told what is wrong, in one line."""
+    (tmp_path / "broken_store.py").write_text("raise RuntimeError('first line\\nsecond line')\n")
+    folder = tmp_path / "broken_store-1.5.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-store\nVersion: 1.5\n")
+    (folder / "entry_points.txt").write_text("[leadership.stores]\nbroken = broken_store\n")
+    extra = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    assert "broken://  broken-store 1.5\n" in run("stores", extra=extra).out
+    assert run("leader", url, KEY, extra=extra).code == 3
+    done = run("leader", "broken://:hunter2@host", KEY, extra=extra)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.count("\n") == 1
+    assert "broken-store 1.5" in done.err
+    assert "first line second line" in done.err
+    assert "hunter2" not in done.err
 
 
 def test_the_help_lists_the_commands_and_the_exit_codes() -> None:

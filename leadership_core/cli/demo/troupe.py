@@ -115,7 +115,7 @@ class Troupe:
                 self._check_alive()
                 left = until - clock.now()
                 if left <= 0:
-                    raise NotSeen(f"{what}: not within {seconds:.1f} s")
+                    raise NotSeen(f"this did not happen within {seconds:.1f} s: {what}")
                 self._heard.wait(left)
 
     def end(self) -> bool:
