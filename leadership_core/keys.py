@@ -20,7 +20,8 @@ def normalise(key: str, prefix: str = "") -> str:
         prefix: the normalised prefix it will stand under, which counts for its length.
 
     Raises:
-        InvalidKey: an empty key or part, `.`, `..`, a control character, or too long.
+        InvalidKey: an empty key or part, `.`, `..`, too long, a control character, one for
+            private use, or one beyond the basic plane, such as an emoji.
     """
     if not isinstance(key, str):
         raise InvalidKey(f"a key is a str, not {type(key).__name__}: {key!r}")
@@ -33,15 +34,22 @@ def normalise(key: str, prefix: str = "") -> str:
         if part in {".", ".."}:
             raise InvalidKey(f"a part of a key cannot be {part!r}: {key!r}")
     plain = "/".join(parts)
-    # Cs: a lone surrogate has no UTF-8. Cc: ZooKeeper refuses control characters.
-    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in plain):
-        raise InvalidKey(f"the key has a control character or a lone surrogate: {key!r}")
+    if wrong := next(filter(_is_refused, plain), None):
+        raise InvalidKey(
+            f"the key has a character that not every store takes, U+{ord(wrong):04X}: {key!a:.99}"
+        )
     size = len(join(prefix, plain).encode())
     if size > MAX_KEY_BYTES:
         raise InvalidKey(
             f"the key has {size} bytes with its prefix, {MAX_KEY_BYTES} are allowed: {key[:40]!r}..."
         )
     return plain
+
+
+def _is_refused(char: str) -> bool:
+    # ZooKeeper (3.9) refuses all of these, and a lone surrogate has no UTF-8, either. Characters
+    # beyond the basic plane are pairs of surrogates there.
+    return unicodedata.category(char) == "Cc" or "\ud800" <= char <= "\uf8ff" or char >= "\ufff0"
 
 
 def join(prefix: str, key: str) -> str:

@@ -145,7 +145,14 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize(
     ("key", "plain"),
-    [("a", "a"), ("/a/b/", "a/b"), ("//a", "a"), ("a b/ü", "a b/ü"), (".lock/...", ".lock/...")],
+    [
+        ("a", "a"),
+        ("/a/b/", "a/b"),
+        ("//a", "a"),
+        ("a b/ü", "a b/ü"),
+        (".lock/...", ".lock/..."),
+        ("\uf900\u2028\ufeff", "\uf900\u2028\ufeff"),
+    ],
 )
 def test_key_in_its_normal_form(key: str, plain: str) -> None:
     """Without slashes around it."""
@@ -156,6 +163,7 @@ def test_key_in_its_normal_form(key: str, plain: str) -> None:
 @pytest.mark.parametrize(
     "key",
     ["", "/", "///", "a//b", ".", "..", "a/./b", "a/..", "a\nb", "a\0", "\x7f", "\x85", "\ud800",
+     "\ue000", "\uf8ff", "\ufff0", "\ufffd", "\uffff", "\U0001f600",
      "x" * 513, "ü" * 257, None, 7, b"a", ["a"]],
 )  # fmt: skip
 def test_key_that_no_store_takes(key: str) -> None:
