@@ -34,6 +34,9 @@ def normalise(key: str, prefix: str = "") -> str:
         if part in {".", ".."}:
             raise InvalidKey(f"a part of a key cannot be {part!r}: {key!r}")
     plain = "/".join(parts)
+    # Cs: a lone surrogate has no UTF-8. Cc: ZooKeeper refuses control characters.
+    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in plain):
+        raise InvalidKey(f"the key has a control character or a lone surrogate: {key!r}")
     if wrong := next(filter(_is_refused, plain), None):
         raise InvalidKey(
             f"the key has a character that not every store takes, U+{ord(wrong):04X}: {key!a:.99}"
@@ -47,9 +50,9 @@ def normalise(key: str, prefix: str = "") -> str:
 
 
 def _is_refused(char: str) -> bool:
-    # ZooKeeper (3.9) refuses all of these, and a lone surrogate has no UTF-8, either. Characters
-    # beyond the basic plane are pairs of surrogates there.
-    return unicodedata.category(char) == "Cc" or "\ud800" <= char <= "\uf8ff" or char >= "\ufff0"
+    # ZooKeeper (3.9) refuses what is for private use, the specials at the end of the basic
+    # plane, and all beyond it, which are pairs of surrogates there.
+    return "\ue000" <= char <= "\uf8ff" or char >= "\ufff0"
 
 
 def join(prefix: str, key: str) -> str:

@@ -36,7 +36,7 @@ def test_values_alternate_with_false_first_and_last(store: StoreHandle) -> None:
     values = []
     for elected in candidate.run_for_election():
         values.append(elected)
-        assert candidate.is_leader == elected
+        assert candidate.is_leader or not elected
         if elected and values.count(True) == 1:
             assert candidate.resign(0)
         elif elected:
