@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from . import lifetimes
 from .engine import Engine
-from .errors import ForkedStore, StoreClosed
+from .errors import ConfigurationError, ForkedStore, StoreClosed
 from .keys import join, normalise
 from .registry import open_backend
 from .store import (
@@ -109,8 +109,11 @@ class StoreHandle:
         Raises:
             Conflict: what is there is not what was expected.
             Fenced: the term is over.
+            ConfigurationError: the store has no `FENCED_WRITES`.
             StoreUnavailable: no answer; it may have been written.
         """
+        if fence is not None and Capability.FENCED_WRITES not in self.capabilities:
+            raise ConfigurationError(f"{self.url} has no fenced writes")
         claim = None if fence is None else self._fence(fence)
         backend, full = self._open(), self.full_key(key)
         return self._mine(

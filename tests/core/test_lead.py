@@ -9,6 +9,7 @@ import pytest
 
 from leadership_core import (
     Candidate,
+    Capability,
     ConfigurationError,
     Fenced,
     LeadershipLost,
@@ -281,3 +282,14 @@ def test_belief_ends_with_the_clock_even_if_nothing_runs(opened: StoreHandle) ->
     assert candidate.term is None
     assert term.lost
     assert eventually(lambda: candidate.is_leader)
+
+
+def test_fence_on_a_store_that_has_none_is_an_error() -> None:
+    """It is not left out: the write would look as if it were safe."""
+    store = FaultyStore(without={Capability.FENCED_WRITES})
+    with store.opened() as handle:
+        term = Candidate(handle, "key", "a", ttl=3).wait_elected(3)
+        assert term is not None
+        with pytest.raises(ConfigurationError, match="no fenced writes"):
+            handle.put("mine", b"1", fence=term)
+    assert store.inner._state.get("mine") is None
