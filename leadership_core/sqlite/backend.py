@@ -41,12 +41,11 @@ class SqliteSession:
 
     def renew(self) -> float:
         try:
-            with self._steps.write(urgent=True) as (file, step):
-                if file is not self.file:  # nor may its file have been away in the meantime
-                    raise SessionLost(_REPLACED)
-                step.renew(self.id)
+            renewed = self._steps.renew(self.id, self.file)
         except FileReplaced as error:
             raise SessionLost(_REPLACED) from error
+        if not renewed:
+            raise SessionLost(f"the session {self.id} is gone")
         return self.ttl
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from ..errors import SessionLost
 from ..store import Entry
 from .connection import Connection
 
-__all__ = ["Row", "Span", "Step", "key_span", "read_rows", "tree_span"]
+__all__ = ["Row", "Span", "Step", "key_span", "read_rows", "renew", "tree_span"]
 
 Span: TypeAlias = tuple[str, str]
 """All keys from the first up to but without the second."""
@@ -37,6 +37,19 @@ def tree_span(prefix: str) -> Span:
 def read_rows(connection: Connection, span: Span) -> list[Row]:
     """Return what is in the span, that of expired sessions included."""
     return connection.rows(_SELECT, span)
+
+
+def renew(connection: Connection, session: str, now: float, boot: str) -> bool:
+    """Let the session's ttl begin at `now`; False if it has ended.
+
+    One statement that is its own transaction: Python runs nothing while the file is locked, so
+    a process that is stopped at some moment hardly ever leaves it locked. The clock was read
+    before the lock was had, which makes the session end a little early at worst.
+    """
+    return connection.change(
+        "UPDATE sessions SET expires_at = ? + ttl WHERE id = ? AND boot_id = ? AND expires_at > ?",
+        (now, session, boot, now),
+    ) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +99,6 @@ class Step:
             "INSERT INTO sessions (id, ttl, expires_at, boot_id) VALUES (?, ?, ?, ?)",
             (session, ttl, self.now + ttl, self.boot),
         )
-
-    def renew(self, session: str) -> None:
-        renewed = self.connection.change(
-            "UPDATE sessions SET expires_at = ? + ttl"
-            " WHERE id = ? AND boot_id = ? AND expires_at > ?",
-            (self.now, session, self.boot, self.now),
-        )
-        if renewed != 1:
-            raise SessionLost(f"the session {session} is gone")
 
     def check_session(self, session: str) -> None:
         if not self.connection.rows("SELECT 1 FROM sessions WHERE id = ?", (session,)):

@@ -12,7 +12,7 @@ from ..errors import StoreUnavailable
 from ..store import Entry
 from .database import Database, File
 from .faults import patiently, translated
-from .step import Row, Span, Step, read_rows
+from .step import Row, Span, Step, read_rows, renew
 from .turns import Turns
 
 __all__ = ["FileReplaced", "Steps"]
@@ -71,6 +71,28 @@ class Steps:
                 raise FileReplaced(f"{self._database.path} was replaced")
         if self.on_commit is not None:
             self.on_commit()
+
+    def renew(self, session: str, file: File) -> bool:
+        """Let the ttl of a session in that file begin anew; False if it has ended.
+
+        Raises:
+            FileReplaced: that file is no longer at the path.
+            StoreUnavailable: nothing was done, or nobody knows.
+        """
+        self._database.check_open()
+        until = clock.now() + remaining_budget()
+        with (
+            translated(),
+            self._turns.take(urgent=True, until=until),
+            self._database.connection(until) as (found, connection),
+        ):
+            # Nor may its file have been away in the meantime.
+            renewed = found is file and patiently(
+                lambda: renew(connection, session, self.now(), self.boot), until
+            )
+            if found is not file or not self._database.holds(file):
+                raise FileReplaced(f"{self._database.path} was replaced")
+        return renewed
 
     def read(self, span: Span) -> list[Entry]:
         """Return what is in the span.

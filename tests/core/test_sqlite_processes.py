@@ -20,6 +20,7 @@ from leadership_core.clock import now
 from leadership_core.errors import SessionLost, StoreUnavailable
 from leadership_core.sqlite import SqliteStore, leadership_open_store
 from leadership_core.sqlite.forks import gate
+from leadership_core.sqlite.step import renew
 from leadership_core.sqlite.turns import Turns
 from leadership_core.store import ABSENT
 from leadership_core.url import StoreURL
@@ -377,7 +378,7 @@ def test_an_expiry_is_not_seen_while_a_renewal_may_still_succeed(path: Path) -> 
 
     clock.advance(9.9)
     with store._steps.write(urgent=True) as (_, step):
-        step.renew(session.id)
+        assert renew(step.connection, session.id, step.now, step.boot)
         clock.advance(0.2)
         with budget(0.05), pytest.raises(StoreUnavailable):
             other.get("a")
