@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from tests.scenarios.conftest import FleetFactory, Place, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet
+from tests.servers.consul import Consul
 
 
 def test_crash_and_handover_on_sqlite(
@@ -21,6 +24,15 @@ def test_crash_and_handover_on_consul(
 ) -> None:
     """A crashed leader is replaced within 2 ttl + 1 s, one that is told to stop at once."""
     _crash_and_handover(make_fleet(on_consul), 2 * on_consul.ttl + 1, measured)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(120)
+def test_crash_and_handover_on_consul_as_it_is_in_life(
+    make_fleet: FleetFactory, consul: Consul, measured: Report
+) -> None:
+    """The same with a ttl of 10 s, the least that Consul takes unless it is told otherwise."""
+    _crash_and_handover(make_fleet(consul.url, ttl=10.0), 2 * 10.0 + 1, measured)
 
 
 def _crash_and_handover(fleet: Fleet, failover: float, measured: Report) -> None:
