@@ -56,6 +56,7 @@ class Engine:
         self.least_margin: float = getattr(backend, "least_margin", 0.0)
         self.rng = random.Random()
         self.has_worked = False  # the store has answered at least once
+        self.answered_at = clock.now()  # when a renewal was acknowledged last
         self.forked = False  # this process is a child of the one that opened it
         self.closed = threading.Event()
         self.scheduler = Scheduler("leadership-scheduler")

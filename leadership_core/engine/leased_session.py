@@ -219,10 +219,10 @@ class LeasedSession:
         if self.session is None:
             return
         outlives = self._engine.expires_within(self.lease.ttl)
-        until = clock.now() + outlives
         if not self._closing.wait(outlives) or self._leave:
             return
         self.lease.end(LostReason.EXPIRED)
+        begun = clock.now()
         backoff = Backoff(retry_cap(self._ttl), self._engine.rng)
         while True:
             try:
@@ -232,12 +232,10 @@ class LeasedSession:
                 return
             except (StoreError, ConfigurationError) as error:
                 log.debug("session.close_failed", extra={"error": str(error)})
-                if not isinstance(error, StoreRefused | ConfigurationError):
-                    until = clock.now() + outlives
-                wait = backoff.next()
-                if self._engine.closed.is_set() or clock.now() + wait > until:
+                # A store that has been answering for so long has ended the session by itself.
+                over = self._engine.answered_at - begun > outlives
+                if over or self._engine.closed.wait(backoff.next()):
                     return
-                self._engine.closed.wait(wait)
             else:
                 self.ended_at_store = True
                 return
@@ -263,6 +261,7 @@ class LeasedSession:
 
     def _acknowledged(self) -> None:
         self._engine.has_worked = True
+        self._engine.answered_at = clock.now()
         if self.ended:
             return
         if not self.ready:

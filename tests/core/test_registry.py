@@ -44,7 +44,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
         extra.append(importlib.metadata.EntryPoint(scheme, module.__name__, "leadership.stores"))
         return module
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     yield add
     for module in modules:
         if registry._manager.is_registered(module):
