@@ -227,7 +227,8 @@ class StoreHandle:
         """Raise `ForkedStore` in a forked child."""
         if self._engine.forked:
             raise ForkedStore(
-                f"{self.url} was opened by the parent of process {os.getpid()}: open it again here"
+                f"{self.url} belongs to the parent of process {os.getpid()}: a forked child needs a "
+                "store that it opens itself, and for SQLite to be spawned instead of forked"
             )
 
     def guard(self) -> None:

@@ -33,7 +33,7 @@ class Term:
         "_lock",
         "_over",
         "_renew",
-        "_worker",
+        "_workers",
         "key",
         "released",
         "token",
@@ -50,7 +50,7 @@ class Term:
         self._ended = False
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._worker: int | None = None
+        self._workers: set[int] = set()  # threads
 
     def stands(self) -> bool:
         """Whether the term is not over at this moment."""
@@ -130,26 +130,26 @@ class Term:
         with self._lock:
             if self.lost:
                 return False
-            self._worker = threading.get_ident()
+            self._workers.add(threading.get_ident())
             return True
 
     def end_work(self) -> bool:
-        """The work has ended; True if the term had ended before it."""
+        """This thread's work has ended; True if it was the last of a term that had ended before."""
         with self._lock:
-            self._worker = None
-            return self._ended
+            self._workers.discard(threading.get_ident())
+            return self._ended and not self._workers
 
     @property
     def works_here(self) -> bool:
         """Whether the calling thread is the one that works for the term."""
-        return self._worker == threading.get_ident()
+        return threading.get_ident() in self._workers
 
     def end(self) -> bool:
         """The term is over; True if work of it is still going on."""
         with self._lock:
             self._ended = True
             self._over.set()
-            return self._worker is not None
+            return bool(self._workers)
 
 
 def parse_fence(fence: Term | str) -> tuple[str, int]:
