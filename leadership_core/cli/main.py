@@ -59,6 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
         console.silence()
         return 0
     except Exception as error:  # noqa: BLE001 - a traceback would not say what to do
+        if isinstance(error, OSError):
+            console.silence()  # a full disk: Python would fail once more when it flushes
         if verbose:
             logs.log.exception("it failed")
         console.complain(f"{who}: error", _said(error))
