@@ -46,13 +46,11 @@ def renew(connection: Connection, session: str, now: float, boot: str) -> bool:
     a process that is stopped at some moment hardly ever leaves it locked. The clock was read
     before the lock was had, which makes the session end a little early at worst.
     """
-    return (
-        connection.change(
-            "UPDATE sessions SET expires_at = ? + ttl WHERE id = ? AND boot_id = ? AND expires_at > ?",
-            (now, session, boot, now),
-        )
-        == 1
+    renewed = connection.change(
+        "UPDATE sessions SET expires_at = ? + ttl WHERE id = ? AND boot_id = ? AND expires_at > ?",
+        (now, session, boot, now),
     )
+    return renewed == 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from .. import clock
 from ..budget import remaining_budget
 from ..errors import StoreUnavailable
 from ..store import Entry
+from .connection import Connection
 from .database import Database, File
 from .faults import patiently, translated
 from .step import Row, Span, Step, read_rows, renew
@@ -87,12 +88,19 @@ class Steps:
             self._database.connection(until) as (found, connection),
         ):
             # Nor may its file have been away in the meantime.
-            renewed = found is file and patiently(
-                lambda: renew(connection, session, self.now(), self.boot), until
-            )
+            renewed = found is file and self._renew(connection, session, until)
             if found is not file or not self._database.holds(file):
                 raise FileReplaced(f"{self._database.path} was replaced")
         return renewed
+
+    def _renew(self, connection: Connection, session: str, until: float) -> bool:
+        # Without waiting for the disk, which may stall for seconds: should the machine go down
+        # before the renewal is on it, the session ends with the boot anyway.
+        connection.change("PRAGMA synchronous = NORMAL")
+        try:
+            return patiently(lambda: renew(connection, session, self.now(), self.boot), until)
+        finally:
+            connection.change("PRAGMA synchronous = FULL")
 
     def read(self, span: Span) -> list[Entry]:
         """Return what is in the span.
