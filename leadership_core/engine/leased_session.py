@@ -232,8 +232,12 @@ class LeasedSession:
                 return
             except (StoreError, ConfigurationError) as error:
                 log.debug("session.close_failed", extra={"error": str(error)})
-                # A store that has been answering for so long has ended the session by itself.
-                over = self._engine.answered_at - begun > outlives
+                # A store that has been answering for so long has ended the session by itself; one
+                # that was away may count anew from when it is back.
+                now = clock.now()
+                if now - self._engine.answered_at > self._ttl:
+                    begun = now
+                over = now - begun > outlives
                 if over or self._engine.closed.wait(backoff.next()):
                     return
             else:
