@@ -12,9 +12,10 @@ from ..errors import ClaimUnknown, ConfigurationError, SessionLost, StoreError
 from ..events import Event, Lost, Resigned
 from ..lease import Lease
 from ..machine import Campaign, Phase, actions as do, happenings as on
-from ..store import Claim, Closable
+from ..store import Claim
 from .calls import OUTCOMES, call
 from .leased_session import LeasedSession
+from .turn_watch import TurnWatch
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["CandidateRunner", "Front"]
 
 log = logging.getLogger("leadership.candidate")
-
-_CLOSE_SECONDS = 5.0
 
 
 class Front(Protocol):
@@ -77,7 +76,7 @@ class CandidateRunner:
         self.key = key
         self.loose = 0  # claims that may still stand though nobody wants them
         self.left = 0  # and those that nobody can do anything about any more
-        self.engine = engine
+        self._engine = engine
         self._value = value
         self._ttl, self._margin = ttl, margin
         self._front = front
@@ -85,8 +84,7 @@ class CandidateRunner:
         self._election = engine.election(key)
         self._campaign = Campaign(ttl, engine.rng)
         self._leased: LeasedSession | None = None
-        self._watched: Claim | None = None
-        self._watch: Closable | None = None
+        self._watch = TurnWatch(engine, self._election, lambda: self.happened(on.Turned()))
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._queue: deque[on.Happening] = deque()
@@ -104,14 +102,14 @@ class CandidateRunner:
 
     def post(self, happening: on.Happening) -> None:
         """Let it happen soon; from any thread."""
-        self.engine.scheduler.post(lambda: self.happened(happening))
+        self._engine.scheduler.post(lambda: self.happened(happening))
 
     def _post_failed(
         self, leased: LeasedSession, ticket: int, error: StoreError | ConfigurationError
     ) -> None:
         if isinstance(error, SessionLost):
             # All who share it learn it now; its next renewal would have told them.
-            self.engine.scheduler.post(leased.lost)
+            self._engine.scheduler.post(leased.lost)
         self.post(on.Failed(ticket, error))
 
     def happened(self, happening: on.Happening) -> None:
@@ -139,7 +137,7 @@ class CandidateRunner:
             self._timer.cancel()
         self._timer_at = due
         self._timer = (
-            None if due == float("inf") else self.engine.scheduler.call_at(due, self._tick)
+            None if due == float("inf") else self._engine.scheduler.call_at(due, self._tick)
         )
 
     def _tick(self) -> None:
@@ -151,7 +149,7 @@ class CandidateRunner:
     def _do(self, action: do.Action) -> None:
         match action:
             case do.Join():
-                self.engine.releases.ensure_started()
+                self._engine.releases.ensure_started()
                 self._join()
             case do.Part():
                 self._part()
@@ -160,7 +158,7 @@ class CandidateRunner:
             case do.Ask(ticket, claim):
                 self._ask(ticket, claim)
             case do.Unwatch():
-                self._unwatch()
+                self._watch.drop()
             case do.Believe(token):
                 assert self._leased is not None
                 self._front.begin_term(token, self._leased.lease, self._leased.renew_now)
@@ -180,7 +178,7 @@ class CandidateRunner:
 
     def _join(self) -> None:
         try:
-            self._leased = self.engine.sessions.join(self, self._ttl, self._margin)
+            self._leased = self._engine.sessions.join(self, self._ttl, self._margin)
         except RuntimeError as error:  # no more threads, for now
             log.warning("no thread for a session of %s: %s", self.key, error)
             self.happened(on.LeaseOver(Lease(self._ttl)))
@@ -188,7 +186,7 @@ class CandidateRunner:
     def _part(self) -> None:
         leased, self._leased = self._leased, None
         if leased is not None:
-            self.engine.sessions.part(self, leased)
+            self._engine.sessions.part(self, leased)
 
     def _enter(self, ticket: int) -> None:
         leased = self._leased
@@ -215,53 +213,25 @@ class CandidateRunner:
             else:
                 self.post(on.Entered(ticket, claim))
 
-        self.engine.requests.submit(job)
+        self._engine.requests.submit(job)
 
     def _ask(self, ticket: int, claim: Claim) -> None:
         leased = self._leased
         assert leased is not None
-        arm = self._watched is not claim
-        self._watched = claim
+        arm = self._watch.turn_to(claim)
 
         def job() -> None:
             limit = leased.lease.request_limit()
             try:
-                if arm:
-                    # Before the question, so that no change falls between the two.
-                    watch = call(limit, lambda: self._election.on_turn(claim, _Wake(self, claim)))
-                    self.engine.scheduler.post(lambda: self._armed(claim, watch))
+                if arm:  # before the question, so that no change falls between the two
+                    self._watch.arm(claim, limit)
                 standing = call(limit, lambda: self._election.standing(claim))
             except (StoreError, ConfigurationError) as error:
-                if arm:
-                    self.engine.scheduler.post(lambda: self._not_armed(claim))
                 self._post_failed(leased, ticket, error)
             else:
                 self.post(on.Stood(ticket, standing))
 
-        self.engine.requests.submit(job)
-
-    def turned(self, claim: Claim) -> None:
-        """Something about the claim may have changed."""
-        if self._watched is claim:
-            self.happened(on.Turned())
-
-    def _armed(self, claim: Claim, watch: Closable) -> None:
-        if self._watched is claim and self._watch is None:
-            self._watch = watch
-        else:
-            self._close_watch(watch)
-
-    def _not_armed(self, claim: Claim) -> None:
-        if self._watched is claim and self._watch is None:
-            self._watched = None  # the next question tries again
-
-    def _unwatch(self) -> None:
-        watch, self._watch, self._watched = self._watch, None, None
-        if watch is not None:
-            self._close_watch(watch)
-
-    def _close_watch(self, watch: Closable) -> None:
-        self.engine.requests.submit(lambda: call(_CLOSE_SECONDS, watch.close))
+        self._engine.requests.submit(job)
 
     def _withdraw(self, ticket: int, claim: Claim) -> None:
         leased = self._leased
@@ -275,14 +245,14 @@ class CandidateRunner:
             else:
                 self.post(on.Withdrawn(ticket))
 
-        self.engine.releases.submit(job)
+        self._engine.releases.submit(job)
 
     def _discard(self, claim: Claim) -> None:
-        leased = self.engine.sessions.find(claim.session)
+        leased = self._engine.sessions.find(claim.session)
         if leased is None:
             return  # its session is closed, and so is the claim
         self.loose += 1
-        self.engine.sessions.discard(
+        self._engine.sessions.discard(
             leased, self._election, claim, lambda confirmed: self._gone(claim, confirmed)
         )
 
@@ -296,23 +266,3 @@ class CandidateRunner:
         if self.phase is Phase.STOPPED and not self.loose:
             self._on_gone()
         self._front.changed()
-
-
-class _Wake:
-    """Tells the scheduler once, however often the store calls before it gets to it."""
-
-    __slots__ = ("_claim", "_runner", "_told")
-
-    def __init__(self, runner: CandidateRunner, claim: Claim) -> None:
-        self._runner = runner
-        self._claim = claim
-        self._told = False
-
-    def __call__(self) -> None:
-        if not self._told:
-            self._told = True
-            self._runner.engine.scheduler.post(self._turn)
-
-    def _turn(self) -> None:
-        self._told = False
-        self._runner.turned(self._claim)
