@@ -267,7 +267,8 @@ def _share() -> AbstractContextManager[None]:
 
 
 def _leader(record: Record | None) -> Leader | None:
-    # Without a session it is what the last one has left behind.
-    if record is None or record.session is None:
+    # Without a session it is what the last one has left behind. A write by hand, over a lock that
+    # stands, sets the count of locks back to 0: that is nobody's claim.
+    if record is None or record.session is None or record.locked == 0:
         return None
     return Leader.of(record.value, record.modified)

@@ -89,6 +89,10 @@ def translated(doing: str) -> Iterator[None]:
     except ConsulException as error:
         if session_is_gone(str(error)):
             raise SessionLost(f"cannot {doing}: {_short(error)}") from error
+        if "missing index header" in str(error).lower():
+            raise StoreUnavailable(
+                f"cannot {doing}: what answers there is not a Consul agent; check host and port"
+            ) from error
         raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         # py-consul takes JSON apart as it comes.
@@ -134,6 +138,8 @@ def _explained(error: Exception) -> str:
         return f"its certificate is not trusted; set ca= to the right authority ({_short(error)})"
     if _is_lasting(error):
         return f"TLS failed; does the agent speak HTTPS on this port? ({_short(error)})"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{_short(error)}; is an agent running there?"
     return _short(error)
 
 

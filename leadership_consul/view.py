@@ -105,7 +105,7 @@ class Subscription:
                 return False
             self._version = view.version
             found = view.at(self.scope)
-            mark = _mark(found)
+            mark = _mark(found, view)
             news = mark != self._mark
             due = self._confirm and clock.now() - self._told >= _CONFIRM
             if not (news or due):
@@ -141,7 +141,11 @@ class Subscription:
         self._drop(self)
 
 
-def _mark(found: Found) -> object:
+def _mark(found: Found, view: View) -> object:
     if isinstance(found, StoreUnavailable):
         return StoreUnavailable  # told once, whatever it says the next time
+    if not found:
+        # A key may have come and gone between two views. One that is there has an index, which
+        # no other state of it has; the absence of one looks always the same.
+        return view.version
     return [(record.key, record.modified, record.session) for record in found]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .engine import engine_of
 from .engine.candidate_runner import CandidateRunner
 from .errors import ConfigurationError, LeadershipLost, NotElected
 from .events import Event
@@ -51,7 +52,7 @@ class Candidate:
         ttl: float = 15.0,
         margin: float | None = None,
     ) -> None:
-        self._engine = engine = store.engine
+        self._engine = engine = engine_of(store)
         if not isinstance(value, str):
             raise ConfigurationError(f"the value is a str, not {type(value).__name__}")
         try:
@@ -156,7 +157,8 @@ class Candidate:
         try:
             term = self.wait_elected(timeout)
             if term is None:
-                raise NotElected(f"{self.value!r} was not elected for {self.key} in time")
+                why = "it was stopped" if self._ended else "not in time"
+                raise NotElected(f"{self.value!r} was not elected for {self.key}: {why}")
             yield term
         finally:
             if not self._store.forked:
@@ -223,6 +225,7 @@ class Candidate:
         term = self.term
         if term is None:
             return False
+        term.end()  # here and now: the caller must not find that it still leads
         self._runner.post(on.Resign(term.token, cooldown))
         if term.works_here:
             return False
@@ -246,6 +249,8 @@ class Candidate:
             Whether nothing of this candidate is left at the store.
         """
         self._store.fork_guard()
+        if timeout is not None and not is_seconds(timeout):
+            raise ConfigurationError(f"the timeout is a number of seconds, not {timeout!r}")
         term = self._tenure.last_term  # its work may go on although it is over
         self.begin_stop()
         if term is not None and term.works_here:
@@ -256,6 +261,9 @@ class Candidate:
         """Start to leave for good, without waiting."""
         with self._changed:
             self._tenure.stopping = True
+            term = self._tenure.term
+        if term is not None:
+            term.end()  # here and now: the caller must not find that it still leads
         self._runner.post(on.Stop())
 
     def await_stop(self, timeout: float) -> bool:

@@ -41,6 +41,7 @@ _MOST_CONFLICTS = 100  # in a row; a store that goes on like that is not lineari
 @dataclass(eq=False, slots=True)
 class _Claim(Claim):
     revision: int | None = None  # of the entry that is the claim
+    told: Change = None  # by the watch, the last time
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class _Epoch:
     session: str = ""
 
     def is_of(self, entry: Entry) -> bool:
-        return (self.claim_revision, self.session) == (entry.revision, entry.session)
+        return (self.claim_revision, self.session) == (entry.revision, str(entry.session))
 
     def encode(self) -> bytes:
         return f"{self.token} {self.claim_revision} {self.session}".encode()
@@ -158,11 +159,17 @@ class DefaultElection:
         if entry is None or entry.session is None:
             return Absent(overwritten=entry is not None)
         if claim.token is not None and _is_of(entry, claim) and entry.revision == claim.revision:
-            return Leading(claim.token)
-        return Waiting()
+            return Leading(claim.token, watched=claim.told == entry)
+        return Waiting(watched=claim.told == entry)
 
     def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
-        return self._store.watch(self._key, lambda _change: wake())
+        assert isinstance(claim, _Claim)
+
+        def tell(change: Change) -> None:
+            claim.told = change
+            wake()
+
+        return self._store.watch(self._key, tell)
 
     def withdraw(self, claim: Claim) -> None:
         for _ in range(_MOST_CONFLICTS):

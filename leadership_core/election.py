@@ -42,14 +42,28 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Leading:
-    """The claim is there, is first, and is this session's."""
+    """The claim is there, is first, and is this session's.
+
+    Attributes:
+        token: the fencing token of the term.
+        watched: see `Waiting`.
+    """
 
     token: int
+    watched: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Another one leads."""
+    """Another one leads.
+
+    Attributes:
+        watched: False as long as `on_turn` has not heard of the very state that this answer
+            was read from. The engine asks again soon then: if that state ended and the one
+            before it came back, a watch that reports states has nothing to report.
+    """
+
+    watched: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Self
 
+from .engine import engine_of
 from .engine.follower_runner import FollowerRunner
 from .errors import StoreUnavailable
 from .events import Event, LeaderChanged, Stopped, StoreDown, StoreUp
@@ -37,9 +38,9 @@ class Follower:
     """
 
     def __init__(self, store: StoreHandle, key: str) -> None:
+        self._engine = engine_of(store)
         self.key = store.normalise(key)
         self._store = store
-        self._engine = store.engine
         self._view = _View(self.key, store.fork_guard)
         self._changed = self._view.announcer.changed
         self._runner = FollowerRunner(self._engine, store.full_key(self.key), self._view)

@@ -114,6 +114,8 @@ class StoreHandle:
         """
         if fence is not None and Capability.FENCED_WRITES not in self.capabilities:
             raise ConfigurationError(f"{self.url} has no fenced writes")
+        if not isinstance(value, bytes | bytearray | memoryview):
+            raise ConfigurationError(f"a value is bytes, not {type(value).__name__}")
         claim = None if fence is None else self._fence(fence)
         backend, full = self._open(), self.full_key(key)
         return self._mine(
@@ -227,8 +229,8 @@ class StoreHandle:
         """Raise `ForkedStore` in a forked child."""
         if self._engine.forked:
             raise ForkedStore(
-                f"{self.url} belongs to the parent of process {os.getpid()}: a forked child needs a "
-                "store that it opens itself, and for SQLite to be spawned instead of forked"
+                f"{self.url} belongs to the parent of process {os.getpid()}: "
+                "a forked child needs a store that it opens itself"
             )
 
     def guard(self) -> None:

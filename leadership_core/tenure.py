@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from .events import Elected, Event, Lost, Resigned
+from .events import Elected, Event, Lost, Resigned, StoreDown, Suspended
 from .stories import Announcer
 from .term import Term
 
@@ -53,6 +53,8 @@ class Tenure:
                 token,
             )
         self.term = self.last_term = Term(self._key, token, lease, renew)
+        if self.stopping:
+            self.term.end()  # it was stopped a moment ago, and has said so
         self.tell(Elected(self.term))
 
     def end_term(self, event: Lost | Resigned) -> bool:
@@ -66,7 +68,7 @@ class Tenure:
         """Queue the event for the user."""
         # That the store is down is told once by the session, not once by each candidate.
         level = logging.WARNING if isinstance(event, Lost) else logging.INFO
-        log.log(level, "%s %s: %r", self._key, event.name, event)
+        log.log(level, "%s %s%s", self._key, event.name, _facts(event))
         self.announcer.announce(event)
 
     def fail(self, error: Exception) -> None:
@@ -84,6 +86,20 @@ class Tenure:
     def changed(self) -> None:
         """The phase has changed, or what may be left at the store."""
         self.announcer.announce()
+
+
+def _facts(event: Event) -> str:
+    match event:
+        case Elected(term):
+            return f", token {term.token}"
+        case Lost(reason):
+            return f": {reason}"
+        case Suspended(remaining):
+            return f" for {remaining:.1f} s more unless the store answers"
+        case StoreDown(error):
+            return f": {error}"
+        case _:
+            return ""
 
 
 class Verdicts:

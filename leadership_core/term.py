@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import clock
 from .errors import ConfigurationError, LeadershipLost, StoreUnavailable
+from .timing import is_seconds
 
 if TYPE_CHECKING:
     from .lease import Lease
@@ -87,9 +88,11 @@ class Term:
             StoreUnavailable: no renewal was acknowledged in time; the term still stands.
             ConfigurationError: a lease of this ttl is never that long.
         """
+        if not is_seconds(seconds) or seconds < 0:
+            raise ConfigurationError(f"what is to be ensured is seconds, not {seconds!r}")
         self.check()
         most = self._lease.longest
-        if not 0 <= seconds < most:
+        if seconds >= most:
             raise ConfigurationError(
                 f"{seconds:g} s cannot be ensured: "
                 f"a ttl of {self._lease.ttl:g} s leaves less than {most:g} s"
@@ -154,6 +157,8 @@ class Term:
 
 def parse_fence(fence: Term | str) -> tuple[str, int]:
     """Take a fence apart into the election's key and the token."""
+    if not isinstance(fence, Term | str):
+        raise ConfigurationError(f"a fence is a Term or its .fence, not {fence!r}")
     token, colon, key = (fence.fence if isinstance(fence, Term) else fence).partition(":")
     if not (colon and key and token.isascii() and token.isdigit()):
         raise ConfigurationError(f"not a fence of a term: {fence!r}")

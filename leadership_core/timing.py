@@ -14,6 +14,7 @@ from .errors import ConfigurationError
 __all__ = ["Backoff", "Pace", "check_ttl", "is_seconds", "margin_for", "request_limit", "retry_cap"]
 
 
+_SHORTEST_TTL = 0.1
 _LONGEST_TTL = 86_400.0  # a day, as on Consul; what a thread can wait for ends somewhere beyond
 
 
@@ -30,6 +31,11 @@ def check_ttl(ttl: float) -> float:
         raise ConfigurationError(f"the ttl is a number of seconds, not {ttl!r}")
     if ttl <= 0:
         raise ConfigurationError(f"the ttl must be a positive number of seconds, not {ttl!r}")
+    if ttl < _SHORTEST_TTL:
+        raise ConfigurationError(
+            f"the ttl must be at least {_SHORTEST_TTL:g} s, not {ttl!r}: "
+            "no machine is punctual enough for less"
+        )
     if ttl > _LONGEST_TTL:
         raise ConfigurationError(
             f"the ttl must be at most a day, {_LONGEST_TTL:g} s, not {ttl!r}: a leader that has "

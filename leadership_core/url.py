@@ -44,7 +44,7 @@ Reader = Callable[[str], Any]
 def text(value: str) -> str:
     """Read an option that is any text but the empty one."""
     if not value:
-        raise ValueError("is empty")
+        raise ValueError("it is empty")
     return value
 
 
@@ -189,8 +189,8 @@ class StoreURL:
             try:
                 found[name] = readers[name](value)
             except ValueError as error:
-                shown = "is wrong" if _SECRET.search(name) else error
-                raise URLError(f"option {name!r} of {self.scheme}:// {shown}") from None
+                shown = "it is wrong" if _SECRET.search(name) else error
+                raise URLError(f"option {name!r} of {self.scheme}://: {shown}") from None
         return found
 
     def __str__(self) -> str:

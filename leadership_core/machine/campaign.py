@@ -64,6 +64,7 @@ class Campaign:
         self._contact = Contact()
         self._failures = Backoff(retry_cap(ttl), rng, eager=True)
         self._losses = Backoff(retry_cap(ttl), rng)
+        self._unwatched = Backoff(retry_cap(ttl), rng)  # answers whose end might not be heard of
         self._idle_asks = Pace()  # questions whose answer was that nothing had changed
         self._led_since = -inf
         self._now = -inf
@@ -206,8 +207,14 @@ class Campaign:
             self._stood_waiting(standing)
         elif self.phase is Phase.LEADING:
             self._stood_leading(standing)
-        if again and self.phase in {Phase.WAITING, Phase.LEADING}:
+        if self.phase not in {Phase.WAITING, Phase.LEADING}:
+            return
+        if again:
             self._ask()
+        elif isinstance(standing, Absent) or standing.watched:
+            self._unwatched.reset()
+        else:
+            self._question.failed(self._now + self._unwatched.next())
 
     def _stood_waiting(self, standing: Standing) -> None:
         match standing:

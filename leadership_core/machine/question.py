@@ -29,7 +29,7 @@ class Question:
         return self._again
 
     def failed(self, retry_at: float) -> None:
-        """No answer: ask again at that time."""
+        """No answer, or none to rely on: ask again at that time."""
         self.open, self.due = False, retry_at
 
     def drop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from math import inf
 
@@ -197,6 +198,21 @@ def test_changes_during_a_question_are_asked_about_after_it(hand: Hand) -> None:
 
     assert hand(on.Stood(asked, Waiting())) == [do.Ask]
     assert hand(on.Stood(hand.ticket, Waiting())) == []
+
+
+def test_answer_that_is_not_watched_is_asked_for_again_soon(hand: Hand) -> None:
+    """Its end might not be heard of; with the watch up to date, nothing is asked without cause."""
+    hand.entering()
+    hand(on.Entered(hand.ticket, hand.claim))
+    assert hand(on.Stood(hand.ticket, Waiting(watched=False))) == []
+    assert hand.campaign.due <= hand.now + 0.1
+    assert hand(on.Tick(), after=0.1) == [do.Ask]
+    assert hand(on.Stood(hand.ticket, Leading(7, watched=False))) == [do.Believe]
+    assert hand.campaign.due <= hand.now + 0.2
+    assert hand(on.Tick(), after=0.2) == [do.Ask]
+
+    assert hand(on.Stood(hand.ticket, Leading(7))) == []
+    assert hand.campaign.due == math.inf
 
 
 def test_absent_claim_is_entered_at_once_and_then_slower(hand: Hand) -> None:

@@ -259,3 +259,67 @@ def test_store_without_sessions_has_no_elections() -> None:
         pytest.raises(ConfigurationError, match="no elections"),
     ):
         Candidate(handle, "key", "a")
+
+
+class Blinking(FaultyStore):
+    """Its watch sees only what is there when it looks, as one that polls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look: Callable[[], None] = lambda: None
+
+    def watch(self, key: str, on_change: Callable[[Any], None], *, tree: bool = False) -> Any:
+        seen: list[Entry | None] = []
+
+        def look() -> None:
+            entry = self.inner.get(key)
+            if [entry] != seen:
+                seen[:] = [entry]
+                on_change(entry)
+
+        self.look = look
+        return super().watch(key, lambda _change: None, tree=tree)
+
+
+def test_waiting_one_is_elected_although_its_watch_tells_nothing() -> None:
+    """It asks again as long as the watch has not told what it has read."""
+    store = Blinking()
+    rival = store.open_session(30)
+    held = store.put("key", b"rival", session=rival)
+    with StoreHandle(store, "blinking://") as opened:
+        candidate = Candidate(opened, "key", "waiting", ttl=9)
+        assert candidate.wait_elected(0.3) is None
+
+        store.delete("key", expect=held)
+
+        assert candidate.wait_elected(6)
+
+
+def test_answer_that_no_watch_has_told_is_not_relied_on() -> None:
+    """A leader that came and went between two looks of the watch would not be heard of."""
+    store = Blinking()
+    election = DefaultElection(store, "key")
+    mine, other = store.open_session(10), store.open_session(10)
+    claim = election.enter(mine, b"mine")
+    assert claim.granted
+    watch = election.on_turn(claim, lambda: None)
+
+    def is_watched() -> bool:
+        standing = election.standing(claim)
+        assert isinstance(standing, Leading | Waiting)
+        return standing.watched
+
+    assert not is_watched()
+    store.look()
+    assert is_watched()
+    election.withdraw(claim)
+
+    rival = election.enter(other, b"other")
+    assert election.standing(claim) == Waiting()
+    assert not is_watched()
+    store.look()
+    assert is_watched()
+
+    election.withdraw(rival)
+    assert election.standing(claim) == Absent()
+    watch.close()
