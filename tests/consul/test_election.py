@@ -234,3 +234,15 @@ def test_renewing_tells_the_ttl_in_force(store: ConsulStore, session: ConsulSess
     """It is the server's word that counts."""
     assert session.renew() == 10.0
     assert session.ttl == 10.0
+
+
+def test_what_was_written_by_hand_over_a_lock_is_no_leader(
+    consul: Consul, store: ConsulStore, session: ConsulSession, unique_key: str
+) -> None:
+    """The lock still stands then, but what the key says is nobody's claim."""
+    election = store.election(unique_key)
+    election.enter(session, b"first")
+
+    consul.cli("kv", "put", unique_key, "by hand")
+
+    assert election.leader() is None

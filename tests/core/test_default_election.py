@@ -22,6 +22,7 @@ from leadership_core import (
     StoreUnavailable,
     Waiting,
 )
+from leadership_core.default_election import _Epoch
 from leadership_core.memory import MemoryStore, State
 from tests.core.faulty import Fault, FaultyStore, eventually
 
@@ -323,3 +324,10 @@ def test_answer_that_no_watch_has_told_is_not_relied_on() -> None:
     election.withdraw(rival)
     assert election.standing(claim) == Absent()
     watch.close()
+
+
+def test_session_ids_may_be_anything_that_has_a_text() -> None:
+    """The epoch names the session by its text; an entry of a plugin may name it by a number."""
+    numbered: Any = 100
+
+    assert _Epoch(1, 5, "100").is_of(Entry("key", b"", 5, numbered))

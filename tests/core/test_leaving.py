@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from leadership_core import (
     NotElected,
     StoreClosed,
     StoreHandle,
+    Term,
 )
 from tests.core.conftest import Open
 from tests.core.faulty import Fault, FaultyStore, eventually
@@ -317,3 +319,62 @@ def test_close_returns_although_the_store_hangs(faulty: FaultyStore) -> None:
         assert not candidate.stop()
     assert list(follower) == []
     faulty.heal()
+
+
+def test_belief_ends_before_stop_returns_even_if_it_does_not_wait(store: StoreHandle) -> None:
+    """Who has just left must not find that it still leads."""
+    for number in range(20):
+        candidate = Candidate(store, f"key/{number}", "a", ttl=9)
+        term = candidate.wait_elected(3)
+        assert term is not None
+
+        candidate.stop(0)
+
+        assert not candidate.is_leader
+        assert term.lost
+
+
+def test_belief_ends_when_the_work_itself_resigns(store: StoreHandle) -> None:
+    """A loop over `term.lost` does not go round once more after it."""
+    candidate = Candidate(store, "key", "a", ttl=9)
+    seen = []
+
+    def work(term: Term) -> None:
+        candidate.resign()
+        seen.append(term.lost)
+        candidate.stop()
+
+    candidate.lead(work)
+
+    assert seen == [True]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda store, wrong: Candidate(wrong, "key", "a"),
+        lambda store, wrong: Follower(wrong, "key"),
+        lambda store, wrong: Candidate(store, "key", "a", ttl=0.01),
+        lambda store, wrong: Candidate(store, "key", "a").stop(wrong),
+        lambda store, wrong: store.put("key", wrong),
+        lambda store, wrong: store.put("key", b"bytes", fence=wrong),
+    ],
+)
+def test_wrong_arguments_are_told_as_such(
+    store: StoreHandle, mistake: Callable[[Any, Any], object]
+) -> None:
+    """By an error of ours that names what was wrong, not by one from the inside."""
+    with pytest.raises(ConfigurationError):
+        mistake(store, "memory://x")
+
+
+@pytest.mark.parametrize("seconds", ["soon", -1, float("nan"), 9])
+def test_ensure_refuses_what_cannot_be(store: StoreHandle, seconds: Any) -> None:
+    """Text, less than nothing, no number, and as long as the ttl."""
+    candidate = Candidate(store, "key", "a", ttl=9)
+    term = candidate.wait_elected(3)
+    assert term is not None
+
+    with pytest.raises(ConfigurationError):
+        term.ensure(seconds)
+    candidate.stop()
