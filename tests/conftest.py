@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -228,6 +230,23 @@ def proxy() -> Iterator[ProxyFactory]:
             return stack.enter_context(Proxy(port, host))
 
         yield start
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is such a thing, for databases.
+
+    A commit waits for the disk, and that of a virtual machine may take seconds over it when
+    the processors are busy: nobody is elected meanwhile, which is right and would fail tests.
+    """
+    memory = Path("/dev/shm")
+    place = memory if os.access(memory, os.W_OK) else tmp_path
+    # Not a TemporaryDirectory, which every forked child that ends would remove.
+    folder = Path(mkdtemp(dir=place, prefix="leadership-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

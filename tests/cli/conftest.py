@@ -16,6 +16,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(quick_folder: Path) -> str:
     """An embedded store of the test's own."""
-    return f"sqlite:///{tmp_path / 'store.db'}"
+    return f"sqlite:///{quick_folder / 'store.db'}"

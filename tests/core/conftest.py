@@ -16,10 +16,10 @@ Open = Callable[[], StoreHandle]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def open_one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+def open_one(request: pytest.FixtureRequest, quick_folder: Path) -> Iterator[Open]:
     """Open one and the same store again and again, as several programs do."""
     name = uuid.uuid4().hex
-    url = f"memory://{name}" if request.param == "memory" else f"sqlite:///{tmp_path}/{name}.db"
+    url = f"memory://{name}" if request.param == "memory" else f"sqlite:///{quick_folder}/{name}.db"
     with ExitStack() as stack:
         yield lambda: stack.enter_context(open_store(url))
 

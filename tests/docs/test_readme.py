@@ -21,9 +21,11 @@ URL = re.compile(r'open_store\("[^"]+"\)')
 
 
 @pytest.fixture(params=["sqlite", "consul"])
-def url(request: pytest.FixtureRequest, usual_consul: Consul, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, usual_consul: Consul, quick_folder: Path) -> str:
     """A store of each kind that the README names."""
-    return usual_consul.url if request.param == "consul" else f"sqlite:///{tmp_path}/leadership.db"
+    return (
+        usual_consul.url if request.param == "consul" else f"sqlite:///{quick_folder}/leadership.db"
+    )
 
 
 def start(block: str, url: str) -> subprocess.Popen[str]:

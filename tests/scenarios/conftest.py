@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import pytest
@@ -33,19 +31,10 @@ class Place:
     pause: float
 
 
-_MEMORY = Path("/dev/shm")
-
-
 @pytest.fixture
-def on_sqlite(tmp_path: Path) -> Iterator[Place]:
-    """A database in memory where there is such a folder.
-
-    A commit waits for the disk, and that of a virtual machine may take seconds over it when
-    the processors are busy: nobody is elected meanwhile, which is right and would fail tests.
-    """
-    place = _MEMORY if os.access(_MEMORY, os.W_OK) else tmp_path
-    with TemporaryDirectory(dir=place, prefix="leadership-", ignore_cleanup_errors=True) as folder:
-        yield Place(f"sqlite:///{folder}/elections.db", ttl=1.5, failover=2.0, pause=2.5)
+def on_sqlite(quick_folder: Path) -> Place:
+    """A database of the test's own."""
+    return Place(f"sqlite:///{quick_folder}/elections.db", ttl=1.5, failover=2.0, pause=2.5)
 
 
 @pytest.fixture
