@@ -114,7 +114,7 @@ def test_sigusr1_of_one_that_does_not_lead_changes_nothing(start: Start, url: st
 
 
 def test_one_that_was_paused_past_its_lease_never_believes_again(
-    start: Start, url: str, tmp_path: Path
+    start: Start, url: str, quick_folder: Path
 ) -> None:
     """Its own tight loop over is_leader never overlaps with another's; it says lost, and stands."""
     script = Path(__file__).with_name("believer.py")
@@ -124,7 +124,7 @@ def test_one_that_was_paused_past_its_lease_never_believes_again(
     for _ in range(3):
         leader = _next_leader(nodes)
         since = len(leader.lines)
-        _pause(leader, tmp_path / "store.db")
+        _pause(leader, quick_folder / "store.db")
         _next_leader([node for node in nodes if node is not leader])
         time.sleep(0.2)
         leader.send(signal.SIGCONT)
@@ -177,7 +177,7 @@ def _next_leader(nodes: list[Running]) -> Running:
 
 
 def test_a_paused_command_says_lost_with_its_token_and_why(
-    start: Start, url: str, tmp_path: Path
+    start: Start, url: str, quick_folder: Path
 ) -> None:
     """After SIGCONT: lost, then campaigning again."""
     first = start("elect", url, KEY, "a", "--ttl", "1", "--json")
@@ -185,7 +185,7 @@ def test_a_paused_command_says_lost_with_its_token_and_why(
     second = start("elect", url, KEY, "b", "--ttl", "1", "--json")
     second.wait_event("campaigning")
     time.sleep(0.3)
-    _pause(first, tmp_path / "store.db")
+    _pause(first, quick_folder / "store.db")
     second.wait_event("elected", 3.0)
     first.send(signal.SIGCONT)
     lost = first.wait_event("lost")

@@ -27,11 +27,11 @@ def test_a_signal_releases_before_it_ends(number: signal.Signals, start: Start, 
     assert run("leader", url, KEY).code == 3
 
 
-def test_a_second_signal_ends_it_at_once(start: Start, tmp_path: Path, url: str) -> None:
+def test_a_second_signal_ends_it_at_once(start: Start, quick_folder: Path, url: str) -> None:
     """While the store hangs, and the release cannot be confirmed."""
     node = start("elect", url, KEY, "node-1", "--ttl", "30", "--json")
     node.wait_event("elected")
-    holder = _hold_write_lock(tmp_path / "store.db")
+    holder = _hold_write_lock(quick_folder / "store.db")
     try:
         node.send(signal.SIGTERM)
         node.wait_event("resigned")  # its belief ends at once all the same
