@@ -26,8 +26,20 @@ class Lock:
         self.diary = Diary(folder / f"lock-{number}.diary", f"consul lock {number}")
         child = [sys.executable, "-m", "tests.scenarios.lock_child", str(self.diary.file), entry]
         log = folder / f"lock-{number}.log"
-        self.process = consul.cli_process("lock", "-shell=false", prefix, *child, log=log)
+        self.process = consul.cli_process(
+            "lock", "-shell=false", f"-name={prefix}-{number}", prefix, *child, log=log
+        )
+        self._consul, self._name = consul, f"{prefix}-{number}"
         self.process.start()
+
+    def await_waiting(self) -> None:
+        """It has opened its session, and stands for the lock from then on."""
+
+        def stands() -> bool:
+            sessions = self._consul.request("GET", "/v1/session/list").body
+            return any(session["Name"].endswith(self._name) for session in sessions)
+
+        await_true("consul lock has a session", stands, 10)
 
     def await_belief(self, seconds: float) -> None:
         try:
@@ -38,7 +50,8 @@ class Lock:
     def stop(self) -> None:
         """It ends its child, then releases the lock."""
         self.process.terminate()
-        assert not self.diary.read().belief
+        # On a busy machine `consul lock` may be gone a moment before its child is.
+        await_true("its child has ended", lambda: not self.diary.read().belief, 5)
 
 
 @pytest.fixture
@@ -69,6 +82,7 @@ def test_consul_lock_and_a_candidate_take_turns(
     for number in range(2):
         lock = Lock(consul, tmp_path, unique_key, number)
         locks.append(lock)
+        lock.await_waiting()
         time.sleep(0.5)
         assert not lock.diary.read().beliefs
         assert fleet.await_reign(1).token == reign.token
