@@ -66,6 +66,12 @@ BUNDLES = {
     "java": Bundle(
         "bullseye", ("openjdk-17-jre-headless",), {"java": "usr/lib/jvm/java-17-openjdk-*/bin/java"}
     ),
+    # For the example plugin; with the libraries that a Debian without Redis may not have.
+    "redis": Bundle(
+        "bookworm",
+        ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1", "libssl3"),
+        {"redis": "usr/bin/redis-server", "libraries": "usr/lib/*-linux-gnu"},
+    ),
 }
 
 # What a ZooKeeper server loads; its manifest's own class path names absolute system paths.
@@ -111,15 +117,25 @@ def _zookeeper(offline: bool) -> Server:
     return Server(version, {"java": java, "classpath": classpath})
 
 
+def _redis(offline: bool) -> Server:
+    path = shutil.which("redis-server")
+    if path is not None:
+        return Server(_version(path, "--version"), {"redis": path})
+    paths = _cached("redis", offline)
+    loaded = {**os.environ, "LD_LIBRARY_PATH": paths["libraries"]}
+    return Server(_version(paths["redis"], "--version", env=loaded), paths)
+
+
 SERVERS: dict[str, Callable[[bool], Server]] = {
     "consul": _consul,
     "etcd": _etcd,
     "zookeeper": _zookeeper,
+    "redis": _redis,
 }
 
 
-def _version(*command: str) -> str:
-    done = subprocess.run(command, text=True, capture_output=True, timeout=60, check=True)
+def _version(*command: str, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, text=True, capture_output=True, timeout=60, check=True, env=env)
     match = re.search(r"\d+\.\d+[\w.+~-]*", done.stdout + done.stderr)
     return match[0] if match else "unknown"
 
