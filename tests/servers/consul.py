@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import ssl
 import subprocess
 import uuid
@@ -15,13 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.servers.certificates import Certificates
+from tests.servers.local import LocalServer
 from tests.servers.ports import free_port
 from tests.servers.process import Process
 from tests.servers.provision import Server
 
 __all__ = ["Answer", "Consul", "ConsulAgent"]
-
-_START_SECONDS = 20.0  # a leader is elected in 2 s; the rest is for a busy machine
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ class Consul:
         return found
 
 
-class ConsulAgent(Consul):
+class ConsulAgent(Consul, LocalServer):
     """A Consul server of our own, on ports that stay its own while it is down.
 
     Args:
@@ -180,36 +178,9 @@ class ConsulAgent(Consul):
         command = [self.binary, "agent", *mode, "-config-file", str(file)]
         self.process = Process(command, folder / "log")
 
-    def start(self, *, wait: bool = True) -> None:
-        """Start it, again or for the first time; returns once it serves sessions."""
-        self.process.start()
-        if wait:
-            self.wait_ready()
-
-    def wait_ready(self, seconds: float = _START_SECONDS) -> None:
-        """Wait until it serves sessions; raises `ServerError` with the end of its log."""
-        self.process.wait_until(self.serves_sessions, seconds)
-
-    def stop(self) -> None:
-        """Stop it the polite way; its data stay."""
-        self.process.terminate()
-
-    def kill(self) -> None:
-        """Kill it; its data stay."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """Freeze it: connections stay open, nothing is answered."""
-        self.process.pause()
-
-    def resume(self) -> None:
-        """Let it go on after `pause`."""
-        self.process.resume()
-
-    def remove(self) -> None:
-        """Kill it and delete its data; the log stays where it was for whoever looks for it."""
-        self.process.kill()
-        shutil.rmtree(self.folder / "data", ignore_errors=True)
+    def serves(self) -> bool:
+        """Whether it serves sessions."""
+        return self.serves_sessions()
 
     def _settings(self, server: Server, *, mutual: bool) -> dict[str, Any]:
         ports = {"server": self.rpc_port, "serf_lan": self.serf_port, "serf_wan": -1, "dns": -1}

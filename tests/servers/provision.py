@@ -1,9 +1,9 @@
-"""Find or fetch the servers that the tests start: Consul, etcd and ZooKeeper.
+"""Find or fetch the servers that the tests start: Consul, etcd (two releases) and ZooKeeper.
 
 A server on PATH is used as it is. Otherwise it is unpacked once from packages of a Debian
 release into a cache, $LEADERSHIP_SERVERS or ~/.cache/leadership-servers.
 
-    python -m tests.servers.provision [consul] [etcd] [zookeeper] [--offline]
+    python -m tests.servers.provision [consul] [etcd] [etcd34] [zookeeper] [--offline]
 """
 
 from __future__ import annotations
@@ -58,9 +58,21 @@ BUNDLES = {
         ("etcd-server", "etcd-client"),
         {"etcd": "usr/bin/etcd", "etcdctl": "usr/bin/etcdctl"},
     ),
+    "etcd34": Bundle(
+        "bookworm",
+        ("etcd-server", "etcd-client"),
+        {"etcd": "usr/bin/etcd", "etcdctl": "usr/bin/etcdctl"},
+    ),
     "zookeeper": Bundle(
         "trixie",
-        ("libzookeeper-java", "libslf4j-java", "libdropwizard-metrics-java", "libsnappy-java"),
+        (
+            "libzookeeper-java",
+            "libslf4j-java",
+            "libdropwizard-metrics-java",
+            "libsnappy-java",
+            "libnetty-java",
+            "libcommons-io-java",
+        ),
         {"jars": "usr/share/java"},
     ),
     "java": Bundle(
@@ -82,6 +94,16 @@ ZOOKEEPER_JARS = (
     "slf4j-simple",
     "metrics-core",
     "snappy-java",
+    # and for TLS:
+    "commons-io",
+    "netty-buffer",
+    "netty-codec",
+    "netty-common",
+    "netty-handler",
+    "netty-resolver",
+    "netty-transport",
+    "netty-transport-native-epoll",
+    "netty-transport-native-unix-common",
 )
 
 
@@ -108,6 +130,12 @@ def _etcd(offline: bool) -> Server:
     return Server(_version(paths["etcd"], "--version"), paths)
 
 
+def _etcd34(offline: bool) -> Server:
+    # Never from PATH: it is the older release that is wanted, beside whatever is there.
+    paths = _cached("etcd34", offline)
+    return Server(_version(paths["etcd"], "--version"), paths)
+
+
 def _zookeeper(offline: bool) -> Server:
     java = shutil.which("java") or _cached("java", offline)["java"]
     jars = os.environ.get("ZOOKEEPER_JARS") or _cached("zookeeper", offline)["jars"]
@@ -129,6 +157,7 @@ def _redis(offline: bool) -> Server:
 SERVERS: dict[str, Callable[[bool], Server]] = {
     "consul": _consul,
     "etcd": _etcd,
+    "etcd34": _etcd34,
     "zookeeper": _zookeeper,
     "redis": _redis,
 }

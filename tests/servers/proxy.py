@@ -7,19 +7,36 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Literal, Self
 
 from tests.servers.ports import free_port
 
-__all__ = ["Proxy", "Way"]
+__all__ = ["Held", "Proxy", "Way"]
 
 Way = Literal["up", "down"]
 """Up is what clients send, down what the server answers."""
 
 _REQUEST = re.compile(rb"(?:GET|PUT|POST|DELETE) \S+(?= HTTP/1)")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Held:
+    """A piece of data that a proxy holds back, with all that follows it on its connection.
+
+    Attributes:
+        caught: set once such a piece has come.
+    """
+
+    def __init__(self, mark: bytes, way: Way, release: Callable[[Held], None]) -> None:
+        self.mark, self.way = mark, way
+        self.caught = threading.Event()
+        self._release = release
+
+    def release(self) -> None:
+        """Deliver it now; what comes later is not held."""
+        self._release(self)
 
 
 class Proxy:
@@ -31,15 +48,29 @@ class Proxy:
         connections: how many it has accepted so far.
         requests: the lines of the HTTP requests seen so far, such as ``PUT /v1/session/create``
             (none where the connection is encrypted).
+
+    Args:
+        port, host: where it forwards to.
+        side_of: names the one who connects, by the port that the connection comes from; `cut`
+            can then be told whose connections to cut.
     """
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        port: int,
+        host: str = "127.0.0.1",
+        *,
+        side_of: Callable[[int], str] = lambda port: "",
+    ) -> None:
         self.target = (host, port)
         self.port = free_port()
         self.delay = 0.0
         self.connections = 0
         self.requests: list[str] = []
-        self._open: dict[Way, asyncio.Event] = {"up": asyncio.Event(), "down": asyncio.Event()}
+        self._side_of = side_of
+        self._cuts: set[tuple[str | None, Way]] = set()  # None: whoever it is
+        self._changed = asyncio.Event()
+        self._held: list[Held] = []
         self._links: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
         self._server: asyncio.Server | None = None
         self._started: Future[asyncio.AbstractEventLoop] = Future()
@@ -61,16 +92,29 @@ class Proxy:
             self._started.result(5).call_soon_threadsafe(self._closing.set)
             self._thread.join(5)
 
-    def cut(self, *ways: Way) -> None:
+    def cut(self, *ways: Way, side: str | None = None) -> None:
         """Hold back what is sent on these ways, or on both; nobody is told, as in a partition.
 
         It is delivered when the link heals, unless the connection was reset in between.
+
+        Args:
+            ways: up, down or both.
+            side: hold back only the connections of the one with this name.
         """
-        self._do(self._set(ways or ("up", "down"), passable=False))
+        self._do(self._cut({(side, way) for way in ways or ("up", "down")}))
 
     def heal(self) -> None:
         """Let everything through again, what was held back included."""
-        self._do(self._set(("up", "down"), passable=True))
+        self._do(self._heal())
+
+    def hold(self, mark: bytes, way: Way = "up") -> Held:
+        """Hold back the next piece of data that contains these bytes, and all that follows it.
+
+        Other connections go on. It is delivered late: by `Held.release`.
+        """
+        held = Held(mark, way, self._release)
+        self._do(self._add(held))
+        return held
 
     def reset(self) -> None:
         """Break every open connection with a TCP reset; new ones are accepted."""
@@ -96,7 +140,6 @@ class Proxy:
     async def _serve(self) -> None:
         self._closing = asyncio.Event()
         try:
-            await self._set(("up", "down"), passable=True)
             await self._listen()
         except BaseException as error:
             self._started.set_exception(error)
@@ -105,12 +148,36 @@ class Proxy:
         await self._closing.wait()
         await self._stop()
 
-    async def _set(self, ways: tuple[Way, ...], *, passable: bool) -> None:
-        for way in ways:
-            if passable:
-                self._open[way].set()
-            else:
-                self._open[way].clear()
+    async def _cut(self, cuts: set[tuple[str | None, Way]]) -> None:
+        self._cuts |= cuts
+
+    async def _heal(self) -> None:
+        self._cuts.clear()
+        self._wake()
+
+    async def _add(self, held: Held) -> None:
+        self._held.append(held)
+
+    def _release(self, held: Held) -> None:
+        async def release() -> None:
+            self._held.remove(held)
+            self._wake()
+
+        self._do(release())
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _pass(self, side: str, way: Way, data: bytes) -> None:
+        """Wait until nothing holds back this piece of data."""
+        for held in self._held:
+            if held.way == way and held.mark in data and not held.caught.is_set():
+                held.caught.set()
+                while held in self._held:
+                    await self._changed.wait()
+        while self._cuts & {(None, way), (side, way)}:
+            await self._changed.wait()
 
     async def _listen(self) -> None:
         if self._server is None:
@@ -136,22 +203,26 @@ class Proxy:
         link = asyncio.current_task()
         assert link is not None
         self._links[link] = [writer]
+        side = self._side_of(writer.get_extra_info("peername")[1])
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self.target)
+            try:
+                far_reader, far_writer = await asyncio.open_connection(*self.target)
+            except OSError:
+                await self._pass(side, "down", b"")  # that the target does not listen is news, too
+                _abort(writer)
+                return
             self._links[link].append(far_writer)
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._pump(reader, far_writer, "up"))
-                both.create_task(self._pump(far_reader, writer, "down"))
+                both.create_task(self._pump(reader, far_writer, side, "up"))
+                both.create_task(self._pump(far_reader, writer, side, "down"))
         except asyncio.CancelledError:
             pass  # by _reset, which waits for us; asyncio would report it as a failure
-        except OSError:
-            _abort(writer)  # the target does not listen
         finally:
             for end in self._links.pop(link):
                 end.close()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, side: str, way: Way
     ) -> None:
         try:
             while data := await reader.read(65536):
@@ -159,13 +230,13 @@ class Proxy:
                     self.requests += [line.decode() for line in _REQUEST.findall(data)]
                 if self.delay:
                     await asyncio.sleep(self.delay)
-                await self._open[way].wait()
+                await self._pass(side, way, data)
                 writer.write(data)
                 await writer.drain()
         except OSError:
             pass  # one end broke the connection: so does the other
-        finally:
-            writer.close()
+        await self._pass(side, way, b"")  # not before the link heals, if it is cut
+        writer.close()
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:

@@ -1,54 +1,71 @@
-"""ZooKeeper for the tests: a single node of our own."""
+"""ZooKeeper for the tests: an address to talk to, and servers to start, stop and break."""
 
 from __future__ import annotations
 
-import shutil
+import base64
+import hashlib
+import re
 import socket
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+from cryptography.hazmat.primitives import serialization
+
+from tests.servers import zookeeper_wire as wire
+from tests.servers.certificates import Certificates
+from tests.servers.local import LocalServer
 from tests.servers.ports import free_port
 from tests.servers.process import Process
 from tests.servers.provision import Server
 
-__all__ = ["ZooKeeperServer"]
+__all__ = ["TICK", "ZooKeeper", "ZooKeeperServer"]
 
 TICK = 0.5
 """Seconds; sessions may be 2 to 20 of them long."""
 
+SUPER = ("super", "p@ss w/rd")
+"""Whom our servers allow everything, by digest authentication."""
 
-class ZooKeeperServer:
-    """A node on a port that stays its own while it is down; its data are on disk."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
-        self.host, self.port = "127.0.0.1", free_port()
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / "zoo.cfg"
-        file.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
-        command = [
-            server.paths["java"],
-            "-Xms32m",
-            "-Xmx128m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Dzookeeper.jmx.log4j.disable=true",
-            "-Dzookeeper.forceSync=no",
-            "-cp",
-            server.paths["classpath"],
-            "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-            str(file),
-        ]
-        self.process = Process(command, folder / "log")
+class ZooKeeper:
+    """A ZooKeeper that runs, ours or somebody else's.
+
+    Attributes:
+        host, port: for clients.
+        tick: seconds; its measure of time.
+        secure_port: for clients that speak TLS, or 0.
+        certificates: those it was started with, or None.
+        mutual: it asks clients for a certificate, too.
+    """
+
+    secure_port = 0
+    certificates: Certificates | None = None
+    mutual = False
+
+    def __init__(self, host: str, port: int, tick: float = TICK) -> None:
+        self.host, self.port, self.tick = host, port, tick
 
     @property
     def url(self) -> str:
         """What a user opens it with."""
-        return f"zk://{self.host}:{self.port}"
+        return self.url_at(self.port)
 
-    def start(self) -> None:
-        """Start it, again or for the first time; returns once it serves."""
-        self.process.start()
-        self.process.wait_until(self.serves, 30)
+    @property
+    def secure_url(self) -> str:
+        """The same, by TLS."""
+        assert self.certificates
+        files = self.certificates
+        options = f"&ca={quote(str(files.ca))}"
+        if self.mutual:
+            options += f"&cert={quote(str(files.client_cert))}&key={quote(str(files.client_key))}"
+        return f"zk+tls://{self.host}:{self.secure_port}?tick={self.tick:g}{options}"
+
+    def url_at(self, *ports: int, chroot: str = "", user: str = "", password: str = "") -> str:
+        """The URL with other ports of the same host, as of a proxy, or as a user."""
+        who = f"{user}:{quote(password, safe='')}@" if user else ""
+        hosts = ",".join(f"{self.host}:{port}" for port in ports)
+        return f"zk://{who}{hosts}{chroot}?tick={self.tick:g}"
 
     def serves(self) -> bool:
         """Whether it has a role; it says that it is fine (`ruok`) before it serves."""
@@ -58,24 +75,138 @@ class ZooKeeperServer:
         """The answer to one of ZooKeeper's four-letter words; empty if there is none."""
         # One that is sent while the server starts may never be answered: hence the short timeout.
         try:
-            with socket.create_connection((self.host, self.port), timeout=0.3) as link:
+            with socket.create_connection((self.host, self.port), timeout=0.5) as link:
                 link.sendall(word.encode())
                 return b"".join(iter(lambda: link.recv(65536), b"")).decode()
         except OSError:
             return ""
 
-    def remove(self) -> None:
-        """Kill it and delete its data."""
-        self.process.kill()
-        shutil.rmtree(self.folder / "data", ignore_errors=True)
+    def mode(self) -> str:
+        """Its role: standalone, leader or follower; empty while it does not serve."""
+        found = re.search(r"Mode: (\w+)", self.ask("srvr"))
+        return found[1] if found else ""
 
-    def _settings(self) -> dict[str, object]:
-        return {
-            "tickTime": int(TICK * 1000),
-            "dataDir": self.folder / "data",
+    def zxid(self) -> int:
+        """The number of the last write; one that opens or closes a session counts, too."""
+        found = re.search(r"Zxid: 0x([0-9a-f]+)", self.ask("srvr"))
+        assert found, "it does not say its zxid"
+        return int(found[1], 16)
+
+    def sessions(self) -> set[int]:
+        """The sessions that are alive; a follower does not know."""
+        listed = self.ask("dump").partition("ephemeral nodes dump")[0]
+        return {int(number, 16) for number in re.findall(r"^\s*0x([0-9a-f]+)", listed, re.MULTILINE)}
+
+    def ephemerals(self) -> dict[str, int]:
+        """The paths of all ephemeral nodes, each with its session."""
+        owner, found = 0, {}
+        listed = self.ask("dump").partition("Sessions with Ephemerals")[2]
+        for line in listed.splitlines():
+            if number := re.fullmatch(r"0x([0-9a-f]+):", line.strip()):
+                owner = int(number[1], 16)
+            elif line.startswith("\t/"):
+                found[line.strip()] = owner
+        return found
+
+    def expire(self, session: int) -> None:
+        """End somebody's session by force, as if it had expired."""
+        wire.close_session(self.host, self.port, session)
+
+    def granted(self, seconds: float) -> float:
+        """The session timeout that it grants to whoever asks for that many seconds."""
+        return wire.granted(self.host, self.port, seconds)
+
+
+class ZooKeeperServer(ZooKeeper, LocalServer):
+    """A node of our own, on ports that stay its own while it is down; its data are on disk.
+
+    Args:
+        server: where java and the jars are.
+        folder: for its data, its configuration and its log.
+        tick: seconds; sessions are 2 to 20 of them long.
+        max_session: seconds, instead of 20 ticks; or 0.
+        tls: make certificates and serve TLS on `secure_port`, beside what is plain on `port`;
+            ``"mutual"`` asks clients for theirs, too.
+        settings: further lines of its configuration, on top of ours.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        folder: Path,
+        *,
+        tick: float = TICK,
+        max_session: float = 0.0,
+        tls: bool | str = False,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__("127.0.0.1", free_port(), tick)
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.settings: dict[str, Any] = {
+            "tickTime": int(tick * 1000),
+            "dataDir": folder / "data",
             "clientPort": self.port,
             "clientPortAddress": self.host,
             "admin.enableServer": "false",
             "4lw.commands.whitelist": "*",
             "maxClientCnxns": 0,
         }
+        if max_session:
+            self.settings["maxSessionTimeout"] = int(max_session * 1000)
+        if tls:
+            self.mutual, self.secure_port = tls == "mutual", free_port()
+            self.certificates = Certificates.make(folder / "tls")
+            self.settings |= self._tls_settings(self.certificates)
+        self.settings |= settings or {}
+        file = folder / "zoo.cfg"
+        command = [
+            server.paths["java"],
+            "-Xms32m",
+            "-Xmx128m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Dzookeeper.jmx.log4j.disable=true",
+            "-Dzookeeper.forceSync=no",
+            f"-Dzookeeper.DigestAuthenticationProvider.superDigest={digest(*SUPER)}",
+            "-cp",
+            server.paths["classpath"],
+            "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+            str(file),
+        ]
+        self.process = Process(command, folder / "log")
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, again or for the first time; returns once it serves."""
+        lines = (f"{key}={value}\n" for key, value in self.settings.items())
+        (self.folder / "zoo.cfg").write_text("".join(lines))
+        super().start(wait=wait)
+
+    def _tls_settings(self, files: Certificates) -> dict[str, Any]:
+        # ZooKeeper takes a PEM file with the certificates and the key, which has to be PKCS #8.
+        key = serialization.load_pem_private_key(files.server_key.read_bytes(), None)
+        store = self.folder / "tls" / "keystore.pem"
+        store.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            + files.server_cert.read_bytes()
+        )
+        return {
+            "secureClientPort": self.secure_port,
+            "secureClientPortAddress": self.host,
+            "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
+            "ssl.keyStore.location": store,
+            "ssl.keyStore.type": "PEM",
+            "ssl.trustStore.location": files.ca,
+            "ssl.trustStore.type": "PEM",
+            "ssl.clientAuth": "need" if self.mutual else "none",
+        }
+
+
+def digest(user: str, password: str) -> str:
+    """How ZooKeeper stores a user and a password, in an ACL and for its super user."""
+    hashed = hashlib.sha1(f"{user}:{password}".encode()).digest()
+    return f"{user}:{base64.b64encode(hashed).decode()}"
