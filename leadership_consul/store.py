@@ -119,6 +119,11 @@ class ConsulStore:
             raise Conflict(f"{key!r} is not as expected: {refusal.what}") from refusal
         return True
 
+    def delete_tree(self, prefix: str) -> int:
+        # Both in one transaction, so that what is counted is what is deleted, locked or not.
+        path = _below(prefix)
+        return len(self._client.txn(operation("get-tree", path), operation("delete-tree", path)))
+
     def watch(
         self,
         key: str,

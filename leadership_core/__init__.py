@@ -40,6 +40,7 @@ from .events import (
 )
 from .follower import Follower
 from .handle import StoreHandle, open_store
+from .lock import Lock
 from .plugins import hookimpl
 from .registry import installed_stores
 from .store import (
@@ -51,6 +52,7 @@ from .store import (
     Closable,
     Election,
     Entry,
+    FullStore,
     Leader,
     Leading,
     Session,
@@ -81,6 +83,7 @@ __all__ = [
     "Fenced",
     "Follower",
     "ForkedStore",
+    "FullStore",
     "Host",
     "InvalidKey",
     "Leader",
@@ -88,6 +91,7 @@ __all__ = [
     "LeadershipError",
     "LeadershipLost",
     "Leading",
+    "Lock",
     "Lost",
     "LostReason",
     "MissingPlugin",

@@ -43,6 +43,8 @@ class Candidate:
         ForkedStore: the store is that of the parent process.
     """
 
+    _terms_once = False  # whether it leaves for good when its first term ends
+
     def __init__(
         self,
         store: StoreHandle,
@@ -78,6 +80,7 @@ class Candidate:
             margin,
             self._tenure,
             on_gone=lambda: engine.remove(self),
+            once=self._terms_once,
         )
 
     # -- what it is ------------------------------------------------------------------------

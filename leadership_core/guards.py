@@ -1,11 +1,26 @@
-"""What a guarded write compares, for stores that do it themselves in one atomic step."""
+"""What a write is checked for: its arguments, and what it compares where the store does not."""
 
 from __future__ import annotations
 
-from .errors import Conflict, Fenced
+from .errors import ConfigurationError, Conflict, Fenced
 from .store import ABSENT, ANY, Entry, Expected
 
-__all__ = ["check_expected", "check_fence"]
+__all__ = ["check_expected", "check_fence", "check_session", "check_value"]
+
+
+def check_value(value: object) -> bytes:
+    """Return the bytes that a user wants to write; raises `ConfigurationError` if it is none."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise ConfigurationError(f"a value is bytes, not {type(value).__name__}")
+    return bytes(value)
+
+
+def check_session(session: object) -> None:
+    """Raise `ConfigurationError` unless it looks like a session."""
+    if not isinstance(getattr(session, "id", None), str):
+        raise ConfigurationError(
+            f"a session is what open_session() returns, not {type(session).__name__}"
+        )
 
 
 def check_expected(key: str, current: Entry | None, expect: Expected) -> None:

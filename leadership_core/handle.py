@@ -8,9 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from . import lifetimes
+from .budget import DEFAULT_BUDGET, budget
 from .engine import Engine
 from .errors import ConfigurationError, ForkedStore, StoreClosed
-from .keys import join, normalise
+from .guards import check_session, check_value
+from .keyspace import Keyspace
+from .lock import Lock
+from .optional import delete_tree
 from .registry import open_backend
 from .store import (
     ANY,
@@ -25,6 +29,7 @@ from .store import (
     Store,
 )
 from .term import parse_fence
+from .timing import check_ttl
 from .url import StoreURL
 
 if TYPE_CHECKING:
@@ -67,7 +72,7 @@ class StoreHandle:
         self.url = url
         self._backend = backend
         self._engine = Engine(backend)
-        self._prefix = self._engine.prefix
+        self._keys = Keyspace(self._engine.prefix)
         self._closed = False
         lifetimes.register(self)
 
@@ -81,11 +86,18 @@ class StoreHandle:
     def get(self, key: str) -> Entry | None:
         """Read the key, linearizably; None if it is not there."""
         entry = self._open().get(self.full_key(key))
-        return None if entry is None else self._mine(entry)
+        return None if entry is None else self._keys.mine(entry)
+
+    def exists(self, key: str) -> bool:
+        """Say whether the key is there, linearizably."""
+        return self.get(key) is not None
 
     def list(self, prefix: str) -> list[Entry]:
-        """Read what is below `prefix`: the keys that begin with `prefix/`."""
-        return [self._mine(entry) for entry in self._open().list(self.full_key(prefix))]
+        """Read what is below `prefix`: the keys that begin with `prefix/`.
+
+        An empty prefix stands for all that the store's URL covers.
+        """
+        return [self._keys.mine(entry) for entry in self._open().list(self._keys.tree(prefix))]
 
     def put(
         self,
@@ -102,24 +114,31 @@ class StoreHandle:
             key: where.
             value: what.
             expect: an `Entry` that must be there unchanged, or `ABSENT`, or `ANY`.
-            session: one from `open_session`; the entry goes when it goes.
+            session: one from `open_session`; the entry goes when it goes. Without one, an entry
+                that was bound to a session is bound to none any more.
             fence: a `Term` or its `fence`: in the same atomic step the store refuses the write
                 unless that term's claim still stands.
 
         Raises:
             Conflict: what is there is not what was expected.
             Fenced: the term is over.
-            ConfigurationError: the store has no `FENCED_WRITES`.
+            SessionLost: the session is gone.
+            ConfigurationError: the store has no `FENCED_WRITES`, or no `SESSIONS`.
             StoreUnavailable: no answer; it may have been written.
         """
-        if fence is not None and Capability.FENCED_WRITES not in self.capabilities:
-            raise ConfigurationError(f"{self.url} has no fenced writes")
-        if not isinstance(value, bytes | bytearray | memoryview):
-            raise ConfigurationError(f"a value is bytes, not {type(value).__name__}")
-        claim = None if fence is None else self._fence(fence)
-        backend, full = self._open(), self.full_key(key)
-        return self._mine(
-            backend.put(full, value, expect=self._theirs(expect), session=session, fence=claim)
+        self.guard()
+        plain = check_value(value)
+        if session is not None:
+            check_session(session)
+            self._need(Capability.SESSIONS, "entries that go with a session")
+        claim = None
+        if fence is not None:
+            self._need(Capability.FENCED_WRITES, "fenced writes")
+            elected, token = parse_fence(fence)
+            claim = self.full_key(elected), token
+        full, expected = self.full_key(key), self._keys.expected(key, expect)
+        return self._keys.mine(
+            self._backend.put(full, plain, expect=expected, session=session, fence=claim)
         )
 
     def delete(self, key: str, *, expect: Expected = ANY) -> bool:
@@ -129,7 +148,25 @@ class StoreHandle:
             Conflict: what is there is not what was expected.
             StoreUnavailable: no answer; it may have been deleted.
         """
-        return self._open().delete(self.full_key(key), expect=self._theirs(expect))
+        return self._open().delete(self.full_key(key), expect=self._keys.expected(key, expect))
+
+    def delete_tree(self, prefix: str) -> int:
+        """Delete what `list(prefix)` lists, and say how many entries that were.
+
+        The key `prefix` itself stays. Elections below lose their leaders. Most stores do it in one
+        step; another one deletes one by one, and what is written meanwhile may stay.
+
+        Raises:
+            ConfigurationError: the prefix is empty, and so is that of the store's URL.
+            StoreUnavailable: no answer; some of it, or all, may have been deleted.
+        """
+        backend, full = self._open(), self._keys.tree(prefix)
+        if not full:
+            raise ConfigurationError(
+                f"this would delete all that {self.url} holds, of other programs, too: name a prefix"
+            )
+        with budget(DEFAULT_BUDGET):
+            return delete_tree(backend, full)
 
     def watch(
         self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
@@ -141,23 +178,30 @@ class StoreHandle:
             on_change: gets the `Entry` or None, a list of entries with `tree`, or a
                 `StoreUnavailable` for as long as the store is away. Called from any thread; it
                 must not block.
-            tree: whether to watch what is below the key.
+            tree: whether to watch what is below the key, as `watch_tree` does.
         """
+        self.guard()
+        if not callable(on_change):
+            raise ConfigurationError(f"on_change is to be called, and {on_change!r} cannot be")
+        full = self._keys.tree(key) if tree else self.full_key(key)
+        return self._backend.watch(full, self._keys.reporter(on_change), tree=tree)
 
-        def report(change: Change) -> None:
-            match change:
-                case Entry():
-                    on_change(self._mine(change))
-                case [*entries]:
-                    on_change([self._mine(entry) for entry in entries])
-                case _:
-                    on_change(change)
+    def watch_tree(self, prefix: str, on_change: Callable[[Change], None]) -> Closable:
+        """Call `on_change` with what `list(prefix)` lists, now and after every change.
 
-        return self._open().watch(self.full_key(key), report, tree=tree)
+        Like `watch`, whose remarks on the callback hold here, too.
+        """
+        return self.watch(prefix, on_change, tree=True)
 
     def open_session(self, ttl: float) -> Session:
         """Open a session, which ends `ttl` seconds after its last renewal; renewing is yours."""
-        return self._open().open_session(ttl)
+        return self._open().open_session(check_ttl(ttl))
+
+    def lock(
+        self, key: str, value: str = "", *, ttl: float = 15.0, margin: float | None = None
+    ) -> Lock:
+        """Return a lock on the key, not yet acquired; see `Lock`. Contacts nobody."""
+        return Lock(self, key, value, ttl=ttl, margin=margin)
 
     def election(self, key: str) -> Election:
         """The store's own race for the key, as the engine uses it."""
@@ -216,7 +260,7 @@ class StoreHandle:
 
     @property
     def engine(self) -> Engine:
-        """The threads and timers of this store, for `Candidate` and `Follower`."""
+        """Its threads and timers."""
         self.guard()
         return self._engine
 
@@ -241,11 +285,11 @@ class StoreHandle:
 
     def normalise(self, key: str) -> str:
         """The key as this library writes it; raises `InvalidKey`."""
-        return normalise(key, self._prefix)
+        return self._keys.normalise(key)
 
     def full_key(self, key: str) -> str:
         """The key as the store sees it; raises `InvalidKey`."""
-        return join(self._prefix, self.normalise(key))
+        return self._keys.full(key)
 
     def end_in_child(self) -> None:
         """Make it inert: this process is a forked child."""
@@ -255,18 +299,6 @@ class StoreHandle:
         self.guard()
         return self._backend
 
-    def _fence(self, fence: Term | str) -> tuple[str, int]:
-        key, token = parse_fence(fence)
-        return self.full_key(key), token
-
-    def _mine(self, entry: Entry) -> Entry:
-        if not self._prefix:
-            return entry
-        short = entry.key.removeprefix(f"{self._prefix}/")
-        return Entry(short, entry.value, entry.revision, entry.session)
-
-    def _theirs(self, expect: Expected) -> Expected:
-        if isinstance(expect, Entry) and self._prefix:
-            full = join(self._prefix, expect.key)
-            return Entry(full, expect.value, expect.revision, expect.session)
-        return expect
+    def _need(self, capability: Capability, what: str) -> None:
+        if capability not in self.capabilities:
+            raise ConfigurationError(f"{self.url} has no {what} ({capability.name})")

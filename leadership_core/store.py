@@ -31,6 +31,7 @@ __all__ = [
     "Election",
     "Entry",
     "Expected",
+    "FullStore",
     "Leader",
     "Leading",
     "Session",
@@ -87,38 +88,20 @@ Change: TypeAlias = Entry | list[Entry] | StoreUnavailable | None
 
 
 class Store(Protocol):
-    """A key-value store with sessions.
+    """A key-value store with sessions: what every backend implements.
 
-    Only `get`, `put`, `delete`, `watch`, `open_session` and `close` are needed for an election:
-    `leadership_core.DefaultElection` builds one out of them where there is no `election`.
-
-    Attributes:
-        capabilities: the ones that it has; without the attribute, `SESSIONS`.
-        prefix: what the URL puts before every key, normalised; without it, nothing.
-        least_margin: seconds that a leader must stop believing before the ttl, at least;
-            without it, none.
+    `leadership_core.DefaultElection` builds the elections out of it. What a backend may implement
+    beyond that is in `FullStore`.
     """
-
-    @property
-    def capabilities(self) -> AbstractSet[Capability]: ...
-
-    @property
-    def prefix(self) -> str: ...
-
-    @property
-    def least_margin(self) -> float: ...
-
-    def expires_within(self, ttl: float) -> float:
-        """Seconds after its last renewal by which a silent session of that ttl is gone.
-
-        Without this method, exactly the ttl.
-        """
 
     def get(self, key: str) -> Entry | None:
         """Read the key, linearizably."""
 
     def list(self, prefix: str) -> list[Entry]:
-        """Read all entries below `prefix`, that is, those whose keys begin with `prefix/`."""
+        """Read all entries below `prefix`, that is, those whose keys begin with `prefix/`.
+
+        The prefix "" stands for all that there is.
+        """
 
     def put(
         self,
@@ -135,7 +118,8 @@ class Store(Protocol):
             key: where.
             value: what.
             expect: the entry that must be there unchanged, `ABSENT`, or `ANY`.
-            session: bind the entry to it: the entry goes when the session goes.
+            session: bind the entry to it: the entry goes when the session goes (`SESSIONS`).
+                Without one, an entry that was bound is bound to none any more.
             fence: key and token of a claim that must still stand (`FENCED_WRITES`).
 
         Raises:
@@ -171,8 +155,56 @@ class Store(Protocol):
             StoreUnavailable: no answer.
         """
 
-    def election(self, key: str) -> Election:
-        """Return the race for this key; the same one for the same key."""
-
     def close(self) -> None:
         """Release what the client library holds, within the budget; may be called again."""
+
+
+class FullStore(Store, Protocol):
+    """A store with all that a backend may have: each of these can be left out, or all.
+
+    Nobody needs this type to write a store; it says what the attributes mean.
+
+    Attributes:
+        capabilities: the ones that it has; without the attribute, `SESSIONS`.
+        prefix: what the URL puts before every key, normalised; without it, nothing.
+        least_margin: seconds that a leader must stop believing before the ttl, at least;
+            without it, none.
+    """
+
+    @property
+    def capabilities(self) -> AbstractSet[Capability]: ...
+
+    @property
+    def prefix(self) -> str: ...
+
+    @property
+    def least_margin(self) -> float: ...
+
+    def expires_within(self, ttl: float) -> float:
+        """Seconds after its last renewal by which a silent session of that ttl is gone.
+
+        Without this method, exactly the ttl.
+        """
+
+    def election(self, key: str) -> Election:
+        """Return the race for this key; the same one for the same key.
+
+        Without this method, a `DefaultElection`.
+        """
+
+    def delete_tree(self, prefix: str) -> int:
+        """Delete what `list(prefix)` lists, in one step where the server can; returns how many.
+
+        The key `prefix` itself stays. Without this method, each entry is deleted by itself.
+
+        Raises:
+            StoreUnavailable: no answer; some of it, or all, may have been deleted.
+        """
+
+    def after_fork_in_child(self) -> None:
+        """Become inert: this process is a forked child of the one that opened it.
+
+        Called in the child with nothing but this thread running, so it must take no lock and
+        write to no socket that the parent uses. Without this method nothing is done; the core
+        makes no further calls either way.
+        """

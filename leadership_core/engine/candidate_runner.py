@@ -61,6 +61,7 @@ class CandidateRunner:
         margin: seconds, or None.
         front: what the user holds.
         on_gone: called when it has stopped and looks after nothing any more.
+        once: whether it leaves for good when its first term ends.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class CandidateRunner:
         margin: float | None,
         front: Front,
         on_gone: Callable[[], None],
+        *,
+        once: bool = False,
     ) -> None:
         self.key = key
         self.loose = 0  # claims that may still stand though nobody wants them
@@ -82,7 +85,7 @@ class CandidateRunner:
         self._front = front
         self._on_gone = on_gone
         self._election = engine.election(key)
-        self._campaign = Campaign(ttl, engine.rng)
+        self._campaign = Campaign(ttl, engine.rng, once=once)
         self._leased: LeasedSession | None = None
         self._watch = TurnWatch(engine, self._election, lambda: self.happened(on.Turned()))
         self._timer: Timer | None = None

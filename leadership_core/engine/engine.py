@@ -9,9 +9,15 @@ from typing import Protocol
 
 from .. import clock
 from ..budget import budget
-from ..default_election import DefaultElection
-from ..errors import ConfigurationError, StoreClosed
-from ..store import Capability, Election, Store
+from ..errors import StoreClosed
+from ..optional import (
+    capabilities_of,
+    election_of,
+    expires_within,
+    least_margin_of,
+    prefix_of,
+)
+from ..store import Election, Store
 from .scheduler import Scheduler
 from .sessions import Sessions
 from .workers import Workers
@@ -50,10 +56,9 @@ class Engine:
 
     def __init__(self, backend: Store) -> None:
         self.backend = backend
-        # A plugin that has nothing to say about these may leave them out.
-        self.capabilities = frozenset(getattr(backend, "capabilities", {Capability.SESSIONS}))
-        self.prefix: str = getattr(backend, "prefix", "")
-        self.least_margin: float = getattr(backend, "least_margin", 0.0)
+        self.capabilities = capabilities_of(backend)
+        self.prefix = prefix_of(backend)
+        self.least_margin = least_margin_of(backend)
         self.rng = random.Random()
         self.has_worked = False  # the store has answered at least once
         self.answered_at = clock.now()  # when a renewal was acknowledged last
@@ -72,25 +77,12 @@ class Engine:
         """The store's own race for the key, or the default one where it brings none."""
         election = self._elections.get(key)
         if election is None:
-            election = self._elections.setdefault(key, self._new_election(key))
+            election = self._elections.setdefault(key, election_of(self.backend, key))
         return election
-
-    def _new_election(self, key: str) -> Election:
-        own = getattr(self.backend, "election", None)
-        if own is not None:
-            election: Election = own(key)
-            return election
-        if Capability.SESSIONS not in self.capabilities:
-            raise ConfigurationError(
-                "this store has no elections: it brings none of its own, "
-                "and cannot bind an entry to a session"
-            )
-        return DefaultElection(self.backend, key)
 
     def expires_within(self, ttl: float) -> float:
         """Seconds after its last renewal by which a silent session of that ttl is gone."""
-        own = getattr(self.backend, "expires_within", None)
-        return ttl if own is None else float(own(ttl))
+        return expires_within(self.backend, ttl)
 
     def add(self, member: Member) -> None:
         """Let `close` stop it; raises `StoreClosed` if that has begun."""

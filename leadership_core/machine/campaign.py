@@ -44,13 +44,15 @@ class Campaign:
     Args:
         ttl: of its sessions, in seconds; bounds the waits between tries.
         rng: for their jitter.
+        once: leave for good when the first term ends, for whatever reason.
     """
 
-    def __init__(self, ttl: float, rng: random.Random) -> None:
+    def __init__(self, ttl: float, rng: random.Random, *, once: bool = False) -> None:
         self.phase = Phase.IDLE
         self.token: int | None = None  # of the term, while leading
         self.working = False  # the work of an ended term may still be going on
         self._ttl = ttl
+        self._once = once
         self._lease: Lease | None = None
         self._claim: Claim | None = None
         self._ticket = 0  # of the request whose answer counts; earlier ones are stale
@@ -263,6 +265,8 @@ class Campaign:
         self._suspended = False
         self._announced = False
         self._cooldown = cooldown
+        if self._once and self._leaving is None:
+            self._leaving = on.Stop()
         if self._now - self._led_since > self._ttl:
             self._losses.reset()
         self._forget_requests()

@@ -92,6 +92,9 @@ class MemoryStore:
     def delete(self, key: str, *, expect: Expected = ANY) -> bool:
         return self.state.delete(key, expect)
 
+    def delete_tree(self, prefix: str) -> int:
+        return self.state.delete_below(prefix)
+
     def watch(
         self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
     ) -> Subscription:

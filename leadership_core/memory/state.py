@@ -90,6 +90,15 @@ class State:
             changed.add(key)
             return True
 
+    def delete_below(self, prefix: str) -> int:
+        with self._step() as changed:
+            found = self._below(prefix)
+            for entry in found:
+                self._remove(entry)
+                self._revision += 1
+                changed.add(entry.key)
+            return len(found)
+
     def open_session(self, session: str, ttl: float) -> None:
         with self._step():
             self._sessions[session] = _Session(ttl, self._clock() + ttl)

@@ -120,6 +120,10 @@ class SqliteStore:
             step.delete(key)
             return True
 
+    def delete_tree(self, prefix: str) -> int:
+        with self._steps.write() as (_, step):
+            return step.delete_all(tree_span(prefix))
+
     def watch(
         self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
     ) -> Subscription:

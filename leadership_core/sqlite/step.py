@@ -95,6 +95,12 @@ class Step:
         self.connection.change("DELETE FROM entries WHERE key = ?", (key,))
         self._next_revision()  # so that it shows in the revision that something changed
 
+    def delete_all(self, span: Span) -> int:
+        deleted = self.connection.change("DELETE FROM entries WHERE key >= ? AND key < ?", span)
+        if deleted:
+            self._next_revision()
+        return deleted
+
     def open_session(self, session: str, ttl: float) -> None:
         self.connection.change(
             "INSERT INTO sessions (id, ttl, expires_at, boot_id) VALUES (?, ?, ?, ?)",

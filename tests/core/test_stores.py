@@ -20,10 +20,10 @@ from leadership_core.errors import (
     StoreClosed,
 )
 from leadership_core.memory import State
-from leadership_core.store import ABSENT, Capability, Change, Entry, Leading, Store
+from leadership_core.store import ABSENT, Capability, Change, Entry, FullStore, Leading
 from tests.core.stores_harness import FakeClock, Seen, memory_store, sqlite_store
 
-Open: TypeAlias = Callable[[], Store]
+Open: TypeAlias = Callable[[], FullStore]
 """Opens one more store with the same content, as another process would."""
 
 
@@ -37,9 +37,9 @@ def open_another(
     request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock
 ) -> Iterator[Open]:
     state = State(clock)
-    opened: list[Store] = []
+    opened: list[FullStore] = []
 
-    def open_one() -> Store:
+    def open_one() -> FullStore:
         if request.param == "memory":
             opened.append(memory_store(state))
         else:
@@ -52,14 +52,14 @@ def open_another(
 
 
 @pytest.fixture
-def store(open_another: Open) -> Store:
+def store(open_another: Open) -> FullStore:
     return open_another()
 
 
 # -- entries ----------------------------------------------------------------------------------
 
 
-def test_a_key_that_is_not_there_is_none(store: Store) -> None:
+def test_a_key_that_is_not_there_is_none(store: FullStore) -> None:
     """Reading tells an absent key from an empty value."""
     assert store.get("a") is None
 
@@ -67,7 +67,9 @@ def test_a_key_that_is_not_there_is_none(store: Store) -> None:
 @pytest.mark.parametrize(
     "value", [b"", b"v", bytes(range(256)), random.Random(1).randbytes(1 << 20)], ids=len
 )
-def test_any_bytes_come_back_as_they_were(store: Store, open_another: Open, value: bytes) -> None:
+def test_any_bytes_come_back_as_they_were(
+    store: FullStore, open_another: Open, value: bytes
+) -> None:
     """Empty, binary and large values are kept, and another process reads the same entry."""
     written = store.put("a/b", value)
 
@@ -76,7 +78,7 @@ def test_any_bytes_come_back_as_they_were(store: Store, open_another: Open, valu
     assert open_another().get("a/b") == written
 
 
-def test_revisions_grow_over_the_whole_store(store: Store) -> None:
+def test_revisions_grow_over_the_whole_store(store: FullStore) -> None:
     """A revision is never given twice, not even to a key that was deleted in between."""
     revisions = [store.put("a", b"").revision, store.put("b", b"").revision]
     store.delete("a")
@@ -86,7 +88,7 @@ def test_revisions_grow_over_the_whole_store(store: Store) -> None:
     assert revisions == sorted(set(revisions))
 
 
-def test_list_ends_at_the_slash(store: Store) -> None:
+def test_list_ends_at_the_slash(store: FullStore) -> None:
     """Only keys below the prefix are listed: neither itself nor those that begin like it."""
     for key in ("a/b", "a/b/c", "a/b/c/d", "a/b!", "a/b0", "a/bc", "a/bé", "a/c/b"):
         store.put(key, key.encode())
@@ -96,7 +98,7 @@ def test_list_ends_at_the_slash(store: Store) -> None:
     assert store.list("b") == []
 
 
-def test_a_key_is_not_a_pattern(store: Store) -> None:
+def test_a_key_is_not_a_pattern(store: FullStore) -> None:
     """Characters that mean something in queries mean nothing in keys, and case matters."""
     for key in ("a%/x", "a_/x", "A/x", "a'/x", "日本/x", "\U0001f600/x"):
         store.put(key, key.encode())
@@ -106,7 +108,7 @@ def test_a_key_is_not_a_pattern(store: Store) -> None:
     assert store.list("a") == []
 
 
-def test_delete_says_whether_it_was_there(store: Store) -> None:
+def test_delete_says_whether_it_was_there(store: FullStore) -> None:
     """Deleting twice is no error."""
     store.put("a", b"")
 
@@ -118,7 +120,7 @@ def test_delete_says_whether_it_was_there(store: Store) -> None:
 # -- compare-and-set --------------------------------------------------------------------------
 
 
-def test_expect_absent_creates_only(store: Store) -> None:
+def test_expect_absent_creates_only(store: FullStore) -> None:
     """Of two who create a key, the second learns that it is there."""
     first = store.put("a", b"1", expect=ABSENT)
 
@@ -127,7 +129,7 @@ def test_expect_absent_creates_only(store: Store) -> None:
     assert store.get("a") == first
 
 
-def test_expect_entry_writes_only_over_it(store: Store) -> None:
+def test_expect_entry_writes_only_over_it(store: FullStore) -> None:
     """An entry that was written since, deleted since, or made anew is not the expected one."""
     first = store.put("a", b"1")
     second = store.put("a", b"2", expect=first)
@@ -145,7 +147,7 @@ def test_expect_entry_writes_only_over_it(store: Store) -> None:
         store.delete("a", expect=second)
 
 
-def test_delete_expecting_what_is_gone_is_false(store: Store) -> None:
+def test_delete_expecting_what_is_gone_is_false(store: FullStore) -> None:
     """A repeated conditional delete is answered like a repeated plain one."""
     entry = store.put("a", b"1")
     store.delete("a")
@@ -153,7 +155,7 @@ def test_delete_expecting_what_is_gone_is_false(store: Store) -> None:
     assert store.delete("a", expect=entry) is False
 
 
-def test_delete_expecting_absence_refuses_what_is_there(store: Store) -> None:
+def test_delete_expecting_absence_refuses_what_is_there(store: FullStore) -> None:
     """ABSENT holds for deleting, too."""
     store.put("a", b"1")
 
@@ -167,7 +169,7 @@ def test_threads_that_compare_and_set_lose_nothing(open_another: Open) -> None:
     stores = [open_another(), open_another()]
     stores[0].put("n", b"0")
 
-    def raise_it(store: Store) -> None:
+    def raise_it(store: FullStore) -> None:
         for _ in range(25):
             while True:
                 entry = store.get("n")
@@ -189,7 +191,7 @@ def test_threads_that_compare_and_set_lose_nothing(open_another: Open) -> None:
 # -- sessions ---------------------------------------------------------------------------------
 
 
-def test_closing_a_session_takes_its_entries(store: Store, open_another: Open) -> None:
+def test_closing_a_session_takes_its_entries(store: FullStore, open_another: Open) -> None:
     """What is bound to it goes, what is not stays; another process sees that."""
     session = store.open_session(10)
     store.put("bound/1", b"", session=session)
@@ -203,7 +205,9 @@ def test_closing_a_session_takes_its_entries(store: Store, open_another: Open) -
     assert store.get("free") == kept
 
 
-def test_a_session_ends_by_the_clock(store: Store, open_another: Open, clock: FakeClock) -> None:
+def test_a_session_ends_by_the_clock(
+    store: FullStore, open_another: Open, clock: FakeClock
+) -> None:
     """An entry is there until the ttl after the last renewal has passed, and not afterwards."""
     other = open_another()
     session = store.open_session(10)
@@ -219,7 +223,7 @@ def test_a_session_ends_by_the_clock(store: Store, open_another: Open, clock: Fa
     assert other.list("") == []
 
 
-def test_a_session_that_has_ended_is_not_renewed(store: Store, clock: FakeClock) -> None:
+def test_a_session_that_has_ended_is_not_renewed(store: FullStore, clock: FakeClock) -> None:
     """Whoever saw it gone must be able to rely on that."""
     closed, expired = store.open_session(10), store.open_session(10)
     closed.close()
@@ -232,7 +236,7 @@ def test_a_session_that_has_ended_is_not_renewed(store: Store, clock: FakeClock)
             session.renew()
 
 
-def test_nothing_is_bound_to_a_session_that_has_ended(store: Store, clock: FakeClock) -> None:
+def test_nothing_is_bound_to_a_session_that_has_ended(store: FullStore, clock: FakeClock) -> None:
     """A put with a dead session writes nothing."""
     closed, expired = store.open_session(10), store.open_session(10)
     closed.close()
@@ -244,7 +248,7 @@ def test_nothing_is_bound_to_a_session_that_has_ended(store: Store, clock: FakeC
         assert store.get("a") is None
 
 
-def test_closing_a_session_again_is_harmless(store: Store, clock: FakeClock) -> None:
+def test_closing_a_session_again_is_harmless(store: FullStore, clock: FakeClock) -> None:
     """Closing is idempotent, also when the clock was faster."""
     closed, expired = store.open_session(10), store.open_session(10)
     clock.advance(10)
@@ -254,7 +258,7 @@ def test_closing_a_session_again_is_harmless(store: Store, clock: FakeClock) -> 
         session.close()
 
 
-def test_an_entry_follows_its_last_writer(store: Store) -> None:
+def test_an_entry_follows_its_last_writer(store: FullStore) -> None:
     """Written without a session it is free, with another one it is that one's."""
     first, second = store.open_session(10), store.open_session(10)
     store.put("freed", b"", session=first)
@@ -270,7 +274,7 @@ def test_an_entry_follows_its_last_writer(store: Store) -> None:
 
 
 @pytest.mark.parametrize("ttl", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_ttl_that_is_no_time_is_refused(store: Store, ttl: float) -> None:
+def test_a_ttl_that_is_no_time_is_refused(store: FullStore, ttl: float) -> None:
     """Such a session would end at once, or never."""
     with pytest.raises(ConfigurationError, match="ttl"):
         store.open_session(ttl)
@@ -290,7 +294,7 @@ def test_a_session_outlives_its_store(open_another: Open, clock: FakeClock) -> N
 # -- fences -----------------------------------------------------------------------------------
 
 
-def test_a_fenced_write_needs_the_claim_that_stands(store: Store) -> None:
+def test_a_fenced_write_needs_the_claim_that_stands(store: FullStore) -> None:
     """It is done while the claim with that token is there, and refused afterwards."""
     session = store.open_session(10)
     claim = store.put("leader", b"one", session=session)
@@ -303,7 +307,7 @@ def test_a_fenced_write_needs_the_claim_that_stands(store: Store) -> None:
     assert store.get("data") == done
 
 
-def test_a_fence_holds_nothing_in_the_next_term(store: Store) -> None:
+def test_a_fence_holds_nothing_in_the_next_term(store: FullStore) -> None:
     """The next term of the same session, with the same value, does not revive it."""
     session = store.open_session(10)
     old = store.put("leader", b"one", session=session)
@@ -315,7 +319,7 @@ def test_a_fence_holds_nothing_in_the_next_term(store: Store) -> None:
     store.put("data", b"", fence=("leader", new.revision))
 
 
-def test_a_fence_ends_with_the_session(store: Store, clock: FakeClock) -> None:
+def test_a_fence_ends_with_the_session(store: FullStore, clock: FakeClock) -> None:
     """The clock is enough: nobody has to have looked before."""
     claim = store.put("leader", b"one", session=store.open_session(10))
     clock.advance(10)
@@ -324,7 +328,7 @@ def test_a_fence_ends_with_the_session(store: Store, clock: FakeClock) -> None:
         store.put("data", b"", fence=("leader", claim.revision))
 
 
-def test_a_claim_without_a_session_is_none(store: Store) -> None:
+def test_a_claim_without_a_session_is_none(store: FullStore) -> None:
     """An entry that somebody wrote by hand is no term."""
     entry = store.put("leader", b"one")
 
@@ -335,7 +339,9 @@ def test_a_claim_without_a_session_is_none(store: Store) -> None:
 # -- watches ----------------------------------------------------------------------------------
 
 
-def test_a_watch_tells_the_state_and_every_last_change(store: Store, open_another: Open) -> None:
+def test_a_watch_tells_the_state_and_every_last_change(
+    store: FullStore, open_another: Open
+) -> None:
     """From missing to created, changed, deleted and created again, by another process."""
     other, seen = open_another(), Seen()
     watch = store.watch("a", seen)
@@ -350,7 +356,7 @@ def test_a_watch_tells_the_state_and_every_last_change(store: Store, open_anothe
     watch.close()
 
 
-def test_a_watch_begins_with_what_is_there(store: Store) -> None:
+def test_a_watch_begins_with_what_is_there(store: FullStore) -> None:
     """The first thing told is the state, not the next change."""
     entry, seen = store.put("a", b"1"), Seen()
     watch = store.watch("a", seen)
@@ -360,7 +366,7 @@ def test_a_watch_begins_with_what_is_there(store: Store) -> None:
     watch.close()
 
 
-def test_a_tree_watch_tells_all_that_is_below(store: Store, open_another: Open) -> None:
+def test_a_tree_watch_tells_all_that_is_below(store: FullStore, open_another: Open) -> None:
     """It tells the whole list, and nothing of keys that only begin alike."""
     other, seen = open_another(), Seen()
     watch = store.watch("a", seen, tree=True)
@@ -379,7 +385,7 @@ def test_a_tree_watch_tells_all_that_is_below(store: Store, open_another: Open) 
     watch.close()
 
 
-def test_watches_of_one_key_do_not_disturb_each_other(store: Store) -> None:
+def test_watches_of_one_key_do_not_disturb_each_other(store: FullStore) -> None:
     """Closing one of two leaves the other; a late one is told the state, the first nothing."""
     first, second = Seen(), Seen()
     watch = store.watch("a", first)
@@ -398,7 +404,7 @@ def test_watches_of_one_key_do_not_disturb_each_other(store: Store) -> None:
 
 
 def test_a_watch_is_told_when_a_session_ends(
-    store: Store, open_another: Open, clock: FakeClock
+    store: FullStore, open_another: Open, clock: FakeClock
 ) -> None:
     """Closed or expired, the entry goes for those who watch it, and for those of its tree."""
     other, key, tree = open_another(), Seen(), Seen()
@@ -422,7 +428,7 @@ def test_a_watch_is_told_when_a_session_ends(
 
 
 def test_a_callback_that_raises_goes_on_being_called(
-    store: Store, caplog: pytest.LogCaptureFixture
+    store: FullStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What it raises is logged; neither the writer nor the other watches notice."""
     seen, calm = Seen(), Seen()
@@ -441,7 +447,7 @@ def test_a_callback_that_raises_goes_on_being_called(
     assert "a mistake of the user's" in caplog.text
 
 
-def test_nothing_is_told_after_close(store: Store) -> None:
+def test_nothing_is_told_after_close(store: FullStore) -> None:
     """Closing waits for a call that is under way in another thread, and is the end."""
     calling, proceed, seen = threading.Event(), threading.Event(), Seen()
 
@@ -473,7 +479,7 @@ def test_nothing_is_told_after_close(store: Store) -> None:
     watch.close()
 
 
-def test_a_callback_may_close_its_own_watch(store: Store) -> None:
+def test_a_callback_may_close_its_own_watch(store: FullStore) -> None:
     """That call is the last one, and does not wait for itself."""
     seen = Seen()
 
@@ -492,7 +498,7 @@ def test_a_callback_may_close_its_own_watch(store: Store) -> None:
     assert seen.changes[-1] == entry
 
 
-def test_a_callback_may_write(store: Store) -> None:
+def test_a_callback_may_write(store: FullStore) -> None:
     """No lock of the store is held while it is called, and it ends with the last state."""
     seen = Seen()
 
@@ -513,7 +519,7 @@ def test_a_watch_in_a_storm_ends_with_the_last_state(open_another: Open) -> None
     stores, seen = [open_another(), open_another()], Seen()
     watch = stores[0].watch("a", seen)
 
-    def write(store: Store) -> None:
+    def write(store: FullStore) -> None:
         for n in range(20):
             store.put("a", b"%d" % n)
 
@@ -529,7 +535,7 @@ def test_a_watch_in_a_storm_ends_with_the_last_state(open_another: Open) -> None
 # -- the rest ---------------------------------------------------------------------------------
 
 
-def test_a_closed_store_says_so(store: Store) -> None:
+def test_a_closed_store_says_so(store: FullStore) -> None:
     """Every call raises, closing again does nothing, and its watches have ended."""
     seen = Seen()
     watch = store.watch("a", seen)
@@ -554,7 +560,7 @@ def test_a_closed_store_says_so(store: Store) -> None:
     assert seen.changes == [None]
 
 
-def test_it_declares_what_it_has(store: Store) -> None:
+def test_it_declares_what_it_has(store: FullStore) -> None:
     """All three capabilities, no margin of its own, and an expiry close to the ttl."""
     assert set(store.capabilities) == set(Capability)
     assert store.least_margin == 0.0

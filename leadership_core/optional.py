@@ -1,0 +1,66 @@
+"""What a backend may leave out, and what holds then; see `FullStore`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .default_election import DefaultElection
+from .errors import ConfigurationError
+from .store import Capability, Election, Store
+
+__all__ = [
+    "capabilities_of",
+    "delete_tree",
+    "election_of",
+    "expires_within",
+    "least_margin_of",
+    "prefix_of",
+]
+
+
+def capabilities_of(backend: Store) -> frozenset[Capability]:
+    """What it declares."""
+    return frozenset(getattr(backend, "capabilities", {Capability.SESSIONS}))
+
+
+def prefix_of(backend: Store) -> str:
+    """What its URL puts before every key."""
+    prefix: str = getattr(backend, "prefix", "")
+    return prefix
+
+
+def least_margin_of(backend: Store) -> float:
+    """Seconds that a leader must stop believing before the ttl, at least."""
+    margin: float = getattr(backend, "least_margin", 0.0)
+    return margin
+
+
+def expires_within(backend: Store, ttl: float) -> float:
+    """Seconds after its last renewal by which a silent session of that ttl is gone."""
+    own = getattr(backend, "expires_within", None)
+    return ttl if own is None else float(own(ttl))
+
+
+def delete_tree(backend: Store, prefix: str) -> int:
+    """Delete what is below the prefix; returns how many entries that were."""
+    own: Callable[[str], int] | None = getattr(backend, "delete_tree", None)
+    if own is not None:
+        return own(prefix)
+    return sum(backend.delete(entry.key) for entry in backend.list(prefix))
+
+
+def election_of(backend: Store, key: str) -> Election:
+    """The store's own race for the key, or the default one where it brings none.
+
+    Raises:
+        ConfigurationError: it brings none, and cannot bind an entry to a session.
+    """
+    own: Callable[[str], Election] | None = getattr(backend, "election", None)
+    if own is not None:
+        return own(key)
+    if Capability.SESSIONS not in capabilities_of(backend):
+        raise ConfigurationError(
+            "this store has no elections: it brings none of its own, "
+            "and cannot bind an entry to a session"
+        )
+    return DefaultElection(backend, key)

@@ -1,0 +1,219 @@
+"""The store that users hold: trees, existence, and arguments that cannot be meant."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from leadership_core import (
+    ABSENT,
+    ANY,
+    Candidate,
+    Capability,
+    Closable,
+    ConfigurationError,
+    Entry,
+    Session,
+    Store,
+    StoreHandle,
+    StoreUnavailable,
+    open_store,
+)
+from leadership_core.memory import MemoryStore
+from leadership_core.store import Change, Expected
+from tests.core.faulty import Fault, FaultyStore
+from tests.core.stores_harness import Seen
+
+
+class LeastStore:
+    """A third party's class with nothing but what `Store` requires."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryStore()
+
+    def get(self, key: str) -> Entry | None:
+        return self.inner.get(key)
+
+    def list(self, prefix: str) -> list[Entry]:
+        return self.inner.list(prefix)
+
+    def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expect: Expected = ANY,
+        session: Session | None = None,
+        fence: tuple[str, int] | None = None,
+    ) -> Entry:
+        return self.inner.put(key, value, expect=expect, session=session, fence=fence)
+
+    def delete(self, key: str, *, expect: Expected = ANY) -> bool:
+        return self.inner.delete(key, expect=expect)
+
+    def watch(
+        self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
+    ) -> Closable:
+        return self.inner.watch(key, on_change, tree=tree)
+
+    def open_session(self, ttl: float) -> Session:
+        return self.inner.open_session(ttl)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def test_a_store_with_only_what_is_required_does_all() -> None:
+    """Mypy takes it for a `Store`; it has elections, locks and trees."""
+    least: Store = LeastStore()
+
+    with StoreHandle(least, "least://") as store:
+        store.put("a/b", b"1")
+        with store.lock("a/lock", ttl=5) as term:
+            assert term.token == 1
+        assert store.capabilities == {Capability.SESSIONS}
+        assert store.expires_within(5) == 5
+        assert store.delete_tree("a") == 2  # the count of terms, too
+        assert store.list("a") == []
+        with pytest.raises(ConfigurationError, match="no fenced writes"):
+            store.put("a", b"1", fence=term)
+
+
+def test_exists(store: StoreHandle) -> None:
+    """An empty value is there, a deleted one is not."""
+    assert not store.exists("a")
+    store.put("a", b"")
+    assert store.exists("a")
+    store.delete("a")
+    assert not store.exists("a")
+
+
+def test_delete_tree_deletes_what_list_lists(store: StoreHandle) -> None:
+    """It ends at the slash; neither the key itself nor what begins like it goes."""
+    for key in ("a", "a/b", "a/b/c", "a/c", "ab", "ab/c", "b"):
+        store.put(key, b"1")
+
+    assert store.delete_tree("/a/") == 3
+
+    assert [entry.key for entry in store.list("")] == ["a", "ab", "ab/c", "b"]
+    assert store.delete_tree("a") == 0
+
+
+def test_delete_tree_is_told_to_those_who_watch(store: StoreHandle) -> None:
+    """A watch of the tree and one of a key in it hear of it; a later entry is told again."""
+    tree, key = Seen(), Seen()
+    store.put("a/b", b"1")
+    watches = [store.watch_tree("a", tree), store.watch("a/b", key)]
+    key.wait(lambda change: isinstance(change, Entry))
+
+    store.delete_tree("a")
+
+    tree.wait_for([])
+    key.wait_for(None)
+    again = store.put("a/c", b"2")
+    tree.wait_for([again])
+    for watch in watches:
+        watch.close()
+
+
+def test_delete_tree_takes_bound_entries_and_leaves_their_session(store: StoreHandle) -> None:
+    """A session whose entries are gone lives on and can bind new ones."""
+    session = store.open_session(5)
+    store.put("a/b", b"1", session=session)
+
+    assert store.delete_tree("a") == 1
+
+    entry = store.put("a/c", b"1", session=session)
+    assert session.renew() == 5
+    session.close()
+    assert entry.session == session.id
+    assert store.list("a") == []
+
+
+def test_a_tree_with_a_leader_in_it_loses_it(store: StoreHandle) -> None:
+    """Its claim is deleted like every entry; it is told so, and elected again."""
+    candidate = Candidate(store, "a/leader", "one", ttl=5)
+    first = candidate.wait_elected(5)
+    assert first is not None
+
+    assert store.delete_tree("a") >= 1
+
+    assert first.wait_lost(2)
+    second = candidate.wait_elected(5)
+    assert second is not None
+    assert second.token > first.token
+
+
+def test_an_empty_prefix_is_all_that_the_url_covers() -> None:
+    """Neighbours in the same store are neither listed, watched nor deleted."""
+    name = uuid.uuid4().hex
+    with open_store(f"memory://{name}/mine") as mine, open_store(f"memory://{name}") as all_of_it:
+        all_of_it.put("theirs", b"1")
+        entry = mine.put("a/b", b"1")
+        seen = Seen()
+        watch = mine.watch_tree("", seen)
+
+        assert mine.list("") == mine.list("/") == [entry]
+        assert [one.key for one in all_of_it.list("")] == ["mine/a/b", "theirs"]
+        assert mine.delete_tree("") == 1
+
+        seen.wait_for([])
+        assert [one.key for one in all_of_it.list("")] == ["theirs"]
+        with pytest.raises(ConfigurationError, match="all that"):
+            all_of_it.delete_tree("")
+        watch.close()
+
+
+def test_a_tree_of_a_store_without_a_way_of_its_own_is_deleted_one_by_one() -> None:
+    """An answer that is lost on the way is an error, and the next call does the rest."""
+    faulty = FaultyStore()
+    with faulty.opened() as store:
+        for number in range(4):
+            store.put(f"a/{number}", b"1")
+        faulty.inject(Fault.REPLY_LOST, "delete", times=1)
+
+        with pytest.raises(StoreUnavailable):
+            store.delete_tree("a")
+
+        assert store.delete_tree("a") == 3
+        assert store.list("a") == []
+
+
+MISTAKES: dict[str, Callable[[Any], object]] = {
+    "a value is bytes, not str": lambda store: store.put("a", "text"),
+    "a value is bytes, not NoneType": lambda store: store.put("a", None),
+    "a key is a str, not bytes": lambda store: store.get(b"a"),
+    "a key is a str, not NoneType": lambda store: store.list(None),
+    "ABSENT or ANY, not bytes": lambda store: store.put("a", b"1", expect=b"0"),
+    "ABSENT or ANY, not NoneType": lambda store: store.delete("a", expect=None),
+    "is that of 'b', and the key is 'a'": lambda store: store.put(
+        "a", b"1", expect=store.put("b", b"1")
+    ),
+    "a session is what open_session": lambda store: store.put("a", b"1", session=5.0),
+    "a fence is a Term": lambda store: store.put("a", b"1", fence=7),
+    "cannot be": lambda store: store.watch("a", None),
+    "the ttl is a number": lambda store: store.open_session("5"),
+    "the key is empty": lambda store: store.exists("/"),
+    "the value is a str, not bytes": lambda store: store.lock("a", b"me"),
+    "the ttl must be": lambda store: store.lock("a", ttl=0),
+    "a margin of 2 s": lambda store: store.lock("a", ttl=3, margin=2),
+}
+
+
+@pytest.mark.parametrize("said", MISTAKES)
+def test_what_cannot_be_meant_is_said(store: StoreHandle, said: str) -> None:
+    """A wrong type is refused before the store is asked, in words that name it."""
+    with pytest.raises(ConfigurationError, match=said):
+        MISTAKES[said](store)
+
+
+def test_an_entry_may_be_expected_whatever_prefix_it_is_read_through() -> None:
+    """What a store with a prefix has read, it may expect."""
+    with open_store(f"memory://{uuid.uuid4().hex}/mine/too") as store:
+        first = store.put("/a/", b"1", expect=ABSENT)
+        second = store.put("a", b"2", expect=first)
+
+        assert store.delete("/a", expect=second)
