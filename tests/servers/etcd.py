@@ -241,8 +241,9 @@ class EtcdServer(Etcd, LocalServer):
         if files:
             settings["cert-file"] = str(files.server_cert)
             settings["key-file"] = str(files.server_key)
+        if files and self.mutual:
             settings["trusted-ca-file"] = str(files.ca)
-            settings["client-cert-auth"] = str(self.mutual).lower()
+            settings["client-cert-auth"] = "true"
         return settings
 
 

@@ -146,3 +146,71 @@ def test_thread_ends_with_the_proxy(echo: int) -> None:
         link.recv(1024)
     link.close()
     assert not [t for t in threading.enumerate() if t.name == "test-proxy"]
+
+
+def test_hold_delivers_one_piece_late(proxy: ProxyFactory, echo: int) -> None:
+    """What carries the mark waits, and what follows it; another connection goes on."""
+    through = proxy(echo)
+    with _connect(through, _SHORT) as marked, _connect(through) as other:
+        assert _say(marked, b"one") == b"one"
+        held = through.hold(b"now")
+        with pytest.raises(TimeoutError):
+            _say(marked, b"two now")
+        assert held.caught.wait(5)
+        assert _say(other, b"now, too") == b"now, too"
+
+        held.release()
+        marked.settimeout(5)
+        assert marked.recv(1024) == b"two now"
+        assert _say(marked, b"and now") == b"and now"
+
+
+def test_held_data_arrive_although_their_sender_has_gone(proxy: ProxyFactory) -> None:
+    """As on a real network, where a packet may outlive the one who sent it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        through = proxy(listener.getsockname()[1])
+        held = through.hold(b"late")
+        with _connect(through) as link:
+            link.sendall(b"late")
+            assert held.caught.wait(5)
+
+        held.release()
+        far, _ = listener.accept()
+        with far:
+            assert far.recv(1024) == b"late"
+
+
+def test_end_of_a_connection_is_not_seen_through_a_cut(proxy: ProxyFactory, echo: int) -> None:
+    """A partition hides that the other side has hung up, until it heals."""
+    dead = proxy(echo)
+    through = proxy(dead.port)
+    with _connect(through, _SHORT) as link:
+        assert _say(link, b"one") == b"one"
+        through.cut("down")
+        dead.refuse()
+        with pytest.raises(TimeoutError):
+            link.recv(1024)
+
+        through.heal()
+        link.settimeout(5)
+        assert link.recv(1024) == b""
+
+
+def test_cut_of_one_side_leaves_the_others_alone(echo: int) -> None:
+    """Whose connection it is follows from the port that it comes from."""
+    near: dict[int, str] = {}
+    with (
+        Proxy(echo, side_of=lambda port: near.get(port, "")) as through,
+        socket.socket() as ann,
+        socket.socket() as ben,
+    ):
+        for who, link in (("ann", ann), ("ben", ben)):
+            link.bind(("127.0.0.1", 0))
+            near[link.getsockname()[1]] = who
+            link.connect(("127.0.0.1", through.port))
+            link.settimeout(_SHORT)
+        through.cut(side="ann")
+
+        with pytest.raises(TimeoutError):
+            _say(ann, b"one")
+        assert _say(ben, b"one") == b"one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -91,21 +92,20 @@ def test_tls_server_proves_who_it_is(zookeeper_server: ZooKeeperFactory, *, mutu
             _socket(server.secure_port), server_hostname="127.0.0.1"
         )
 
-    trusting = {"use_ssl": True, "ca": str(files.ca)}
-    known = {"certfile": str(files.client_cert), "keyfile": str(files.client_key)}
+    trusting: dict[str, Any] = {"use_ssl": True, "ca": str(files.ca)}
+    known: dict[str, Any] = {"certfile": str(files.client_cert), "keyfile": str(files.client_key)}
     with _client(server.secure_port, **trusting, **known) as client:
         client.create("/a", b"1")
     with _client(server.port) as client:
         assert client.get("/a")[0] == b"1"
     if mutual:
+        nobody = KazooClient(hosts=f"127.0.0.1:{server.secure_port}", **trusting)
         with pytest.raises(KazooTimeoutError):
-            nobody = KazooClient(hosts=f"127.0.0.1:{server.secure_port}", **trusting)
             nobody.start(1)
+        nobody.close()
 
 
-def _socket(port: int) -> Any:
-    import socket
-
+def _socket(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), 5)
 
 

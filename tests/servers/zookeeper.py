@@ -95,7 +95,9 @@ class ZooKeeper:
     def sessions(self) -> set[int]:
         """The sessions that are alive; a follower does not know."""
         listed = self.ask("dump").partition("ephemeral nodes dump")[0]
-        return {int(number, 16) for number in re.findall(r"^\s*0x([0-9a-f]+)", listed, re.MULTILINE)}
+        return {
+            int(number, 16) for number in re.findall(r"^\s*0x([0-9a-f]+)", listed, re.MULTILINE)
+        }
 
     def ephemerals(self) -> dict[str, int]:
         """The paths of all ephemeral nodes, each with its session."""
