@@ -156,16 +156,21 @@ class Client:
                 raise StoreRefused(f"Consul refuses to write {operations[-1]['Key']!r}: {what}")
             return [Record.of(result["KV"]) for result in answer["Results"] or ()]
 
-    def create_session(self, ttl: float, lock_delay: float) -> str:
+    def create_session(self, ttl: float, lock_delay: float, *, deletes: bool = False) -> str:
         """Open a session that depends on nothing but its ttl, and return its id.
+
+        Args:
+            ttl: seconds.
+            lock_delay: seconds for which its keys cannot be locked after it was lost.
+            deletes: whether its keys are deleted when it ends, rather than unlocked.
 
         Raises:
             ConfigurationError: the server refuses the ttl.
         """
-        said = {
+        said: dict[str, object] = {
             "Name": "leadership",
             "TTL": duration(ttl),
-            "Behavior": "release",
+            "Behavior": "delete" if deletes else "release",
             "LockDelay": duration(lock_delay),
             # Without these two, the session would also end when gossip suspects the agent.
             "NodeChecks": [],

@@ -94,7 +94,8 @@ class ConsulElection:
         if claim.token is not None and not self._client.session_exists(claim.session.id):
             raise SessionLost("Consul has ended the session")
         self._seen = None if record is None or record.flags == SEMAPHORE_FLAG else record
-        return Absent()
+        # What has ended its lock leaves the flag, what was put in its place does not have it.
+        return Absent(overwritten=record is not None and record.flags != LOCK_FLAG)
 
     def withdraw(self, claim: Claim) -> None:
         mine = ConsulClaim.of(claim)

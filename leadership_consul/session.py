@@ -1,8 +1,12 @@
-"""A session that lives by its ttl alone."""
+"""A session that lives by its ttl alone, and the one beside it that entries are bound to."""
 
 from __future__ import annotations
 
-from leadership_core.errors import ConfigurationError
+import contextlib
+import threading
+
+from leadership_core.errors import ConfigurationError, LeadershipError, SessionLost
+from leadership_core.session import Session
 
 from .client import Client
 
@@ -10,12 +14,21 @@ __all__ = ["ConsulSession"]
 
 
 class ConsulSession:
-    """A session of Consul; see `leadership_core.store.Session`."""
+    """A session of Consul; see `leadership_core.store.Session`.
+
+    When it ends, Consul unlocks its keys and leaves them there, as elections need it. Entries
+    that are to go with it are bound to a companion, whose keys Consul deletes. That one is opened
+    when the first entry is bound; from then on both are renewed and closed together, and the loss
+    of either is the loss of the session.
+    """
 
     def __init__(self, client: Client, session: str, ttl: float) -> None:
         self._client = client
         self._id = session
         self._ttl = ttl
+        self._lock = threading.Lock()
+        self._companion: str | None = None
+        self._closed = False
 
     @classmethod
     def open(cls, client: Client, ttl: float) -> ConsulSession:
@@ -24,6 +37,13 @@ class ConsulSession:
             # "0s" would be taken: Consul reads it as a session that never ends.
             raise ConfigurationError(f"a ttl of {ttl!r} seconds is too short")
         return cls(client, client.create_session(ttl, client.options.lock_delay), ttl)
+
+    @classmethod
+    def of(cls, session: Session) -> ConsulSession:
+        """Return it; raises `ConfigurationError` if it is not one of Consul's."""
+        if not isinstance(session, cls):
+            raise ConfigurationError(f"not a session of a Consul store: {session!r}")
+        return session
 
     @property
     def id(self) -> str:
@@ -34,10 +54,49 @@ class ConsulSession:
         return self._ttl
 
     def renew(self) -> float:
-        self._ttl = self._client.renew_session(self._id)
+        try:
+            self._ttl = self._client.renew_session(self._id)
+            if self._companion is not None:
+                self._ttl = min(self._ttl, self._client.renew_session(self._companion))
+        except SessionLost:
+            if self._companion is not None:
+                # What is left of the two must not keep an entry, or a lock, any longer.
+                with contextlib.suppress(LeadershipError):
+                    self.close()
+            raise
         return self._ttl
 
+    def companion(self) -> str:
+        """The id of the session that entries are bound to, which is opened if need be.
+
+        Raises:
+            SessionLost: this one is gone.
+        """
+        if self._companion is None:
+            self._adopt(self._client.create_session(self._ttl, 0.0, deletes=True))
+            # The ttl of both begins now, so that they end together. And had this one ended in the
+            # meantime, the entry would be bound to what lives on.
+            self.renew()
+        elif not self._client.session_exists(self._id):
+            self.renew()
+        found = self._companion
+        if found is None or self._closed:
+            raise SessionLost("the session was closed")
+        return found
+
+    def _adopt(self, new: str) -> None:
+        with self._lock:
+            wanted = self._companion is None and not self._closed
+            if wanted:
+                self._companion = new
+        if not wanted:  # another thread was faster, or has closed it; nothing is bound to this one
+            self._client.destroy_session(new)
+
     def close(self) -> None:
+        with self._lock:
+            self._closed = True
+        if self._companion is not None:
+            self._client.destroy_session(self._companion)
         self._client.destroy_session(self._id)
 
     def __repr__(self) -> str:

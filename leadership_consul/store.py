@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Set as AbstractSet
+from dataclasses import replace
 
-from leadership_core.errors import ConfigurationError, Conflict, Fenced, StoreUnavailable
+from leadership_core.errors import Conflict, Fenced, NotDone, SessionLost, StoreUnavailable
 from leadership_core.store import (
     ABSENT,
     ANY,
@@ -20,6 +22,7 @@ from leadership_core.url import StoreURL
 
 from .client import Client, Operation, Record, TxnRefused, operation
 from .election import ConsulElection
+from .errors import session_is_gone
 from .options import Options
 from .session import ConsulSession
 from .view import Found, Scope
@@ -31,8 +34,7 @@ __all__ = ["ConsulStore"]
 class ConsulStore:
     """A Consul; see `leadership_core.store.Store`.
 
-    Its revisions are Consul's modify indexes. Consul leaves an entry alone, index and all, where
-    a write would change nothing.
+    Its revisions are Consul's modify indexes.
 
     Args:
         url: ``consul[+tls]://[:token@]host[:port][,host...][/prefix][?option=value]``.
@@ -50,12 +52,14 @@ class ConsulStore:
         self._watcher = Watcher(self._client)
         self._lock = threading.Lock()
         self._elections: dict[str, ConsulElection] = {}
+        # By the id of what their entries are bound to, which users do not know.
+        self._sessions: weakref.WeakValueDictionary[str, ConsulSession] = (
+            weakref.WeakValueDictionary()
+        )
 
     @property
     def capabilities(self) -> AbstractSet[Capability]:
-        # Not SESSIONS: when a session ends, Consul unlocks its keys but leaves them there. (One
-        # that deletes them would delete the key of an election, too.)
-        return frozenset({Capability.GLOBAL_REVISION, Capability.FENCED_WRITES})
+        return frozenset(Capability)
 
     @property
     def prefix(self) -> str:
@@ -67,10 +71,10 @@ class ConsulStore:
 
     def get(self, key: str) -> Entry | None:
         record = self._client.read(key)
-        return None if record is None else _entry(record)
+        return None if record is None else self._entry(record)
 
     def list(self, prefix: str) -> list[Entry]:
-        return [_entry(record) for record in self._client.read_below(_below(prefix))]
+        return [self._entry(record) for record in self._client.read_below(_below(prefix))]
 
     def put(
         self,
@@ -81,24 +85,30 @@ class ConsulStore:
         session: Session | None = None,
         fence: tuple[str, int] | None = None,
     ) -> Entry:
+        write = operation("set", key, value=value)
         if session is not None:
-            raise ConfigurationError(
-                "Consul cannot bind an entry to a session so that it goes with it; "
-                "ask for Capability.SESSIONS where you need that"
-            )
-        steps = _check(fence)
-        if expect is ANY:
-            steps.append(operation("set", key, value=value))
-        else:
-            index = expect.revision if isinstance(expect, Entry) else 0
-            steps.append(operation("cas", key, index=index, value=value))
+            bound = ConsulSession.of(session)
+            holder = bound.companion()
+            self._sessions[holder] = bound
+            write = operation("lock", key, value=value, session=holder)
+        fences = [] if fence is None else [operation("check-index", fence[0], index=fence[1])]
+        guards = [] if expect is ANY else [_guard(key, expect)]
         try:
+            # "set" leaves an entry bound to its session, "lock" refuses one of another session, and
+            # Consul leaves the index alone where nothing would change. Made anew, the entry is
+            # bound to what it is to be bound to, and its index is new.
+            steps = [*fences, *guards, operation("delete", key), write]
             record = self._client.txn(*steps)[-1]
         except TxnRefused as refusal:
+            if session_is_gone(refusal.what):
+                raise SessionLost("Consul has ended the session") from refusal
             if fence is not None and refusal.step == 0:
                 raise Fenced(f"the term with token {fence[1]} is over: {refusal.what}") from refusal
-            raise Conflict(f"{key!r} is not as expected: {refusal.what}") from refusal
-        return Entry(key, value, record.modified, record.session)
+            if guards and refusal.step == len(fences):
+                raise Conflict(f"{key!r} is not as expected: {refusal.what}") from refusal
+            # Somebody has lost a lock of that key, whose lock delay (not ours) is not over.
+            raise NotDone(f"cannot write {key!r}: {refusal.what}") from refusal
+        return self._entry(replace(record, value=value))
 
     def delete(self, key: str, *, expect: Expected = ANY) -> bool:
         if expect is ABSENT:
@@ -106,11 +116,7 @@ class ConsulStore:
                 raise Conflict(f"{key!r} is there")
             return False
         # Both refuse a key that is not there, where "delete" by itself says nothing of it.
-        first = (
-            operation("check-index", key, index=expect.revision)
-            if isinstance(expect, Entry)
-            else operation("get", key)
-        )
+        first = operation("get", key) if expect is ANY else _guard(key, expect)
         try:
             self._client.txn(first, operation("delete", key))
         except TxnRefused as refusal:
@@ -135,9 +141,9 @@ class ConsulStore:
             if isinstance(found, StoreUnavailable):
                 on_change(found)
             elif tree:
-                on_change([_entry(record) for record in found])
+                on_change([self._entry(record) for record in found])
             else:
-                on_change(_entry(found[0]) if found else None)
+                on_change(self._entry(found[0]) if found else None)
 
         scope = Scope(_below(key), below=True) if tree else Scope(key)
         return self._watcher.subscribe(scope, look)
@@ -155,6 +161,11 @@ class ConsulStore:
         self._watcher.close()
         self._client.close()
 
+    def _entry(self, record: Record) -> Entry:
+        session = None if record.session is None else self._sessions.get(record.session)
+        holder = record.session if session is None else session.id
+        return Entry(record.key, record.value, record.modified, holder)
+
     def __repr__(self) -> str:
         return f"<ConsulStore {self._url}>"
 
@@ -163,9 +174,7 @@ def _below(prefix: str) -> str:
     return f"{prefix}/" if prefix else ""
 
 
-def _entry(record: Record) -> Entry:
-    return Entry(record.key, record.value, record.modified, record.session)
-
-
-def _check(fence: tuple[str, int] | None) -> list[Operation]:
-    return [] if fence is None else [operation("check-index", fence[0], index=fence[1])]
+def _guard(key: str, expect: Expected) -> Operation:
+    if isinstance(expect, Entry):
+        return operation("check-index", key, index=expect.revision)
+    return operation("check-not-exists", key)

@@ -6,7 +6,7 @@ import pytest
 
 from leadership_consul.session import ConsulSession
 from leadership_consul.store import ConsulStore
-from leadership_core.errors import ConfigurationError, Conflict, Fenced, StoreRefused
+from leadership_core.errors import Conflict, Fenced, StoreRefused
 from leadership_core.store import ABSENT, Capability
 from tests.consul.tools import raw
 from tests.servers.consul import Consul
@@ -132,13 +132,19 @@ def test_revisions_grow_over_the_whole_store(store: ConsulStore, unique_key: str
     assert revisions == sorted(set(revisions))
 
 
-def test_what_it_declares(store: ConsulStore, session: ConsulSession, unique_key: str) -> None:
-    """Entries that go with a session are not among it, and asking for one says so."""
-    assert store.capabilities == {Capability.GLOBAL_REVISION, Capability.FENCED_WRITES}
+def test_what_it_declares(store: ConsulStore) -> None:
+    """All that there is; a silent session lives for two of its ttls."""
+    assert store.capabilities == set(Capability)
     assert store.least_margin == 0
     assert store.expires_within(15) == 30
-    with pytest.raises(ConfigurationError, match="session"):
-        store.put(unique_key, b"1", session=session)
+
+
+def test_every_write_has_a_revision_of_its_own(store: ConsulStore, unique_key: str) -> None:
+    """Also one that changes nothing, which Consul by itself would leave out."""
+    first, second = store.put(unique_key, b"1"), store.put(unique_key, b"1")
+
+    assert second.revision > first.revision
+    assert store.get(unique_key) == second
 
 
 def test_a_value_that_is_too_large_is_refused(store: ConsulStore, unique_key: str) -> None:
