@@ -2,44 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from tests.scenarios.fleet import Fleet
+from tests.scenarios.places import TIMES, Place, Running
 from tests.servers.consul import Consul
+from tests.servers.etcd import Etcd
+from tests.servers.zookeeper import ZooKeeper
 
-
-@dataclass(frozen=True)
-class Place:
-    """A store for an election, and what may be expected of it.
-
-    Attributes:
-        url: where.
-        ttl: seconds; short, so that tests are.
-        failover: seconds from a crash to the next leader, at most.
-        pause: seconds of a pause after which another one surely leads.
-    """
-
-    url: str
-    ttl: float
-    failover: float
-    pause: float
+__all__ = ["FleetFactory", "OwnServer", "Place", "Report"]
 
 
 @pytest.fixture
 def on_sqlite(quick_folder: Path) -> Place:
     """A database of the test's own."""
-    return Place(f"sqlite:///{quick_folder}/elections.db", ttl=1.5, failover=2.0, pause=2.5)
+    return Place(f"sqlite:///{quick_folder}/elections.db", TIMES["sqlite"])
 
 
 @pytest.fixture
 def on_consul(consul: Consul) -> Place:
-    return Place(consul.url, ttl=2.0, failover=5.0, pause=5.0)
+    return Place(consul.url, TIMES["consul"])
+
+
+@pytest.fixture
+def on_etcd(shared_etcd: Etcd) -> Place:
+    return Place(shared_etcd.url, TIMES["etcd"])
+
+
+@pytest.fixture
+def on_zookeeper(shared_zookeeper: ZooKeeper) -> Place:
+    return Place(shared_zookeeper.url, TIMES["zookeeper"])
+
+
+@pytest.fixture
+def place(kind: str, request: pytest.FixtureRequest) -> Place:
+    """The place of the kind that the test's parameter `kind` names."""
+    found: Place = request.getfixturevalue(f"on_{kind}")
+    return found
+
+
+@pytest.fixture
+def shared(kind: str, request: pytest.FixtureRequest) -> Consul | Etcd | ZooKeeper:
+    """The server of that kind that all tests share."""
+    name = {"consul": "consul", "etcd": "shared_etcd", "zookeeper": "shared_zookeeper"}[kind]
+    found: Consul | Etcd | ZooKeeper = request.getfixturevalue(name)
+    return found
+
+
+OwnServer = Callable[[], Running]
+
+
+@pytest.fixture
+def own_server(kind: str, request: pytest.FixtureRequest) -> OwnServer:
+    """Start servers of that kind of the test's own, which keep their data while they are down."""
+    start: OwnServer = request.getfixturevalue(f"{kind}_server")
+    return start
 
 
 class FleetFactory(Protocol):

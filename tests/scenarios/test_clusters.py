@@ -1,37 +1,50 @@
-"""Three Consul servers, and a URL that names them all: losing one of them costs no leadership."""
+"""Three servers, and a URL that names them all: losing one of them costs no leadership."""
 
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 import pytest
 
 from tests.scenarios.conftest import FleetFactory
 from tests.scenarios.fleet import Fleet, Reign, await_true
-from tests.servers.consul import ConsulAgent
-from tests.servers.consul_cluster import ConsulCluster
+from tests.scenarios.places import Running, on_servers
+from tests.servers.process import ServerError
 
 _TTL = 10.0  # Consul may take 5 s to agree on who leads its servers
 
 
-def test_a_server_of_three_is_killed(
-    make_fleet: FleetFactory, consul_cluster: ConsulCluster
-) -> None:
+class Cluster(Protocol):
+    def leader(self) -> Running: ...
+    def followers(self) -> list[Running]: ...
+
+
+@pytest.fixture
+def cluster(kind: str, request: pytest.FixtureRequest) -> Cluster:
+    """Three servers of the test's own, of the kind that the test's parameter names."""
+    found: Cluster = request.getfixturevalue(f"{kind}_cluster")
+    return found
+
+
+@on_servers
+def test_a_server_of_three_is_killed(make_fleet: FleetFactory, kind: str, cluster: Cluster) -> None:
     """The one in use, then the one that leads the others."""
-    _kill_servers(make_fleet, consul_cluster)
+    _kill_servers(make_fleet, cluster)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
+@on_servers
 def test_servers_of_three_are_killed_again_and_again(
-    make_fleet: FleetFactory, consul_cluster: ConsulCluster
+    make_fleet: FleetFactory, kind: str, cluster: Cluster
 ) -> None:
     """Whoever leads them then."""
     for _ in range(5):
-        _kill_servers(make_fleet, consul_cluster)
+        _kill_servers(make_fleet, cluster)
 
 
-def _kill_servers(make_fleet: FleetFactory, cluster: ConsulCluster) -> None:
+def _kill_servers(make_fleet: FleetFactory, cluster: Cluster) -> None:
     used, spare = cluster.followers()
     chief = cluster.leader()
     fleet = make_fleet(_url(used, spare, chief), ttl=_TTL)
@@ -47,13 +60,47 @@ def _kill_servers(make_fleet: FleetFactory, cluster: ConsulCluster) -> None:
 
     chief.kill()
     time.sleep(0.5)
-    await_true("there is a new leader of the servers", lambda: spare.serves_sessions("10s"), 15)
+    await_true("there is a new leader of the servers", lambda: _is_led(cluster), 15)
     _assert_undisturbed(fleet, reign)
     chief.start()
 
     ann.stop()
     assert fleet.await_reign(10, after=reign).worker is ben
     fleet.finish()
+
+
+@on_servers
+def test_the_leader_of_three_servers_is_frozen(
+    make_fleet: FleetFactory, kind: str, cluster: Cluster
+) -> None:
+    """The others elect another; no leadership of ours changes, whichever server one talks to."""
+    chief = cluster.leader()
+    used, spare = cluster.followers()
+    fleet = make_fleet(_url(chief, used, spare), ttl=_TTL)
+    ann = fleet.start("ann")
+    reign = fleet.await_reign(15)
+    ben = fleet.start("ben", url=_url(used, spare, chief))
+    ben.await_event("campaigning", 15)
+
+    chief.pause()
+    try:
+        time.sleep(1.0)
+        await_true("there is a new leader of the servers", lambda: _is_led(cluster, chief), 15)
+        _assert_undisturbed(fleet, reign)
+    finally:
+        chief.resume()
+    _assert_undisturbed(fleet, reign)
+
+    ann.stop()
+    assert fleet.await_reign(10, after=reign).worker is ben
+    fleet.finish()
+
+
+def _is_led(cluster: Cluster, but_not_by: Running | None = None) -> bool:
+    try:
+        return cluster.leader() not in {None, but_not_by}
+    except ServerError:
+        return False
 
 
 def _assert_undisturbed(fleet: Fleet, before: Reign) -> None:
@@ -66,5 +113,5 @@ def _assert_undisturbed(fleet: Fleet, before: Reign) -> None:
     assert worker.count("lost") == 0
 
 
-def _url(*agents: ConsulAgent) -> str:
-    return "consul://" + ",".join(f"{agent.host}:{agent.port}" for agent in agents)
+def _url(*nodes: Running) -> str:
+    return nodes[0].url_at(*(node.port for node in nodes))

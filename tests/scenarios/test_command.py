@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from tests.scenarios.conftest import Place, Report
 from tests.scenarios.diary import Diary, Note
 from tests.scenarios.fleet import ROOT, await_true
+from tests.scenarios.places import on_all
 from tests.scenarios.sweep import sweep
 from tests.servers.process import Process
 
@@ -64,18 +64,11 @@ def commands() -> Iterator[list[Command]]:
         command.process.kill()
 
 
-def test_elect_and_follow_on_sqlite(
-    commands: list[Command], on_sqlite: Place, unique_key: str, tmp_path: Path, measured: Report
+@on_all
+def test_elect_and_follow(
+    commands: list[Command], place: Place, unique_key: str, tmp_path: Path, measured: Report
 ) -> None:
     """Crash, pause, resign and stop, as three processes and a follower tell them."""
-    _elect_and_follow(commands, on_sqlite, unique_key, tmp_path, measured)
-
-
-def test_elect_and_follow_on_consul(
-    commands: list[Command], on_consul: Place, unique_key: str, tmp_path: Path, measured: Report
-) -> None:
-    """Crash, pause, resign and stop, as three processes and a follower tell them."""
-    place = replace(on_consul, ttl=1.2, failover=3.4, pause=3.4)
     _elect_and_follow(commands, place, unique_key, tmp_path, measured)
 
 
@@ -100,14 +93,14 @@ def _elect_and_follow(
     killed = time.time()
     first.signal(signal.SIGKILL)
     racers.remove(first)
-    second = _await_leader(racers, _token(first), place.failover + 1)
+    second = _await_leader(racers, _token(first), place.times.failover() + 1)
     measured("SIGKILL to elected", second.last_line()["time"] - killed)
-    assert second.last_line()["time"] - killed < place.failover
+    assert second.last_line()["time"] - killed < place.times.failover()
     _await_followed(follow, second, place)
 
     second.signal(signal.SIGSTOP)
     (third,) = (racer for racer in racers if racer is not second)
-    _await_leader([third], _token(second), place.pause + 2)
+    _await_leader([third], _token(second), place.times.pause + 2)
     second.signal(signal.SIGCONT)
     await_true("it says lost, and campaigns", lambda: _ends(second, "lost", "campaigning"), 5)
 

@@ -9,30 +9,26 @@ import pytest
 from tests.scenarios.conftest import FleetFactory, Place, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet
+from tests.scenarios.places import TIMES, on_all, on_servers
 from tests.servers.consul import Consul
+from tests.servers.etcd import Etcd
+from tests.servers.zookeeper import ZooKeeper
 
 
-def test_crash_and_handover_on_sqlite(
-    make_fleet: FleetFactory, on_sqlite: Place, measured: Report
-) -> None:
-    """A crashed leader is replaced within ttl + 0.5 s, one that is told to stop at once."""
-    _crash_and_handover(make_fleet(on_sqlite), on_sqlite.ttl + 0.5, measured)
-
-
-def test_crash_and_handover_on_consul(
-    make_fleet: FleetFactory, on_consul: Place, measured: Report
-) -> None:
-    """A crashed leader is replaced within 2 ttl + 1 s, one that is told to stop at once."""
-    _crash_and_handover(make_fleet(on_consul), 2 * on_consul.ttl + 1, measured)
+@on_all
+def test_crash_and_handover(make_fleet: FleetFactory, place: Place, measured: Report) -> None:
+    """A crashed leader is replaced when its lease ends, one that is told to stop at once."""
+    _crash_and_handover(make_fleet(place), place.times.failover(), measured)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(120)
-def test_crash_and_handover_on_consul_as_it_is_in_life(
-    make_fleet: FleetFactory, consul: Consul, measured: Report
+@on_servers
+def test_crash_and_handover_as_in_life(
+    make_fleet: FleetFactory, kind: str, shared: Consul | Etcd | ZooKeeper, measured: Report
 ) -> None:
     """The same with a ttl of 10 s, the least that Consul takes unless it is told otherwise."""
-    _crash_and_handover(make_fleet(consul.url, ttl=10.0), 2 * 10.0 + 1, measured)
+    _crash_and_handover(make_fleet(shared.url, ttl=10.0), TIMES[kind].failover(10.0), measured)
 
 
 def _crash_and_handover(fleet: Fleet, failover: float, measured: Report) -> None:

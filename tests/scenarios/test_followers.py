@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from leadership_core import Follower, Leader, open_store
-from tests.conftest import ConsulFactory
-from tests.scenarios.conftest import FleetFactory, Place, Report
+from tests.scenarios.conftest import FleetFactory, OwnServer, Place, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import await_true
+from tests.scenarios.places import Office, office_of, on_servers
 from tests.servers.consul import Consul
+from tests.servers.etcd import Etcd
+from tests.servers.zookeeper import ZooKeeper
 
 _NOTIFICATION = 0.5  # seconds; it takes a few milliseconds on a machine that is not busy
 
@@ -74,15 +76,19 @@ def test_follower_on_sqlite(make_fleet: FleetFactory, on_sqlite: Place, measured
     _follow(make_fleet, on_sqlite, measured)
 
 
-def test_follower_on_consul(
-    make_fleet: FleetFactory, on_consul: Place, consul: Consul, measured: Report
+@on_servers
+def test_follower(
+    make_fleet: FleetFactory,
+    place: Place,
+    shared: Consul | Etcd | ZooKeeper,
+    measured: Report,
 ) -> None:
     """Nobody first; each leader; not the dead one; the same name again is a new line."""
-    _follow(make_fleet, on_consul, measured, consul)
+    _follow(make_fleet, place, measured, office_of(shared))
 
 
 def _follow(
-    make_fleet: FleetFactory, place: Place, measured: Report, consul: Consul | None = None
+    make_fleet: FleetFactory, place: Place, measured: Report, office: Office | None = None
 ) -> None:
     fleet = make_fleet(place)
     with watching(place.url, fleet.key) as watcher:
@@ -99,7 +105,7 @@ def _follow(
         watcher.await_line(("ann", again.token), 5)
 
         ann.signal(signal.SIGKILL)
-        assert consul is None or _ends_with_its_claim(watcher, consul, fleet.key, measured)
+        assert office is None or _ends_with_its_claim(watcher, office, fleet.key, measured)
         said = watcher.await_line(None, 2 * place.ttl + 2)
 
         fleet.start_all("ben")
@@ -115,22 +121,21 @@ def _follow(
     assert all(one != other for one, other in itertools.pairwise(leaders))
 
 
-def _ends_with_its_claim(watcher: Watching, consul: Consul, key: str, measured: Report) -> bool:
-    """Wait until Consul ends the claim; the follower says so within one notification."""
-
-    def is_free() -> bool:
-        return "Session" not in consul.request("GET", f"/v1/kv/{key}?consistent").body[0]
-
-    await_true("Consul ends the claim", is_free, 10)
+def _ends_with_its_claim(watcher: Watching, office: Office, key: str, measured: Report) -> bool:
+    """Wait until the server ends the claim; the follower says so within one notification."""
+    await_true("the server ends the claim", lambda: office.holder(key) is None, 10)
     ended = now()
     said = watcher.await_line(None, 5)
     measured("from the end of a dead leader's claim to the line", (said - ended) / 1e9)
     return (said - ended) / 1e9 < _NOTIFICATION
 
 
-def test_follower_through_a_restart(make_fleet: FleetFactory, consul_server: ConsulFactory) -> None:
-    """While Consul is away the last leader stays, with its age; afterwards it is up to date."""
-    agent = consul_server()
+@on_servers
+def test_follower_through_a_restart(
+    make_fleet: FleetFactory, kind: str, own_server: OwnServer
+) -> None:
+    """While the server is away the last leader stays, with its age; then it is up to date."""
+    agent = own_server()
     fleet = make_fleet(agent.url, ttl=2.0)
     with watching(agent.url, fleet.key) as watcher:
         fleet.start_all("ann", "ben")

@@ -9,14 +9,18 @@ import sys
 
 from tests.scenarios.conftest import Place
 from tests.scenarios.fleet import ROOT
+from tests.scenarios.places import office_of, on_servers
 from tests.servers.consul import Consul
+from tests.servers.etcd import Etcd
+from tests.servers.zookeeper import ZooKeeper
 
 
-def test_forked_children_on_consul(on_consul: Place, consul: Consul, unique_key: str) -> None:
+@on_servers
+def test_forked_children(place: Place, shared: Consul | Etcd | ZooKeeper, unique_key: str) -> None:
     """Never leader; they free nothing, whatever they do and however they end."""
-    _fork(on_consul.url, unique_key)
-    (entry,) = consul.request("GET", f"/v1/kv/{unique_key}").body
-    assert "Session" not in entry  # its parent, on the other hand, has released it at its end
+    _fork(place.url, unique_key)
+    # Its parent, on the other hand, has released it at its end.
+    assert office_of(shared).holder(unique_key) is None
 
 
 def test_forked_children_on_sqlite(on_sqlite: Place, unique_key: str) -> None:

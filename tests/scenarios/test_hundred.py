@@ -13,8 +13,9 @@ import pytest
 
 from leadership_core import Candidate, StoreHandle, open_store
 from tests.conftest import ConsulFactory
+from tests.scenarios.conftest import OwnServer
 from tests.scenarios.fleet import await_true
-from tests.servers.consul import ConsulAgent
+from tests.scenarios.places import office_of
 
 _MOST_THREADS = 16
 _MOST_POLLS = 8
@@ -37,7 +38,7 @@ def test_many_candidates_on_consul(layout: list[str], consul_server: ConsulFacto
         assert _threads() <= _MOST_THREADS
         assert sum("watch" in name for name in _names()) <= _MOST_POLLS
         # Each watch, each worker, and the session's thread have one at most.
-        assert _connections(agent) <= _MOST_THREADS
+        assert _connections(agent.port) <= _MOST_THREADS
 
         entries = agent.request("GET", "/v1/kv/?recurse").body
         assert {entry["Session"] for entry in entries} == {session["ID"]}
@@ -65,6 +66,49 @@ def test_a_second_hundred_takes_over_on_consul(consul_server: ConsulFactory) -> 
         assert not any(candidate.is_leader for candidate in waiting)
         assert _threads() - base <= _MOST_THREADS
         assert len(agent.request("GET", "/v1/session/list").body) == 2
+        first.close()
+        await_true("all are taken over", lambda: all(c.is_leader for c in waiting), 10)
+
+
+@pytest.mark.parametrize("kind", ["etcd", "zookeeper"])
+@pytest.mark.parametrize("layout", ["one folder", "folders of one folder"])
+def test_many_candidates(kind: str, layout: str, own_server: OwnServer) -> None:
+    """All lead on one session; one whose claim an operator deletes leads anew."""
+    server = own_server()
+    office = office_of(server)
+    keys = _LAYOUTS[layout]
+    before = _outside()
+    with open_store(server.url) as store, _all_leading(store, keys) as candidates:
+        time.sleep(0.5)
+        assert _threads() <= _MOST_THREADS
+        # The client library has its own: those are not many either, nor do they grow.
+        assert _outside() - before <= 8
+        assert _connections(server.port) <= _MOST_THREADS
+        assert len({office.holder(key) for key in keys}) == 1
+        for candidate in candidates[::25]:
+            assert candidate.term is not None
+            token = candidate.term.token
+            office.delete(candidate.key)
+            await_true(f"{candidate.key} is led anew", _newer(candidate, token), 5)
+
+
+@pytest.mark.parametrize("kind", ["etcd", "zookeeper"])
+def test_a_second_hundred_takes_over(kind: str, own_server: OwnServer) -> None:
+    """Waiting costs no more than leading, and all keys change hands when the leaders go."""
+    server = own_server()
+    keys = _LAYOUTS["folders of one folder"]
+    with (
+        open_store(server.url) as second,
+        open_store(server.url) as first,
+        _all_leading(first, keys),
+    ):
+        base = _threads()
+        waiting = [Candidate(second, key, "second", ttl=2.0) for key in keys]
+        for candidate in waiting:
+            candidate.run_for_election()
+        time.sleep(1.0)
+        assert not any(candidate.is_leader for candidate in waiting)
+        assert _threads() - base <= _MOST_THREADS
         first.close()
         await_true("all are taken over", lambda: all(c.is_leader for c in waiting), 10)
 
@@ -110,9 +154,14 @@ def _threads() -> int:
     return len(_names())
 
 
-def _connections(agent: ConsulAgent) -> int:
-    """How many connections from anywhere stand at the agent's port."""
-    established, port = "01", f":{agent.port:04X}"
+def _outside() -> int:
+    """The threads that are not named as ours are."""
+    return threading.active_count() - _threads()
+
+
+def _connections(port: int) -> int:
+    """How many connections from anywhere stand at a server's port."""
+    established, end = "01", f":{port:04X}"
     lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
     fields = [line.split() for line in lines]
-    return sum(remote.endswith(port) and state == established for _, _, remote, state, *_ in fields)
+    return sum(remote.endswith(end) and state == established for _, _, remote, state, *_ in fields)

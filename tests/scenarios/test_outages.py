@@ -1,4 +1,4 @@
-"""Consul is away for a while: belief ends in time, and comes back with nothing restarted."""
+"""The server is away for a while: belief ends in time, and comes back with nothing restarted."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import time
 
 import pytest
 
-from tests.conftest import ConsulFactory
-from tests.scenarios.conftest import FleetFactory, Report
+from tests.scenarios.conftest import FleetFactory, OwnServer, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet, Reign
+from tests.scenarios.places import on_servers
 
 _MARGIN = 0.5  # seconds, the least that is in force by default
 
 
+@on_servers
 def test_short_and_long_outages(
-    make_fleet: FleetFactory, consul_server: ConsulFactory, measured: Report
+    make_fleet: FleetFactory, kind: str, own_server: OwnServer, measured: Report
 ) -> None:
     """A restart costs no change of leadership, or an honest one; what is long ends belief in time."""
-    # All at a time, each with a Consul of its own, because most of it is waiting.
-    crashed, frozen, restarted = consul_server(), consul_server(), consul_server()
+    # All at a time, each with a server of its own, because most of it is waiting.
+    crashed, frozen, restarted = own_server(), own_server(), own_server()
     long = [make_fleet(crashed.url, ttl=3.0), make_fleet(frozen.url, ttl=3.0)]
     short = make_fleet(restarted.url, ttl=3.0)
     *before, undisturbed = _led([*long, short])
@@ -30,7 +31,7 @@ def test_short_and_long_outages(
     restarted.stop()
     time.sleep(0.3)
     restarted.start()
-    measured("a restarted Consul was away for", (now() - away) / 1e9)
+    measured("the restarted server was away for", (now() - away) / 1e9)
     undisturbed.worker.await_event("store_up", 15)
     time.sleep(max(0.0, 8.0 - (now() - away) / 1e9))
     for reign, fleet in zip(before, long, strict=True):
@@ -46,11 +47,14 @@ def test_short_and_long_outages(
 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
+@on_servers
 def test_outages_as_they_are_in_life(
-    make_fleet: FleetFactory, consul_server: ConsulFactory, measured: Report
+    make_fleet: FleetFactory, kind: str, request: pytest.FixtureRequest, measured: Report
 ) -> None:
     """With a ttl of 15 s: 5 s are ridden out, 40 s end belief in time."""
-    crashed, frozen = consul_server(), consul_server()
+    start = request.getfixturevalue(f"{kind}_server")
+    options = {"max_session": 60.0} if kind == "zookeeper" else {}
+    crashed, frozen = start(**options), start(**options)
     fleets = [make_fleet(crashed.url, ttl=15.0), make_fleet(frozen.url, ttl=15.0)]
     before = _led(fleets)
 
@@ -94,6 +98,6 @@ def _await_return(fleets: list[Fleet], before: list[Reign], measured: Report) ->
     back = now()
     for what, fleet, reign in zip(["a crash", "a freeze"], fleets, before, strict=True):
         after = fleet.await_reign(2 * fleet.ttl + 5, after=reign)
-        measured(f"a leader is back after {what} of Consul", (after.since - back) / 1e9)
+        measured(f"a leader is back after {what} of the server", (after.since - back) / 1e9)
     for fleet in fleets:
         fleet.finish()

@@ -1,4 +1,4 @@
-"""The link to Consul is cut, one way or both: one believer at most, and nobody is stuck."""
+"""The link to the server is cut, one way or both: one believer at most, and nobody is stuck."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from tests.conftest import ProxyFactory
 from tests.scenarios.conftest import FleetFactory, Place, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet, Reign, await_true
+from tests.scenarios.places import on_servers
 from tests.servers.consul import Consul
+from tests.servers.etcd import Etcd
 from tests.servers.proxy import Proxy, Way
+from tests.servers.zookeeper import ZooKeeper
 
 _CUTS: dict[str, tuple[Way, ...]] = {
     "replies lost": ("down",),
@@ -22,20 +25,21 @@ _CUTS: dict[str, tuple[Way, ...]] = {
 }
 
 
+@on_servers
 def test_links_cut_for_three_ttl(
     make_fleet: FleetFactory,
-    on_consul: Place,
-    consul: Consul,
+    place: Place,
+    shared: Consul | Etcd | ZooKeeper,
     proxy: ProxyFactory,
     unique_key: str,
     measured: Report,
 ) -> None:
     """Belief ends before another's begins, the lock gets free, and the old leader stands again."""
     # All at a time, each with a link and an election of its own, because most of it is waiting.
-    links = {name: proxy(consul.port) for name in _CUTS}
-    fleets = {name: make_fleet(on_consul, f"{unique_key}/{n}") for n, name in enumerate(_CUTS)}
+    links = {name: proxy(shared.port) for name in _CUTS}
+    fleets = {name: make_fleet(place, f"{unique_key}/{n}") for n, name in enumerate(_CUTS)}
     for name, fleet in fleets.items():
-        fleet.start("far", url=consul.url_at(links[name].port))
+        fleet.start("far", url=shared.url_at(links[name].port))
     far = {name: fleet.await_reign(15) for name, fleet in fleets.items()}
     for fleet in fleets.values():
         fleet.start("near").await_event("campaigning", 15)
@@ -48,12 +52,12 @@ def test_links_cut_for_three_ttl(
     near = {}
     for name, fleet in fleets.items():
         near[name] = _watch_takeover(name, fleet, far[name], cut[name], measured)
-    time.sleep(max(0.0, 3 * on_consul.ttl - (now() - min(cut.values())) / 1e9))
+    time.sleep(max(0.0, 3 * place.ttl - (now() - min(cut.values())) / 1e9))
     for link in links.values():
         link.heal()
 
     for name in fleets:
-        far[name].worker.await_event("store_up", 2 * on_consul.ttl + 5)
+        far[name].worker.await_event("store_up", 2 * place.ttl + 5)
         near[name].worker.stop()
     for name, fleet in fleets.items():
         assert fleet.await_reign(10, after=near[name]).worker is far[name].worker
@@ -76,22 +80,22 @@ def _watch_takeover(name: str, fleet: Fleet, far: Reign, cut: int, measured: Rep
 
 @pytest.mark.parametrize("leads", [True, False], ids=["a leader", "one that waits"])
 @pytest.mark.parametrize("ways", _CUTS.values(), ids=_CUTS)
+@on_servers
 def test_stop_and_close_return_although_nothing_answers(
     ways: tuple[Way, ...],
     leads: bool,
-    on_consul: Place,
-    consul: Consul,
+    place: Place,
+    shared: Consul | Etcd | ZooKeeper,
     proxy: ProxyFactory,
     unique_key: str,
 ) -> None:
     """Within their timeout, and all iterators end, in order."""
-    link = proxy(consul.port)
-    with open_store(consul.url) as near, open_store(consul.url_at(link.port)) as store:
+    link = proxy(shared.port)
+    with open_store(shared.url) as near, open_store(shared.url_at(link.port)) as store:
         if not leads:
-            assert Candidate(near, unique_key, "near", ttl=on_consul.ttl).wait_elected(10)
+            assert Candidate(near, unique_key, "near", ttl=place.ttl).wait_elected(10)
         first, second = (
-            Candidate(store, f"{unique_key}{suffix}", "far", ttl=on_consul.ttl)
-            for suffix in ("", "/2")
+            Candidate(store, f"{unique_key}{suffix}", "far", ttl=place.ttl) for suffix in ("", "/2")
         )
         readers = [_Reader(first), _Reader(second), _Reader(Follower(store, unique_key))]
         if leads:
@@ -147,13 +151,17 @@ class _Reader:
             assert not thread.is_alive()
 
 
+@on_servers
 def test_a_link_that_is_reset_costs_nothing(
-    make_fleet: FleetFactory, on_consul: Place, consul: Consul, proxy: ProxyFactory
+    make_fleet: FleetFactory,
+    place: Place,
+    shared: Consul | Etcd | ZooKeeper,
+    proxy: ProxyFactory,
 ) -> None:
-    """Broken connections, and an agent that refuses them for less than the lease, end no term."""
-    link: Proxy = proxy(consul.port)
-    fleet = make_fleet(on_consul, ttl=3.0)
-    far = fleet.start("far", url=consul.url_at(link.port))
+    """Broken connections, and a server that refuses them for less than the lease, end no term."""
+    link: Proxy = proxy(shared.port)
+    fleet = make_fleet(place, ttl=3.0)
+    far = fleet.start("far", url=shared.url_at(link.port))
     reign = fleet.await_reign(15)
     fleet.start("near").await_event("campaigning", 15)
     for _ in range(2):

@@ -8,16 +8,13 @@ import time
 
 from tests.scenarios.conftest import FleetFactory, Place
 from tests.scenarios.fleet import Fleet, Worker, await_true
+from tests.scenarios.places import ALL, on_all
 
 
-def test_a_leader_that_was_frozen_on_sqlite(make_fleet: FleetFactory, on_sqlite: Place) -> None:
+@on_all
+def test_a_leader_that_was_frozen(make_fleet: FleetFactory, place: Place) -> None:
     """It never says that it leads after another was elected; it says lost, and campaigns."""
-    _freeze_the_leader(make_fleet(on_sqlite), on_sqlite)
-
-
-def test_a_leader_that_was_frozen_on_consul(make_fleet: FleetFactory, on_consul: Place) -> None:
-    """It never says that it leads after another was elected; it says lost, and campaigns."""
-    _freeze_the_leader(make_fleet(on_consul), on_consul)
+    _freeze_the_leader(make_fleet(place), place)
 
 
 def _freeze_the_leader(fleet: Fleet, place: Place) -> None:
@@ -28,7 +25,7 @@ def _freeze_the_leader(fleet: Fleet, place: Place) -> None:
     campaigns = first.worker.count("campaigning")
 
     first.worker.signal(signal.SIGSTOP)
-    second = fleet.await_reign(place.pause + 5, after=first)
+    second = fleet.await_reign(place.times.pause + 5, after=first)
     time.sleep(0.2)  # so that the second surely believes for a while before the first wakes
     first.worker.signal(signal.SIGCONT)
 
@@ -40,14 +37,11 @@ def _freeze_the_leader(fleet: Fleet, place: Place) -> None:
     fleet.finish()
 
 
-def test_random_freezes_on_sqlite(make_fleet: FleetFactory, on_sqlite: Place) -> None:
+@on_all
+def test_random_freezes(make_fleet: FleetFactory, kind: str, place: Place) -> None:
     """Whatever moment processes are frozen at, there is one believer at most."""
-    _freeze_at_random(make_fleet(on_sqlite, ttl=1.0), seconds=5, seed=1)
-
-
-def test_random_freezes_on_consul(make_fleet: FleetFactory, on_consul: Place) -> None:
-    """Whatever moment processes are frozen at, there is one believer at most."""
-    _freeze_at_random(make_fleet(on_consul, ttl=1.0), seconds=6, seed=2)
+    seed = ALL.index(kind) + 1
+    _freeze_at_random(make_fleet(place, ttl=1.0), seconds=5, seed=seed)
 
 
 def _freeze_at_random(fleet: Fleet, *, seconds: float, seed: int) -> None:

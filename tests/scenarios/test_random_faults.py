@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import ConsulFactory, ProxyFactory
-from tests.scenarios.conftest import FleetFactory, Place
+from tests.conftest import ProxyFactory
+from tests.scenarios.conftest import FleetFactory, OwnServer, Place
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet, Worker, await_true
-from tests.servers.consul import ConsulAgent
+from tests.scenarios.places import Running, on_servers
 from tests.servers.proxy import Proxy
 
 
@@ -78,14 +78,14 @@ class Seat:
 
 
 def _torment(
-    fleet: Fleet, seats: list[Seat], agent: ConsulAgent | None, seed: int, seconds: float
+    fleet: Fleet, seats: list[Seat], server: Running | None, seed: int, seconds: float
 ) -> None:
     rng = random.Random(seed)
     for seat in seats:
         seat.worker.await_event("campaigning", 15)
     until = time.monotonic() + seconds
-    mend_agent: Callable[[], object] | None = None
-    agent_well_at = time.monotonic() + 2 * fleet.ttl  # and then its first trouble
+    mend_server: Callable[[], object] | None = None
+    server_well_at = time.monotonic() + 2 * fleet.ttl  # and then its first trouble
     while time.monotonic() < until:
         for seat in seats:
             if time.monotonic() > seat.well_at:
@@ -96,22 +96,22 @@ def _torment(
                     seat.hurt(
                         rng, rng.choice([0.1, 0.5, 1.0, 2.5]) * fleet.ttl * rng.uniform(0.5, 1)
                     )
-        if agent is not None and time.monotonic() > agent_well_at:
-            if mend_agent is not None:
-                mend_agent()
-                mend_agent = None
-                agent_well_at = time.monotonic() + rng.uniform(2, 4) * fleet.ttl
+        if server is not None and time.monotonic() > server_well_at:
+            if mend_server is not None:
+                mend_server()
+                mend_server = None
+                server_well_at = time.monotonic() + rng.uniform(2, 4) * fleet.ttl
             else:
-                mend_agent = _hurt_agent(agent, rng)
-                agent_well_at = time.monotonic() + rng.uniform(0.1, 1.5) * fleet.ttl
+                mend_server = _hurt_server(server, rng)
+                server_well_at = time.monotonic() + rng.uniform(0.1, 1.5) * fleet.ttl
         time.sleep(rng.uniform(0.02, 0.2))
 
-    if mend_agent is not None:
-        mend_agent()
+    if mend_server is not None:
+        mend_server()
     for seat in seats:
         seat.heal()
-    if agent is not None:
-        agent.wait_ready()
+    if server is not None:
+        server.wait_ready()
     ended = now()
     await_true("a leader is back", fleet.reign, 2 * fleet.ttl + 5)
     reign = fleet.reign()
@@ -120,16 +120,16 @@ def _torment(
     fleet.finish()
 
 
-def _hurt_agent(agent: ConsulAgent, rng: random.Random) -> Callable[[], object]:
+def _hurt_server(server: Running, rng: random.Random) -> Callable[[], object]:
     match rng.choice(["pause", "kill", "stop"]):
         case "pause":
-            agent.pause()
-            return agent.resume
+            server.pause()
+            return server.resume
         case "kill":
-            agent.kill()
+            server.kill()
         case _:
-            agent.stop()
-    return lambda: agent.start(wait=False)
+            server.stop()
+    return lambda: server.start(wait=False)
 
 
 def _count(fleet: Fleet) -> str:
@@ -137,18 +137,13 @@ def _count(fleet: Fleet) -> str:
     return f"{len(fleet.workers)} processes, {terms} terms"
 
 
-def _on_consul(
-    make_fleet: FleetFactory,
-    consul_server: ConsulFactory,
-    proxy: ProxyFactory,
-    seed: int,
-    seconds: float,
+def _on_server(
+    make_fleet: FleetFactory, server: Running, proxy: ProxyFactory, seed: int, seconds: float
 ) -> None:
-    agent = consul_server()
-    fleet = make_fleet(agent.url, ttl=2.0)
-    links = [proxy(agent.port) for _ in range(4)]
-    seats = [Seat(fleet, f"w{n}", agent.url_at(link.port), link) for n, link in enumerate(links)]
-    _torment(fleet, seats, agent, seed, seconds)
+    fleet = make_fleet(server.url, ttl=2.0)
+    links = [proxy(server.port) for _ in range(4)]
+    seats = [Seat(fleet, f"w{n}", server.url_at(link.port), link) for n, link in enumerate(links)]
+    _torment(fleet, seats, server, seed, seconds)
 
 
 def _on_sqlite(make_fleet: FleetFactory, place: Place, seed: int, seconds: float) -> None:
@@ -158,11 +153,12 @@ def _on_sqlite(make_fleet: FleetFactory, place: Place, seed: int, seconds: float
 
 
 @pytest.mark.timeout(120)
-def test_random_faults_on_consul(
-    make_fleet: FleetFactory, consul_server: ConsulFactory, proxy: ProxyFactory
+@pytest.mark.parametrize(("kind", "seed"), [("consul", 3), ("etcd", 5), ("zookeeper", 6)])
+def test_random_faults(
+    kind: str, seed: int, make_fleet: FleetFactory, own_server: OwnServer, proxy: ProxyFactory
 ) -> None:
-    """Processes, links and the agent fail for 15 s."""
-    _on_consul(make_fleet, consul_server, proxy, seed=3, seconds=15)
+    """Processes, links and the server fail for 12 s."""
+    _on_server(make_fleet, own_server(), proxy, seed, seconds=12)
 
 
 def test_random_faults_on_sqlite(make_fleet: FleetFactory, on_sqlite: Place) -> None:
@@ -173,11 +169,12 @@ def test_random_faults_on_sqlite(make_fleet: FleetFactory, on_sqlite: Place) -> 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(10, 14))
-def test_random_faults_on_consul_for_long(
-    seed: int, make_fleet: FleetFactory, consul_server: ConsulFactory, proxy: ProxyFactory
+@on_servers
+def test_random_faults_for_long(
+    kind: str, seed: int, make_fleet: FleetFactory, own_server: OwnServer, proxy: ProxyFactory
 ) -> None:
-    """Processes, links and the agent fail for four minutes."""
-    _on_consul(make_fleet, consul_server, proxy, seed, seconds=240)
+    """Processes, links and the server fail for four minutes."""
+    _on_server(make_fleet, own_server(), proxy, seed, seconds=240)
 
 
 @pytest.mark.soak

@@ -56,12 +56,13 @@ class Consul:
         """What a user opens it with."""
         return self.url_at(self.port)
 
-    def url_at(self, port: int, *, token: str | None = None) -> str:
-        """The URL with the port of a proxy before it, or with another token."""
+    def url_at(self, *ports: int, token: str | None = None) -> str:
+        """The URL with other ports of the same host, as of a proxy, or with another token."""
         scheme = "consul+tls" if self.certificates else "consul"
         secret = self.token if token is None else token
         query = f"?ca={quote(str(self.certificates.ca))}" if self.certificates else ""
-        return f"{scheme}://{f':{secret}@' if secret else ''}{self.host}:{port}{query}"
+        hosts = ",".join(f"{self.host}:{port}" for port in ports)
+        return f"{scheme}://{f':{secret}@' if secret else ''}{hosts}{query}"
 
     def request(
         self,

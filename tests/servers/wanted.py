@@ -30,13 +30,11 @@ _servers: dict[str, Server | ProvisionError] = {}
 
 
 def wanted_by(item: pytest.Item) -> set[str]:
-    """The servers of the fixtures that a test asks for, and of those its parameters name."""
+    """The servers of the fixtures that a test asks for, and the one its parameter `kind` names."""
     names = {_SERVER_OF[name] for name in getattr(item, "fixturenames", ()) if name in _SERVER_OF}
     callspec = getattr(item, "callspec", None)
-    for value in callspec.params.values() if callspec else ():
-        if isinstance(value, str) and value in SERVERS:
-            names.add(value)
-    return names
+    kind = callspec.params.get("kind") if callspec else None
+    return names | {kind} if kind in SERVERS else names
 
 
 def get_ready(names: Iterable[str]) -> None:
