@@ -1,0 +1,116 @@
+"""A claim in a race on ZooKeeper: its node, and where that stands in the queue."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from leadership_core.store import Claim
+
+from .session import ZooKeeperSession
+
+__all__ = ["ZooKeeperClaim", "first", "in_order"]
+
+_NAME = re.compile(r"__lock__(-?\d{10})$", re.ASCII)
+"""What kazoo takes for a claim, whoever has made it."""
+
+_WORLD = 2**32
+
+
+def _sequence(name: str) -> int | None:
+    match = _NAME.search(name)
+    return None if match is None else int(match[1])
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The claims among the children of an election, in the order in which they came.
+
+    The number at the end is ZooKeeper's, of 32 bits: after 2,147,483,647 it goes on below zero.
+    Nobody waits while half of them are used up, so what is near comes in the order of numbers.
+    """
+    numbers = {name: number for name in names if (number := _sequence(name)) is not None}
+    if not numbers:
+        return []
+    one = next(iter(numbers.values()))
+
+    def place(name: str) -> tuple[int, str]:
+        return ((numbers[name] - one + _WORLD // 2) % _WORLD, name)
+
+    return sorted(numbers, key=place)
+
+
+def first(names: Iterable[str]) -> str | None:
+    """The claim that leads, among the children of an election."""
+    return next(iter(in_order(names)), None)
+
+
+@dataclass(eq=False)
+class ZooKeeperClaim(Claim):
+    """A claim, and what is known of its node.
+
+    Attributes:
+        prefix: how the name of its node begins; nobody else's does.
+        path: of the node; None until it is known.
+        ahead: the claims before this one when it was looked at last, the nearest last; None if
+            that is not known. None comes to be added: who comes later, stands behind.
+        led: it was said to lead.
+        withdrawn: it was confirmed that it is out of the race.
+        wake: who wants to know that its standing may have changed.
+        watched: the nodes that matter to that.
+    """
+
+    prefix: str = field(default_factory=lambda: f"{uuid.uuid4().hex}__lock__")
+    path: str | None = None
+    ahead: list[str] | None = None
+    led: bool = False
+    withdrawn: bool = False
+    wake: Callable[[], None] | None = None
+    watched: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, claim: Claim) -> ZooKeeperClaim:
+        if not isinstance(claim, cls):
+            raise TypeError(f"not a claim of a ZooKeeper election: {claim!r}")
+        return claim
+
+    @property
+    def owner(self) -> ZooKeeperSession:
+        """The session that holds it."""
+        return ZooKeeperSession.of(self.session)
+
+    def stand(self, folder: str, name: str, token: int) -> None:
+        """Its node is there."""
+        self.path = f"{folder}/{name}"
+        self.token = token
+
+    def rank(self, names: Iterable[str]) -> bool:
+        """Note who is ahead of it; False if it is not among them itself."""
+        queue = in_order(names)
+        own = (self.path or "").rpartition("/")[2]
+        if own not in queue:
+            return False
+        self.ahead = queue[: queue.index(own)]
+        return True
+
+    def watch(self, *paths: str) -> Callable[[Any], None] | None:
+        """Let changes of these nodes wake who wants to know, if somebody does.
+
+        Returns:
+            What a watch of ZooKeeper is to call.
+        """
+        bell = self.owner.bell
+        wanted = set(paths) if self.wake is not None else set()
+        bell.take_down(self.stirred, *self.watched - wanted)
+        for path in wanted - self.watched:
+            bell.hang(self.stirred, path)
+        self.watched = wanted
+        return bell.fired if wanted else None
+
+    def stirred(self, _: str | None) -> None:
+        """A node that matters to it has changed."""
+        wake = self.wake
+        if wake is not None:
+            wake()

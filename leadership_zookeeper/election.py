@@ -1,0 +1,234 @@
+"""The race for one key, as kazoo's `Election` and `Lock` run it.
+
+Each candidate has an ephemeral node with a sequence number below the key; the lowest leads,
+and each one watches the one before it, so that a handover is one write and wakes one candidate.
+The token is the id of the transaction that made the node: it grows over all of ZooKeeper.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from kazoo.exceptions import NoNodeError
+
+from leadership_core.budget import budget, remaining_budget
+from leadership_core.errors import ClaimUnknown, NotDone, StoreUnavailable
+from leadership_core.store import (
+    Absent,
+    Claim,
+    Closable,
+    Leader,
+    Leading,
+    Session,
+    Standing,
+    Waiting,
+)
+
+from .claim import ZooKeeperClaim
+from .errors import is_definite
+from .nodes import Nodes, children, delete, make_folders, path_of, read, sync
+from .watch import Watcher
+
+__all__ = ["ZooKeeperElection"]
+
+log = logging.getLogger(__name__)
+
+_TRIES = 5
+_PASSED = 2  # claims ahead that are gone, before the queue is looked at as a whole
+
+
+class ZooKeeperElection:
+    """One race; see `leadership_core.store.Election`.
+
+    Args:
+        nodes: of the store's own client, for those who only look.
+        watcher: likewise.
+        key: the election's.
+    """
+
+    def __init__(self, nodes: Nodes, watcher: Watcher, key: str) -> None:
+        self._nodes = nodes
+        self._watcher = watcher
+        self._key = key
+        self._folder = path_of(key)
+
+    # -- standing ----------------------------------------------------------------------------
+
+    def enter(self, session: Session, value: bytes) -> ZooKeeperClaim:
+        claim = ZooKeeperClaim(self._key, session, value)
+        link = claim.owner.link
+        doing = f"enter {self._key!r}"
+        for _ in range(_TRIES):
+            # Both at once: the list is read after the node was made, as it was then or later.
+            made, listed = link.send(self._creation(claim), children(self._folder))
+            try:
+                with _share():
+                    answer = link.answer(made, doing)
+            except StoreUnavailable as error:
+                if not is_definite(error):
+                    self._read_back(claim, error)
+                    return claim
+                raise
+            if isinstance(answer, NoNodeError):
+                make_folders(link, self._folder)
+                continue
+            if isinstance(answer, Exception):
+                raise NotDone(f"cannot {doing}: {answer!r}") from answer
+            path, stat = answer
+            claim.stand(self._folder, path.rpartition("/")[2], stat.czxid)
+            self._grant(claim, listed)
+            return claim
+        raise NotDone(f"cannot {doing}: its folder is deleted as soon as it is made")
+
+    def _creation(self, claim: ZooKeeperClaim) -> Callable[[Any], Any]:
+        return lambda client: client.create_async(
+            f"{self._folder}/{claim.prefix}",
+            claim.value,
+            ephemeral=True,
+            sequence=True,
+            include_data=True,
+        )
+
+    def _grant(self, claim: ZooKeeperClaim, listed: Any) -> None:
+        try:
+            names = claim.owner.link.answer(listed, f"list {self._key!r}")
+        except StoreUnavailable:
+            return  # it is in the race, and `standing` will tell the rest
+        if not isinstance(names, Exception) and claim.rank(names):
+            claim.granted = claim.led = not claim.ahead
+
+    def _read_back(self, claim: ZooKeeperClaim, error: StoreUnavailable) -> None:
+        """Find out what has become of the request to make the node."""
+        claim.settled = False
+        try:
+            found = self._find(claim)
+        except StoreUnavailable as problem:
+            raise ClaimUnknown(
+                f"no answer whether {self._key!r} was entered: {problem}", claim
+            ) from error
+        claim.settled = True
+        if not found:
+            raise NotDone(f"{self._key!r} was not entered: {error}") from error
+
+    def _find(self, claim: ZooKeeperClaim) -> bool:
+        """Look for the node of a claim; False if it is certain that there is and will be none.
+
+        A request that came before on this connection has been served before this one is. One
+        that came on an earlier connection has, too, or is refused from now on: ZooKeeper takes
+        nothing more from a connection once its session has moved to another.
+        """
+        link = claim.owner.link
+        _, names = link.ask(f"look into {self._key!r}", sync, children(self._folder))
+        if isinstance(names, Exception):
+            return False
+        name = next((one for one in names if one.startswith(claim.prefix)), None)
+        if name is None:
+            return False
+        (node,) = link.ask(f"read {name!r}", read(f"{self._folder}/{name}"))
+        if isinstance(node, Exception) or node[1].ephemeralOwner != claim.owner.number:
+            return False
+        claim.stand(self._folder, name, node[1].czxid)
+        return True
+
+    def standing(self, claim: Claim) -> Standing:
+        mine = ZooKeeperClaim.of(claim)
+        standing = self._stand(mine)
+        if isinstance(standing, Leading):
+            mine.led = True
+        elif standing == Absent(overwritten=True) and not mine.led:
+            # Who has not believed in a claim yet drops it like one that is gone. It is not gone,
+            # and would stand before the next one for as long as the session lives.
+            self.withdraw(mine)
+        return standing
+
+    def _stand(self, mine: ZooKeeperClaim) -> Standing:
+        if mine.path is None:
+            return Absent()
+        passed = 0
+        while True:
+            own, *others = self._look(mine, mine.path)
+            if isinstance(own, Exception) or not _is_node_of(mine, own[1]):
+                return Absent()
+            if own[1].version != 0:
+                return Absent(overwritten=True)
+            if mine.ahead is None:
+                if isinstance(others[0], Exception) or not mine.rank(others[0]):
+                    return Absent()
+            elif not mine.ahead:
+                assert mine.token is not None
+                return Leading(mine.token, watched=mine.wake is not None)
+            elif not isinstance(others[0], Exception):
+                return Waiting(watched=mine.wake is not None)
+            else:
+                mine.ahead.pop()
+                passed += 1
+                if passed > _PASSED and mine.ahead:
+                    mine.ahead = None
+
+    def _look(self, claim: ZooKeeperClaim, path: str) -> list[Any]:
+        """Read its node, and the one before it or the queue, as they are; and watch them."""
+        before = f"{self._folder}/{claim.ahead[-1]}" if claim.ahead else None
+        fired = claim.watch(path) if before is None else claim.watch(path, before)
+        requests = [sync, read(path, fired)]
+        if before is not None:
+            requests.append(read(before, fired))
+        elif claim.ahead is None:
+            requests.append(children(self._folder))
+        return claim.owner.link.ask(f"look at {self._key!r}", *requests)[1:]
+
+    def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
+        mine = ZooKeeperClaim.of(claim)
+        mine.wake = wake
+        turn = _Turn(mine)
+        try:
+            # Which sets the watches; and what has changed by now, they will not tell.
+            if isinstance(self._stand(mine), Leading if mine.led else Waiting):
+                return turn
+        except BaseException:
+            turn.close()
+            raise
+        wake()
+        return turn
+
+    def withdraw(self, claim: Claim) -> None:
+        mine = ZooKeeperClaim.of(claim)
+        if mine.withdrawn or (mine.path is None and mine.settled):
+            return  # nothing of it is in the race
+        if mine.path is not None or self._find(mine):
+            assert mine.path is not None
+            # By its full name, which no other node has: harmless however late, and however often.
+            (answer,) = mine.owner.link.ask(f"withdraw from {self._key!r}", delete(mine.path))
+            if isinstance(answer, Exception) and not isinstance(answer, NoNodeError):
+                raise StoreUnavailable(f"cannot withdraw from {self._key!r}: {answer!r}")
+        mine.withdrawn = mine.settled = True
+
+    # -- looking on --------------------------------------------------------------------------
+
+    def leader(self) -> Leader | None:
+        return self._nodes.leader(self._folder)
+
+    def watch_leader(
+        self, on_change: Callable[[Leader | StoreUnavailable | None], None]
+    ) -> Closable:
+        return self._watcher.watch_leader(self._folder, on_change)
+
+
+class _Turn:
+    def __init__(self, claim: ZooKeeperClaim) -> None:
+        self._claim = claim
+
+    def close(self) -> None:
+        self._claim.wake = None
+        self._claim.watch()
+
+
+def _is_node_of(claim: ZooKeeperClaim, stat: Any) -> bool:
+    return bool(stat.ephemeralOwner == claim.owner.number and stat.czxid == claim.token)
+
+
+def _share() -> AbstractContextManager[None]:
+    # Half of the time, so that an answer that does not come leaves some to find out.
+    return budget(remaining_budget() / 2)

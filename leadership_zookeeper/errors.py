@@ -1,0 +1,124 @@
+"""What kazoo, the network and ZooKeeper say, in the words of `leadership_core.errors`."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from kazoo import exceptions as zk
+
+from leadership_core.errors import (
+    ConfigurationError,
+    LeadershipError,
+    NotDone,
+    StoreRefused,
+    StoreUnavailable,
+)
+from leadership_core.url import Host
+
+__all__ = ["ANSWERS", "is_definite", "refused_login", "translated", "unreached"]
+
+ANSWERS = (zk.NoNodeError, zk.NodeExistsError, zk.BadVersionError, zk.NotEmptyError)
+"""What ZooKeeper says about the nodes of a request: an answer like any other."""
+
+_REFUSALS = (
+    zk.InvalidACLError,
+    zk.QuotaExceededError,
+    zk.BadArgumentsError,
+    zk.MarshallingError,
+    zk.UnimplementedError,
+)
+
+
+def is_definite(error: StoreUnavailable) -> bool:
+    """Whether the request surely did not take effect."""
+    return isinstance(error, NotDone | StoreRefused)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn what an answer of kazoo raises into ours; the original is the cause.
+
+    What `ANSWERS` lists, and the end of a session, is left to the caller.
+
+    Args:
+        doing: what cannot be done then, for the message.
+    """
+    try:
+        yield
+    except (LeadershipError, zk.SessionExpiredError, *ANSWERS):
+        raise
+    except zk.NoChildrenForEphemeralsError as error:
+        raise ConfigurationError(
+            f"cannot {doing}: an entry above it is bound to a session, and ZooKeeper keeps nothing "
+            "below such a one: choose another key"
+        ) from error
+    except zk.NoAuthError as error:
+        raise StoreRefused(
+            f"cannot {doing}: ZooKeeper denies permission; the ACL there must allow it to the user "
+            "of the URL (user:password@)"
+        ) from error
+    except (zk.AuthFailedError, zk.SessionClosedRequireSaslError) as error:
+        raise refused_login() from error
+    except _REFUSALS as error:
+        raise StoreRefused(
+            f"cannot {doing}: ZooKeeper refuses the request ({_short(error)})"
+        ) from error
+    except zk.ThrottledOpError as error:
+        raise NotDone(f"cannot {doing}: the server is overloaded") from error
+    except zk.ZookeeperError as error:
+        raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
+
+
+def refused_login() -> StoreRefused:
+    """Say that the servers do not want us."""
+    return StoreRefused(
+        "ZooKeeper refuses to let us in; check user and password in the URL (user:password@), and "
+        "whether its servers ask for SASL, which this library has not"
+    )
+
+
+def unreached(failed: Mapping[Host, Exception], given: float) -> StoreUnavailable:
+    """Say that no server could be connected to.
+
+    Args:
+        failed: the servers that were tried, and why each one failed.
+        given: seconds.
+    """
+    said = "; ".join(f"{host}: {_explained(error)}" for host, error in failed.items())
+    if failed and all(map(_is_lasting, failed.values())):
+        return StoreRefused(f"cannot connect to ZooKeeper: {said}")
+    return NotDone(f"cannot connect to ZooKeeper: {said or f'no answer within {given:.2f} s'}")
+
+
+def _is_lasting(error: Exception) -> bool:
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return False  # hung up on in the handshake: that is a reset, not a refusal
+    return isinstance(error, ssl.SSLError) or _is_unknown_host(error)
+
+
+def _is_unknown_host(error: Exception) -> bool:
+    # EAI_AGAIN is a name server that does not answer, which time may mend.
+    nobody = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+    return isinstance(error, socket.gaierror) and error.errno in nobody
+
+
+def _explained(error: Exception) -> str:
+    if _is_unknown_host(error):
+        return "unknown host; check the name in the URL"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted; set ca= to the right authority ({_short(error)})"
+    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+        return f"it refuses our TLS certificate ({_short(error)}); set cert= and key="
+    if _is_lasting(error):
+        return f"TLS failed; does the server speak TLS on this port? ({_short(error)})"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{_short(error)}; is a server running there?"
+    return _short(error)
+
+
+def _short(error: object) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."

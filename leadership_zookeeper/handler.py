@@ -1,0 +1,214 @@
+"""How kazoo gets its thread, its sockets and its pauses from us.
+
+A handler is kazoo's own seam for that. This one has no threads for callbacks: whatever is
+called back, only sets a flag here, so the thread of the connection does it in passing. And
+every wait in it ends when the way to the servers is cut, which no method of kazoo's does.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kazoo.handlers.threading import SequentialThreadingHandler
+from kazoo.retry import RetryFailedError
+
+from leadership_core import clock
+from leadership_core.url import Host
+
+from .credentials import TLS
+from .grant import Grant
+from .wire import Tap, Way, dial
+
+__all__ = ["Handler"]
+
+log = logging.getLogger(__name__)
+
+_READ = select.POLLIN | select.POLLPRI
+_BROKEN = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+
+class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
+    """The thread, the sockets and the pauses of one client of kazoo.
+
+    Attributes:
+        way: what cuts all of it off.
+        failed: why the servers that were tried since the last success could not be connected to.
+        thread: kazoo's, once it has been started.
+
+    Args:
+        name: the thread's.
+        hosts: where to connect; kazoo itself gets numbers in their place (`placeholders`).
+        tls: None for plain connections.
+        patience: seconds for a server to take a connection, and again to answer to it.
+        pings: whether kazoo may send something when nothing else is sent.
+        granted: called with what a server grants when it is connected to.
+        until: when the way is to be cut, on `clock.now`.
+        failed: called when a server could not be connected to.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        hosts: Sequence[Host],
+        tls: TLS | None,
+        patience: float,
+        *,
+        pings: bool,
+        granted: Callable[[Grant], None],
+        until: Callable[[], float],
+        failed: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self.way = Way()
+        self.failed: dict[Host, Exception] = {}
+        self.thread: threading.Thread | None = None
+        self.tap: Tap | None = None
+        self._name = name
+        self._hosts = list(hosts)
+        random.shuffle(self._hosts)
+        self._turn = 0
+        self._trying = self._hosts[0]
+        self._tls = tls
+        self._patience = patience
+        self._pings = pings
+        self._granted = granted
+        self._until = until
+        self._tell_failed = failed
+
+    @property
+    def placeholders(self) -> str:
+        """What to tell kazoo instead of the hosts.
+
+        It resolves names without a limit, forgets those that nobody knows, and says so to its
+        log only. Numbers it lets through; which host to try is decided here.
+        """
+        return ",".join(f"127.0.0.1:{number + 1}" for number in range(len(self._hosts)))
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether no server could be connected to since the last success."""
+        return len(self.failed) == len(self._hosts)
+
+    # -- what kazoo calls --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Nothing: there are no threads for callbacks."""
+
+    def stop(self) -> None:
+        """Nothing, likewise."""
+
+    def spawn(self, func: Callable[..., object], *args: Any, **kwargs: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                func(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - of kazoo's; the client is closed by it
+                log.debug("a client of kazoo has ended: %r", error)
+
+        self.thread = threading.Thread(target=run, name=self._name, daemon=True)
+        self.thread.start()
+        return self.thread
+
+    def dispatch_callback(self, callback: Any) -> None:
+        try:
+            callback.func(*callback.args)
+        except Exception:  # the connection is not to suffer
+            log.exception("A watch has failed")
+
+    def sleep_func(self, seconds: float) -> None:
+        self.way.ended.wait(seconds)
+        self._check()
+
+    def create_connection(self, *_: Any, **__: Any) -> socket.socket:
+        self._check()
+        self._trying = host = self._hosts[self._turn % len(self._hosts)]
+        self._turn += 1  # the next one, whatever comes of this one
+        self.tap = Tap(self._granted, pings=self._pings)
+        context = None if self._tls is None else self._tls.context()
+        try:
+            return dial(self.way, host.name, host.port or 0, self._share(), self.tap, context)
+        except OSError as error:
+            self._note(error)
+            raise
+
+    def select(
+        self,
+        rlist: Sequence[Any],
+        wlist: Sequence[Any],
+        xlist: Sequence[Any],
+        timeout: float | None = None,
+    ) -> tuple[list[Any], list[Any], list[Any]]:
+        self._check()
+        greeted = self.tap is not None and self.tap.greeted
+        if not greeted:
+            timeout = self._share() if timeout is None else min(timeout, self._share())
+        elif len(rlist) > 1 and not self._pings:
+            # Between requests. An answer of nothing would have it send a ping, and break off when
+            # the ping is not answered.
+            timeout = None
+        readable, writable = self._poll(rlist, wlist, timeout)
+        if not (greeted or readable or writable):
+            self._note(TimeoutError("it takes connections and does not answer"))
+        return readable, writable, []
+
+    # -- what it comes down to ---------------------------------------------------------------
+
+    def connected(self) -> None:
+        """The session stands; called in the thread."""
+        self.failed.clear()
+
+    def _share(self) -> float:
+        return min(self._patience, max(0.001, self._until() - clock.now()))
+
+    def _check(self) -> None:
+        if clock.now() >= self._until():
+            self.way.cut()
+        if self.way.ended.is_set():
+            # Of all exceptions, this is the one that ends kazoo's thread in an orderly way.
+            raise RetryFailedError("the client was cut off")
+
+    def _note(self, error: Exception) -> None:
+        log.debug("cannot connect to %s: %s", self._trying, error)
+        self.failed[self._trying] = error
+        self._tell_failed()
+
+    def _poll(
+        self, rlist: Sequence[Any], wlist: Sequence[Any], timeout: float | None
+    ) -> tuple[list[Any], list[Any]]:
+        poll = select.poll()
+        for one in rlist:
+            poll.register(one, _READ)
+        for one in wlist:
+            poll.register(one, select.POLLOUT)
+        # What TLS has decrypted already, no poll tells of.
+        ahead = [one for one in rlist if _has_more(one)]
+        end = None if timeout is None else clock.now() + timeout
+        while True:
+            events = dict(poll.poll(self._milliseconds(end, ahead)))
+            self._check()
+            readable = [
+                one
+                for one in rlist
+                if one in ahead or events.get(one.fileno(), 0) & (_READ | _BROKEN)
+            ]
+            writable = [one for one in wlist if one.fileno() in events]
+            if readable or writable or (end is not None and clock.now() >= end):
+                return readable, writable
+
+    def _milliseconds(self, end: float | None, ahead: Sequence[Any]) -> float | None:
+        if ahead:
+            return 0
+        limit = min(self._until(), float("inf") if end is None else end)
+        if limit == float("inf"):
+            return None
+        return max(0.0, limit - clock.now()) * 1000 + 1
+
+
+def _has_more(one: Any) -> bool:
+    return isinstance(one, ssl.SSLSocket) and one.pending() > 0

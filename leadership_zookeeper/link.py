@@ -1,0 +1,321 @@
+"""One client of kazoo, whose requests end in time and which can be cut off."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from kazoo import exceptions as zk
+from kazoo.client import KazooClient
+from kazoo.protocol.serialization import Auth, Close, Connect
+from kazoo.protocol.states import KazooState, KeeperState
+from kazoo.retry import KazooRetry
+
+from leadership_core import clock
+from leadership_core.budget import remaining_budget
+from leadership_core.errors import (
+    ConfigurationError,
+    SessionLost,
+    StoreClosed,
+    StoreError,
+    StoreUnavailable,
+)
+
+from .errors import ANSWERS, refused_login, translated, unreached
+from .grant import Grant
+from .handler import Handler
+from .options import Options
+
+__all__ = ["Link", "Pending", "Request"]
+
+log = logging.getLogger(__name__)
+
+Pending = Any
+"""An answer of kazoo's that may not have come yet."""
+Request = Callable[[KazooClient], Pending]
+
+_PATIENCE = 2.0  # seconds at most for a server to take a connection, and again to answer
+_ROUNDS = 0.5  # seconds for all servers to fail, over and over, before we say so
+_SILENCE = 1.0  # seconds without an answer, at most, that a connection is given
+
+
+class Link:
+    """A connection to ZooKeeper that kazoo opens again when it breaks; safe for several threads.
+
+    With `pinned` it has one session in all its life, which nothing but our own requests keeps
+    alive; otherwise kazoo keeps it alive, and opens another one when it has ended.
+
+    Args:
+        options: where the servers are.
+        timeout: of the session, in seconds; the servers may make it another one.
+        name: of its thread.
+        pinned: see above.
+        resume: number and password of a session that it takes over.
+        changed: called in its thread when it was connected, or has lost the connection or
+            the session.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        timeout: float,
+        *,
+        name: str,
+        pinned: bool,
+        resume: tuple[int, bytes] | None = None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.acl = options.acl
+        self.grant: Grant | None = None
+        self.until = math.inf  # when it is to cut itself off, on `clock.now`
+        self._pinned = pinned
+        self._tell_changed = changed
+        self._timeout = timeout
+        self._changed = threading.Condition()
+        self._connected = False
+        self._lost: StoreError | None = None  # why it will never be connected again
+        self._session = resume[0] if resume else None
+        self.ended_by_server = False
+        self._rounds_failed_at = math.inf
+        self._handler = Handler(
+            name,
+            options.hosts,
+            options.tls,
+            min(_PATIENCE, timeout / 3),
+            pings=not pinned,
+            granted=self._granted,
+            until=lambda: self.until,
+            failed=self._failed,
+        )
+        self._client = KazooClient(
+            hosts=self._handler.placeholders,
+            timeout=timeout,
+            client_id=resume,
+            handler=self._handler,
+            default_acl=self.acl,
+            auth_data=[("digest", options.credentials)] if options.credentials else None,
+            randomize_hosts=False,
+            connection_retry=KazooRetry(
+                max_tries=-1,
+                delay=0.1,
+                max_delay=0.5,
+                sleep_func=self._handler.sleep_func,
+            ),
+            command_retry=KazooRetry(max_tries=0, sleep_func=self._handler.sleep_func),
+            logger=_Quiet(logging.getLogger("leadership.zookeeper.kazoo"), {}),
+        )
+        self._client.add_listener(self._state_changed)
+        self._client.start_async()
+
+    @property
+    def credentials(self) -> tuple[int, bytes] | None:
+        """Number and password of the session, while it is connected."""
+        found: tuple[int, bytes] | None = self._client.client_id
+        return found
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is connected now."""
+        return self._connected
+
+    @property
+    def over(self) -> bool:
+        """Whether it will never be connected again."""
+        return self._lost is not None
+
+    def check(self) -> None:
+        """Raise if it will never be connected again.
+
+        Raises:
+            SessionLost: the session has ended, or was cut off.
+            StoreClosed: it was cut off.
+            StoreUnavailable: kazoo has given it up.
+        """
+        if self._lost is not None:
+            raise type(self._lost)(*self._lost.args)
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def wait_connected(self) -> None:
+        """Return once it is connected.
+
+        Raises:
+            SessionLost: the session has ended, or was cut off.
+            StoreClosed: it was cut off.
+            StoreUnavailable: it is not connected within the budget.
+        """
+        begun = clock.now()
+        given = remaining_budget()
+        with self._changed:
+            while not self._connected:
+                self.check()
+                now = clock.now()
+                patience = max(begun, self._rounds_failed_at) + _ROUNDS
+                left = min(begun + given, patience) - now
+                if left <= 0:
+                    raise unreached(self._handler.failed, given)
+                self._changed.wait(left)
+        if self.grant is None:
+            self.cut()
+            raise ConfigurationError(
+                "kazoo does not read its sockets as it should, so the timeout that ZooKeeper has "
+                "granted is not known, and nobody can lead: install kazoo 2.11"
+            )
+
+    def ask(self, doing: str, *requests: Request) -> list[Any]:
+        """Send the requests in one go, and return their answers.
+
+        ZooKeeper serves them in their order. An answer may be one of the exceptions in
+        `errors.ANSWERS`.
+
+        Args:
+            doing: what cannot be done if that fails, for the message.
+            requests: each calls one of the ``_async`` methods of kazoo's client.
+
+        Raises:
+            SessionLost: the session has ended.
+            StoreUnavailable: no answer.
+        """
+        return [self.answer(one, doing) for one in self.send(*requests)]
+
+    def send(self, *requests: Request) -> list[Pending]:
+        """Send the requests in one go; see `ask`."""
+        self.wait_connected()
+        return [request(self._client) for request in requests]
+
+    def answer(self, pending: Pending, doing: str) -> Any:
+        """Wait for one of the answers; see `ask`."""
+        begun = clock.now()
+        given = remaining_budget()
+        try:
+            with translated(doing):
+                found = pending.get(timeout=given)
+        except ANSWERS as error:
+            found = error
+        except zk.SessionExpiredError as error:  # or the client was closed
+            self.check()
+            if self._pinned:
+                raise SessionLost("ZooKeeper has ended the session") from error
+            raise StoreUnavailable(f"cannot {doing}: the session has ended") from error
+        except self._handler.timeout_exception as error:
+            self._suspect(begun)
+            raise StoreUnavailable(
+                f"cannot {doing}: ZooKeeper gave no answer within {given:.2f} s"
+            ) from error
+        if self._pinned:
+            self.check()  # an answer is worth nothing once the session has ended
+        return found
+
+    def _suspect(self, since: float) -> None:
+        """A request got no answer: if nothing else came in either, try another connection.
+
+        kazoo would not: each request that it sends puts its own check off, for ever.
+        """
+        tap, now = self._handler.tap, clock.now()
+        if tap is None or tap.heard > since:
+            return
+        if now - since >= min(_SILENCE, self._timeout / 10):
+            self._handler.way.drop()
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def close_session(self) -> None:
+        """End the session at the server; returns when the server has confirmed it.
+
+        Raises:
+            SessionLost: it has ended already.
+            StoreUnavailable: no answer.
+        """
+
+        # kazoo's own `stop` does not say whether there was an answer, and may wait for ten seconds.
+        def close(client: KazooClient) -> Pending:
+            pending = client.handler.async_result()
+            client._call(Close(), pending)  # noqa: SLF001
+            return pending
+
+        self.ask("end the session", close)
+
+    def cut(self, why: StoreError | None = None) -> None:
+        """Break the connection and let no other begin; from any thread, waits for nothing."""
+        with self._changed:
+            if self._lost is None:
+                self._lost = why or StoreClosed("the ZooKeeper store is closed")
+            self._connected = False
+            self._changed.notify_all()
+        self._handler.way.cut()
+
+    def join(self, timeout: float) -> None:
+        """After `cut`: wait for its thread to end, and release what kazoo holds."""
+        thread = self._handler.thread
+        if thread is None or thread is threading.current_thread():
+            return
+        thread.join(timeout)
+        if not thread.is_alive():
+            with suppress(Exception):  # of kazoo's, which has ended by itself
+                self._client.stop()
+            with suppress(Exception):
+                self._client.close()
+
+    # -- in the thread of kazoo --------------------------------------------------------------
+
+    def _granted(self, grant: Grant) -> None:
+        with self._changed:
+            ended = self._pinned and self._session not in {None, grant.session}
+            if ended:
+                self.ended_by_server = True
+                self._lost = self._lost or SessionLost("ZooKeeper has ended the session")
+                self._changed.notify_all()
+            elif grant.timeout > 0:
+                self.grant, self._session = grant, grant.session
+        if ended:
+            self._handler.way.cut()  # or kazoo opens another one
+
+    def _failed(self) -> None:
+        with self._changed:
+            if self._handler.all_failed and self._rounds_failed_at == math.inf:
+                self._rounds_failed_at = clock.now()
+            self._changed.notify_all()
+
+    def _state_changed(self, state: str) -> None:
+        with self._changed:
+            self._connected = state == KazooState.CONNECTED and self._lost is None
+            if self._connected:
+                self._handler.failed.clear()
+                self._rounds_failed_at = math.inf
+            elif state == KazooState.LOST:
+                self._lost = self._lost or self._loss(self._client.client_state)
+            self._changed.notify_all()
+            over = self._lost is not None
+        if over:
+            self._handler.way.cut()
+        self._tell_changed()
+
+    def _loss(self, state: KeeperState) -> StoreError | None:
+        if state == KeeperState.AUTH_FAILED:
+            return refused_login()
+        if self._pinned and clock.now() >= self.until:
+            return SessionLost("the session was not renewed in time")
+        if self._pinned:
+            self.ended_by_server = state == KeeperState.EXPIRED_SESSION
+            return SessionLost("ZooKeeper has ended the session")
+        if state == KeeperState.CLOSED:
+            return StoreUnavailable("kazoo has given up the connection")
+        return None  # it opens another session
+
+
+class _Quiet(logging.LoggerAdapter[logging.Logger]):
+    """kazoo's log: only for those who debug, and without what is secret."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if level < logging.DEBUG or any(isinstance(one, Auth | Connect) for one in args):
+            return  # passwords, of the session and of the user
+        super().log(min(level, logging.DEBUG), msg, *args, **kwargs)
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        return msg, kwargs

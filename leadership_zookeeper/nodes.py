@@ -1,0 +1,187 @@
+"""The nodes of ZooKeeper in our terms, and the requests that are made of them.
+
+A node without data, which is not the same as one with no bytes in it, is a folder: it is there
+for what is below it, and is no entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from kazoo.exceptions import NoNodeError
+
+from leadership_core.errors import StoreUnavailable
+from leadership_core.store import Entry, Leader
+
+from .claim import first
+from .link import Link, Request
+from .reader import Reader
+from .session import session_id
+
+__all__ = [
+    "Node",
+    "Nodes",
+    "children",
+    "create",
+    "delete",
+    "exists",
+    "leader_of",
+    "make_folders",
+    "parent_of",
+    "path_of",
+    "read",
+    "sync",
+]
+
+_TRIES = 20
+
+
+def path_of(key: str) -> str:
+    """Where a key is; an empty one is the root."""
+    return f"/{key}"
+
+
+def parent_of(path: str) -> str:
+    """The node above."""
+    return path.rpartition("/")[0] or "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as it was at one moment.
+
+    Attributes:
+        path: absolute.
+        data: None for a folder.
+        version: how often its data was written since it was made.
+        modified: id of the transaction that wrote its data last.
+        owner: number of the session that it is bound to, or 0.
+        children: how many it has.
+    """
+
+    path: str
+    data: bytes | None
+    version: int
+    modified: int
+    owner: int
+    children: int
+
+    @classmethod
+    def of(cls, path: str, answer: Any) -> Self | None:
+        """Make one of an answer to `read`; None if it is not there."""
+        if isinstance(answer, Exception):
+            return None
+        data, stat = answer
+        return cls(path, data, stat.version, stat.mzxid, stat.ephemeralOwner, stat.numChildren)
+
+    @property
+    def entry(self) -> Entry | None:
+        """The entry that it is."""
+        if self.data is None or self.path == "/":
+            return None
+        session = session_id(self.owner) if self.owner else None
+        return Entry(self.path[1:], self.data, self.modified, session)
+
+
+# -- requests -----------------------------------------------------------------------------------
+
+
+def sync(client: Any) -> Any:
+    """Let the server catch up, so that what is read after it is as new as when it was sent."""
+    return client.sync_async("/")
+
+
+def read(path: str, watch: Any = None) -> Request:
+    """Data and stat of a node; the watch fires when it changes or goes."""
+    return lambda client: client.get_async(path, watch=watch)
+
+
+def exists(path: str, watch: Any = None) -> Request:
+    """The stat of a node, or None; the watch fires when it comes, changes or goes."""
+    return lambda client: client.exists_async(path, watch=watch)
+
+
+def children(path: str, watch: Any = None) -> Request:
+    """The names below a node; the watch fires when one comes or goes."""
+    return lambda client: client.get_children_async(path, watch=watch)
+
+
+def create(path: str, data: bytes | None) -> Request:
+    """Make a node that lasts."""
+    return lambda client: client.create_async(path, data)
+
+
+def delete(path: str, version: int = -1) -> Request:
+    """Delete a node, of this version or of any."""
+    return lambda client: client.delete_async(path, version)
+
+
+def make_folders(link: Link, path: str) -> None:
+    """Make the folder, and those above it that are missing.
+
+    From below, since we may have no permission to look at what is above us.
+    """
+    missing = []
+    while path != "/":
+        (answer,) = link.ask(f"make the folder {path!r}", create(path, None))
+        if not isinstance(answer, NoNodeError):
+            break
+        missing.append(path)
+        path = parent_of(path)
+    if missing:
+        wanted = [create(one, None) for one in reversed(missing)]
+        link.ask(f"make the folder {missing[0]!r}", *wanted)
+
+
+class Nodes:
+    """What the store's own client reads; every read is linearizable.
+
+    Attributes:
+        chroot: what the URL puts before every key.
+    """
+
+    def __init__(self, reader: Reader, chroot: str) -> None:
+        self.chroot = chroot
+        self._reader = reader
+
+    @property
+    def link(self) -> Link:
+        """The client's link of now."""
+        return self._reader.link()
+
+    def read(self, path: str) -> Node | None:
+        """Read one node."""
+        _, answer = self.link.ask(f"read {path[1:]!r}", sync, read(path))
+        return Node.of(path, answer)
+
+    def leader(self, folder: str) -> Leader | None:
+        """Read who leads the election there."""
+        for _ in range(_TRIES):
+            link = self.link
+            _, names = link.ask(f"read who leads {folder[1:]!r}", sync, children(folder))
+            name = None if isinstance(names, Exception) else first(names)
+            if name is None:
+                return None
+            (answer,) = link.ask(f"read who leads {folder[1:]!r}", read(f"{folder}/{name}"))
+            if not isinstance(answer, Exception):
+                return leader_of(answer)
+        raise StoreUnavailable(f"the leader of {folder[1:]!r} changes faster than it can be read")
+
+    def claim(self, folder: str, token: int) -> str | None:
+        """Find the node of the claim that leads with this token; None if it does not."""
+        _, names = self.link.ask(f"look into {folder[1:]!r}", sync, children(folder))
+        name = None if isinstance(names, Exception) else first(names)
+        if name is None:
+            return None
+        path = f"{folder}/{name}"
+        (answer,) = self.link.ask(f"read {path!r}", read(path))
+        if isinstance(answer, Exception) or answer[1].czxid != token:
+            return None
+        return path
+
+
+def leader_of(answer: tuple[bytes | None, Any]) -> Leader | None:
+    """Who a claim's node says that leads; nobody, if it was written over."""
+    data, stat = answer
+    return None if stat.version != 0 else Leader.of(data or b"", stat.czxid)

@@ -1,0 +1,76 @@
+"""The store's own client, for whatever belongs to no session of a user's."""
+
+from __future__ import annotations
+
+import threading
+
+from leadership_core.budget import remaining_budget
+from leadership_core.errors import StoreClosed, StoreError
+
+from .bell import Bell
+from .link import Link
+from .options import Options
+
+__all__ = ["Reader"]
+
+_TIMEOUT = 10.0  # seconds, of its sessions; a server that is silent is left after two thirds of it
+_JOIN = 0.5  # seconds for a thread that has been cut off to end
+
+
+class Reader:
+    """A link that opens session after session for as long as the store is open.
+
+    Attributes:
+        bell: for its watches; it rings for all when the connection is lost, or is back.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.bell = Bell()
+        self._options = options
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+        self._closed = False
+
+    def link(self) -> Link:
+        """The link of now; opened if there is none, or if kazoo has given it up.
+
+        Raises:
+            StoreClosed: the store was closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise StoreClosed("the ZooKeeper store is closed")
+            if self._link is not None and self._link.over:
+                self._link.join(_JOIN)
+                self._link = None
+            if self._link is None:
+                self._link = Link(
+                    self._options,
+                    _TIMEOUT,
+                    name="leadership-zookeeper-reader",
+                    pinned=False,
+                    changed=lambda: self.bell.ring(None),
+                )
+            return self._link
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is connected now."""
+        link = self._link
+        return link is not None and link.connected
+
+    def close(self) -> None:
+        """End its session and its thread, within the budget; may be called again."""
+        with self._lock:
+            self._closed = True
+            link, self._link = self._link, None
+        if link is None:
+            return
+        try:
+            if link.connected:
+                link.close_session()
+        except StoreError:
+            pass  # it ends by itself
+        finally:
+            link.cut()
+            link.join(min(_JOIN, remaining_budget()))

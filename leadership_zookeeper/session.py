@@ -1,0 +1,145 @@
+"""A session of ZooKeeper, which lives by our renewals alone."""
+
+from __future__ import annotations
+
+import threading
+
+from leadership_core import clock
+from leadership_core.budget import budget, remaining_budget
+from leadership_core.errors import ConfigurationError, SessionLost, StoreError, StoreUnavailable
+from leadership_core.store import Session
+
+from .bell import Bell
+from .link import Link
+from .options import Options
+
+__all__ = ["ZooKeeperSession", "session_id"]
+
+_JOIN = 0.5  # seconds for a thread that has been cut off to end
+
+
+def session_id(number: int) -> str:
+    """How ZooKeeper's own tools write the number of a session."""
+    return f"0x{number & 0xFFFF_FFFF_FFFF_FFFF:x}"
+
+
+class ZooKeeperSession:
+    """A session, and the one link that it is bound to; see `leadership_core.store.Session`.
+
+    kazoo's pings do not get through, and the link cuts itself off when a ttl has passed since
+    the last renewal: so the servers end a session that nobody renews, and one that is dead to
+    its owner is not brought back by a connection that heals.
+
+    Attributes:
+        link: for all requests that belong to the session.
+        bell: for the watches of the link.
+    """
+
+    def __init__(self, options: Options, ttl: float) -> None:
+        self._options = options
+        self._asked = ttl
+        self._ttl = ttl
+        self._closed = False
+        self._lock = threading.Lock()  # of closing
+        self.bell = Bell()
+        self.link = Link(
+            options,
+            ttl,
+            name="leadership-zookeeper-session",
+            pinned=True,
+            changed=lambda: self.bell.ring(None),
+        )
+
+    @classmethod
+    def open(cls, options: Options, ttl: float) -> ZooKeeperSession:
+        """Open one within the budget.
+
+        Raises:
+            ConfigurationError: the ttl is none.
+            StoreUnavailable: no answer.
+        """
+        if not ttl >= 0.001:
+            raise ConfigurationError(f"a ttl of {ttl!r} seconds is too short")
+        session = cls(options, ttl)
+        try:
+            session._start()
+        except BaseException:
+            session.abandon()
+            raise
+        return session
+
+    def _start(self) -> None:
+        self.link.until = clock.now() + remaining_budget()
+        self.link.wait_connected()
+        found, grant = self.link.credentials, self.link.grant
+        if found is None or grant is None:
+            raise StoreUnavailable("the connection broke as soon as it was made")
+        self.number, self._password = found
+        self._ttl = grant.timeout
+        self.link.until = clock.now() + self._ttl
+
+    @classmethod
+    def of(cls, session: Session) -> ZooKeeperSession:
+        if not isinstance(session, cls):
+            raise TypeError(f"not a session of ZooKeeper: {session!r}")
+        return session
+
+    @property
+    def id(self) -> str:
+        return session_id(self.number)
+
+    @property
+    def ttl(self) -> float:
+        return self._ttl
+
+    def renew(self) -> float:
+        # A ping, or a read, is answered by the server that we are connected to, and that one may
+        # be cut off from the others, which are about to end the session. `sync` goes through
+        # ZooKeeper's leader, which looks whether the session stands.
+        link, sent, before = self.link, clock.now(), self.link.grant
+        (answer,) = link.ask("renew the session", lambda client: client.sync_async("/"))
+        after = link.grant
+        assert before is not None
+        assert after is not None
+        if isinstance(answer, Exception):
+            raise StoreUnavailable(f"cannot renew the session: {answer!r}") from answer
+        # It may have been connected anew in between, and granted another timeout.
+        self._ttl = min(before.timeout, after.timeout)
+        link.until = max(link.until, sent + self._ttl)
+        return self._ttl
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            if self.link.over and not self.link.ended_by_server:
+                self._reconnect()
+            try:
+                if not self.link.ended_by_server:
+                    with budget(max(0.001, remaining_budget() - 0.05)):
+                        self.link.close_session()
+            except SessionLost:
+                pass  # it has ended by itself
+            finally:
+                self.abandon()
+            self._closed = True
+
+    def _reconnect(self) -> None:
+        """Connect once more, for nothing but ending it."""
+        self.link = Link(
+            self._options,
+            self._asked,
+            name="leadership-zookeeper-session",
+            pinned=True,
+            resume=(self.number, self._password),
+        )
+        self.link.until = clock.now() + remaining_budget()
+
+    def abandon(self, why: StoreError | None = None) -> None:
+        """Cut it off from the servers, and leave it to its ttl; takes a moment at most."""
+        self.link.cut(why or SessionLost("the session was closed"))
+        self.link.join(min(_JOIN, remaining_budget()))
+        self.bell.ring(None)
+
+    def __repr__(self) -> str:
+        return f"<ZooKeeperSession {self.id} ttl={self._ttl:g}>"

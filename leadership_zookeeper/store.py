@@ -1,0 +1,149 @@
+"""The ZooKeeper store: entries, sessions, elections and watches behind one URL."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Set as AbstractSet
+
+from leadership_core.errors import ForkedStore, StoreClosed
+from leadership_core.store import ANY, Capability, Change, Closable, Entry, Expected, Session
+from leadership_core.url import StoreURL
+
+from .election import ZooKeeperElection
+from .entries import Entries
+from .nodes import Nodes
+from .options import Options
+from .reader import Reader
+from .session import ZooKeeperSession
+from .watch import Watcher
+
+__all__ = ["ZooKeeperStore"]
+
+
+class ZooKeeperStore:
+    """A ZooKeeper; see `leadership_core.store.Store`.
+
+    Its revisions are ids of ZooKeeper's transactions. Nobody is contacted before it is asked for
+    something.
+
+    Args:
+        url: ``zk[+tls]://[user:password@]host[:port][,host...][/chroot][?option=value]``.
+
+    Raises:
+        ConfigurationError: the URL does not work.
+    """
+
+    def __init__(self, url: StoreURL) -> None:
+        self._url = url
+        self._options = Options.read(url)
+        self._reader = Reader(self._options)
+        self._nodes = Nodes(self._reader, self._options.prefix)
+        self._entries = Entries(self._nodes)
+        self._watcher = Watcher(self._reader)
+        self._lock = threading.Lock()
+        self._sessions: weakref.WeakSet[ZooKeeperSession] = weakref.WeakSet()
+        self._elections: dict[str, ZooKeeperElection] = {}
+        self._closed = False
+        self._forked = False
+
+    @property
+    def capabilities(self) -> AbstractSet[Capability]:
+        return frozenset(Capability)
+
+    @property
+    def prefix(self) -> str:
+        return self._options.prefix
+
+    @property
+    def least_margin(self) -> float:
+        # A server tells ZooKeeper's leader only every half tick which sessions it has heard of.
+        # If it fails before it has told, the leader counts from that much earlier.
+        return self._options.tick / 2
+
+    def expires_within(self, ttl: float) -> float:
+        # Sessions are ended at the ends of ticks.
+        return ttl + self._options.tick
+
+    def get(self, key: str) -> Entry | None:
+        self._check()
+        return self._entries.get(key)
+
+    def list(self, prefix: str) -> list[Entry]:
+        self._check()
+        return self._entries.below(prefix)
+
+    def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expect: Expected = ANY,
+        session: Session | None = None,
+        fence: tuple[str, int] | None = None,
+    ) -> Entry:
+        self._check()
+        owner = None if session is None else ZooKeeperSession.of(session)
+        return self._entries.put(key, bytes(value), expect=expect, session=owner, fence=fence)
+
+    def delete(self, key: str, *, expect: Expected = ANY) -> bool:
+        self._check()
+        return self._entries.delete(key, expect=expect)
+
+    def delete_tree(self, prefix: str) -> int:
+        """Delete all that `list` lists, and the folders; returns how many entries that were.
+
+        In one step, unless that would be more than ZooKeeper takes in one.
+
+        Raises:
+            StoreUnavailable: no answer; some may have been deleted.
+        """
+        self._check()
+        return self._entries.delete_tree(prefix)
+
+    def watch(
+        self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
+    ) -> Closable:
+        self._check()
+        begin = self._watcher.watch_tree if tree else self._watcher.watch_entry
+        return begin(key, on_change)
+
+    def open_session(self, ttl: float) -> ZooKeeperSession:
+        self._check()
+        session = ZooKeeperSession.open(self._options, ttl)
+        with self._lock:
+            closed = self._closed
+            self._sessions.add(session)
+        if closed:
+            session.abandon()
+            raise StoreClosed("the ZooKeeper store is closed")
+        return session
+
+    def election(self, key: str) -> ZooKeeperElection:
+        with self._lock:
+            if key not in self._elections:
+                self._elections[key] = ZooKeeperElection(self._nodes, self._watcher, key)
+            return self._elections[key]
+
+    def close(self) -> None:
+        if self._forked:
+            return
+        with self._lock:
+            self._closed = True
+            sessions = list(self._sessions)
+        for session in sessions:
+            # One that was to be ended has been by now; any other is left to its ttl.
+            session.abandon(StoreClosed("the ZooKeeper store is closed"))
+        self._reader.close()
+        self._watcher.close()
+
+    def after_fork_in_child(self) -> None:
+        """Be inert: threads and sockets are the parent's."""
+        self._forked = True
+
+    def _check(self) -> None:
+        if self._forked:
+            raise ForkedStore("the store belongs to the parent of this process")
+
+    def __repr__(self) -> str:
+        return f"<ZooKeeperStore {self._url}>"

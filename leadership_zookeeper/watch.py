@@ -1,0 +1,236 @@
+"""All watches of one store, served by one thread.
+
+A watch of ZooKeeper's says once that something has changed, not what it is now. So each
+subscription looks again when one of its watches fires, when the connection is back, and where
+it matters from time to time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from leadership_core import clock
+from leadership_core.budget import budget, remaining_budget
+from leadership_core.errors import StoreClosed, StoreError, StoreUnavailable
+from leadership_core.store import Change, Leader
+
+from .link import Link
+from .nodes import path_of
+from .reader import Reader
+from .view import EntryView, LeaderView, TreeView, View
+
+__all__ = ["Watcher"]
+
+log = logging.getLogger(__name__)
+
+_CONFIRM = 15.0  # seconds after which a leader is confirmed although nothing has changed
+_CONNECT = 1.0  # seconds until those who wait are told that the store is away
+_LOOK = 5.0  # seconds for one look
+_CAP = 1.0  # seconds, the longest pause between two tries
+_NOTHING: Any = object()
+
+
+class Subscription:
+    """One who wants to know; the watcher's lock guards all but `_tell` and what it told."""
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        view: View[Any],
+        on_change: Callable[[Any], None],
+        confirm: float,
+    ) -> None:
+        self.stirred: set[str] | None = None  # all of it
+        self.due = -math.inf
+        self.closed = False
+        self._watcher = watcher
+        self._view = view
+        self._on_change = on_change
+        self._confirm = confirm
+        self._told: Any = _NOTHING
+        self._told_at = -math.inf
+        self._hung: set[str] = set()
+
+    def ring(self, path: str | None) -> None:
+        """A node has changed, or all may have."""
+        self._watcher.stir(self, path)
+
+    def look(self, link: Link, stirred: set[str] | None) -> None:
+        """Look, and report what is new; in the watcher's thread."""
+        with budget(_LOOK):
+            try:
+                found = self._view.look(link, stirred)
+            finally:
+                self._hang()
+        confirmed = clock.now() - self._told_at >= self._confirm
+        if confirmed or self._told is _NOTHING or found != self._told:
+            self.tell(found)
+
+    def tell(self, found: Any) -> None:
+        """Report it; an error only once."""
+        if self.closed or (
+            isinstance(found, StoreUnavailable) and isinstance(self._told, StoreUnavailable)
+        ):
+            return
+        self._told, self._told_at = found, clock.now()
+        try:
+            self._on_change(found)
+        except Exception:  # whatever it does, the others are not to suffer
+            log.exception("A callback of a watch has failed")
+
+    def next_confirmation(self) -> float:
+        """When to look again although nothing has changed."""
+        return clock.now() + self._confirm
+
+    def _hang(self) -> None:
+        bell, wanted = self._watcher.bell, set(self._view.paths)
+        bell.take_down(self.ring, *self._hung - wanted)
+        for path in wanted - self._hung:
+            bell.hang(self.ring, path)
+        self._hung = wanted
+        if self.closed:
+            bell.take_down(self.ring, *wanted)
+
+    def close(self) -> None:
+        self.closed = True
+        self._watcher.drop(self)
+        self._watcher.bell.take_down(self.ring, *list(self._hung))
+
+
+class Watcher:
+    """All watches of one store; safe for several threads."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.bell = reader.bell
+        self._reader = reader
+        self._changed = threading.Condition()
+        self._subscriptions: set[Subscription] = set()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._failures = 0
+
+    def watch_entry(self, key: str, on_change: Callable[[Change], None]) -> Subscription:
+        """Report what is at a key."""
+        return self._begin(EntryView(path_of(key), self.bell.fired), on_change)
+
+    def watch_tree(self, key: str, on_change: Callable[[Change], None]) -> Subscription:
+        """Report what is below a key."""
+        return self._begin(TreeView(path_of(key), self.bell.fired), on_change)
+
+    def watch_leader(
+        self, folder: str, on_change: Callable[[Leader | StoreUnavailable | None], None]
+    ) -> Subscription:
+        """Report who leads the election there, and confirm it from time to time."""
+        return self._begin(LeaderView(folder, self.bell.fired), on_change, _CONFIRM)
+
+    def _begin(
+        self, view: View[Any], on_change: Callable[[Any], None], confirm: float = math.inf
+    ) -> Subscription:
+        subscription = Subscription(self, view, on_change, confirm)
+        with self._changed:
+            if self._closed:
+                raise StoreClosed("the ZooKeeper store is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="leadership-zookeeper-watch", daemon=True
+                )
+                self._thread.start()
+            self._subscriptions.add(subscription)
+            self._changed.notify_all()
+        return subscription
+
+    def stir(self, subscription: Subscription, path: str | None) -> None:
+        """Let it look again."""
+        with self._changed:
+            if path is None:
+                subscription.stirred = None
+            elif subscription.stirred is not None:
+                subscription.stirred.add(path)
+            subscription.due = -math.inf
+            self._changed.notify_all()
+
+    def drop(self, subscription: Subscription) -> None:
+        """It is closed."""
+        with self._changed:
+            self._subscriptions.discard(subscription)
+
+    def close(self) -> None:
+        """End the thread, within the budget; may be called again."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(remaining_budget())
+
+    # -- in its thread -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (found := self._next()) is not None:
+            try:
+                link = self._reader.link()
+                with budget(_CONNECT):
+                    link.wait_connected()
+            except StoreClosed:
+                return
+            except Exception as error:  # noqa: BLE001 - a watch goes on for ever
+                self._pause(error)
+                continue
+            self._failures = 0
+            for subscription in found:
+                self._look(subscription, link)
+
+    def _next(self) -> list[Subscription] | None:
+        """Wait until somebody has to look; None at the end."""
+        with self._changed:
+            while not self._closed:
+                due = [one for one in self._subscriptions if one.due <= clock.now()]
+                if due:
+                    return due
+                first = min((one.due for one in self._subscriptions), default=math.inf)
+                wait = first - clock.now()
+                self._changed.wait(None if wait == math.inf else max(0.0, wait))
+        return None
+
+    def _look(self, subscription: Subscription, link: Link) -> None:
+        with self._changed:
+            stirred, subscription.stirred = subscription.stirred, set()
+            subscription.due = subscription.next_confirmation()
+            if subscription.closed or self._closed:
+                return
+        try:
+            subscription.look(link, stirred)
+        except Exception as error:  # noqa: BLE001 - a watch goes on for ever
+            self.stir(subscription, None)
+            if not link.connected:
+                return  # which all will be told if it lasts
+            self._tell(subscription, error)
+            self._put_off(subscription, _CAP)
+
+    def _pause(self, error: Exception) -> None:
+        """Tell everybody that the store is away, and let a moment pass."""
+        self._failures += 1
+        with self._changed:
+            subscriptions = list(self._subscriptions)
+        for one in subscriptions:
+            self._tell(one, error)
+        with self._changed:
+            if not self._closed:
+                self._changed.wait(min(_CAP, 0.1 * 2.0 ** min(self._failures, 10)))
+
+    def _put_off(self, subscription: Subscription, seconds: float) -> None:
+        with self._changed:
+            subscription.due = clock.now() + seconds
+
+    def _tell(self, subscription: Subscription, error: Exception) -> None:
+        if isinstance(error, StoreClosed):
+            return
+        if not isinstance(error, StoreUnavailable):
+            if not isinstance(error, StoreError):
+                log.error("A watch has failed", exc_info=error)
+            error = StoreUnavailable(f"a watch has failed: {error}")
+        subscription.tell(error)

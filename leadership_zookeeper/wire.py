@@ -1,0 +1,201 @@
+"""The sockets under kazoo: opened in time, looked through, and cut when we say so."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from leadership_core import clock
+
+from .grant import Grant, Greeting
+
+__all__ = ["PlainWire", "TLSWire", "Tap", "Way", "dial"]
+
+_PING = struct.pack("!iii", 8, -2, 11)  # as kazoo sends it: length, xid, type
+_DISCARD = struct.pack("ii", 1, 0)
+
+# A watch is silent for as long as nothing happens. These tell a dead peer from a quiet one.
+_KEEPALIVE = [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+]
+
+
+class Tap:
+    """What is known of the traffic of one connection.
+
+    Attributes:
+        heard: when something came in last, on `clock.now`.
+
+    Args:
+        tell: called with what the server grants when it is connected to.
+        pings: whether kazoo may keep the session alive by itself.
+    """
+
+    def __init__(self, tell: Callable[[Grant], None], *, pings: bool) -> None:
+        self.heard = clock.now()
+        self._greeting = Greeting(tell)
+        self._pings = pings
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the server has answered yet."""
+        return self._greeting.complete
+
+    def received(self, data: bytes) -> None:
+        """This has come in."""
+        if data:
+            self.heard = clock.now()
+            self._greeting.pass_by(data)
+
+    def swallows(self, data: Any) -> bool:
+        """Whether this is not to be sent."""
+        return not self._pings and len(data) == len(_PING) and bytes(data) == _PING
+
+
+class PlainWire(socket.socket):
+    """A TCP socket that is looked through."""
+
+    tap: Tap
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        data = super().recv(bufsize, flags)
+        self.tap.received(data)
+        return data
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        return len(data) if self.tap.swallows(data) else super().send(data, flags)
+
+
+class TLSWire(ssl.SSLSocket):
+    """The same under TLS."""
+
+    tap: Tap
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        data = super().recv(buflen, flags)
+        self.tap.received(data)
+        return data
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        return len(data) if self.tap.swallows(data) else super().send(data, flags)
+
+
+class Way:
+    """A client's way to the servers: the socket of now, which others can break or cut off."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self._socket: socket.socket | None = None
+        self._pid = os.getpid()
+
+    def carry(self, sock: socket.socket) -> None:
+        """Say which socket is in use."""
+        self._socket = sock
+        if self.ended.is_set():
+            self.drop()
+
+    def drop(self) -> None:
+        """Break the connection, and discard what has not left yet; from any thread."""
+        sock = self._socket
+        if sock is None or os.getpid() != self._pid:
+            return  # a forked child has a copy of it: shutting that down cuts off the parent
+        with contextlib.suppress(OSError):
+            # What waits for a way out would be delivered when nobody expects it any more.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
+            # Not SSLSocket.shutdown, which takes the TLS state away from the reading thread.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        """Break it and let no other one begin; from any thread."""
+        # The flag first: whoever carries a socket from now on looks at it.
+        self.ended.set()
+        self.drop()
+
+
+def dial(
+    way: Way, host: str, port: int, timeout: float, tap: Tap, tls: ssl.SSLContext | None
+) -> socket.socket:
+    """Connect to the first address of a host that answers.
+
+    Raises:
+        socket.gaierror: nobody knows the host.
+        OSError: no address of it could be connected to in time.
+    """
+    until = clock.now() + timeout
+    addresses = _resolve(way, host, port, timeout)
+    problem: OSError = TimeoutError("no time left to connect")
+    for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        share = (until - clock.now()) / left
+        if share <= 0 or way.ended.is_set():
+            break
+        sock = PlainWire(*address[:3])
+        sock.tap = tap
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option in _KEEPALIVE:
+                sock.setsockopt(*option)
+            way.carry(sock)
+            sock.settimeout(share)
+            sock.connect(address[4])
+            return sock if tls is None else _encrypt(way, sock, host, until, tls)
+        except OSError as error:
+            sock.close()
+            problem = error
+    raise problem
+
+
+def _encrypt(
+    way: Way, sock: PlainWire, host: str, until: float, context: ssl.SSLContext
+) -> TLSWire:
+    sock.settimeout(max(0.001, until - clock.now()))
+    wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    assert isinstance(wrapped, TLSWire)
+    wrapped.tap = sock.tap
+    way.carry(wrapped)
+    try:
+        wrapped.do_handshake()
+    except OSError:
+        wrapped.close()
+        raise
+    return wrapped
+
+
+def _resolve(way: Way, host: str, port: int, timeout: float) -> list[Any]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "this cannot be a host name") from None
+    except socket.gaierror:
+        return _look_up(way, host, port, timeout)
+
+
+def _look_up(way: Way, host: str, port: int, timeout: float) -> list[Any]:
+    # getaddrinfo knows no timeout, and a dead name server holds it for half a minute.
+    found: list[list[Any]] = []
+    problem: list[OSError] = []
+
+    def ask() -> None:
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            problem.append(error)
+
+    thread = threading.Thread(target=ask, name="leadership-zookeeper-resolve", daemon=True)
+    thread.start()
+    until = clock.now() + timeout
+    while thread.is_alive() and not way.ended.is_set() and clock.now() < until:
+        thread.join(0.05)
+    if found:
+        return found[0]
+    if not problem:
+        raise TimeoutError(f"the name {host!r} was not resolved in time")
+    raise problem[0]
