@@ -13,7 +13,8 @@ from leadership_core import Follower, Leader, open_store
 from tests.scenarios.conftest import FleetFactory, OwnServer, Place, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import await_true
-from tests.scenarios.places import Office, office_of, on_servers
+from tests.scenarios.offices import Office, office_of
+from tests.scenarios.places import on_servers
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper

@@ -9,7 +9,8 @@ import sys
 
 from tests.scenarios.conftest import Place
 from tests.scenarios.fleet import ROOT
-from tests.scenarios.places import office_of, on_servers
+from tests.scenarios.offices import office_of
+from tests.scenarios.places import on_servers
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper

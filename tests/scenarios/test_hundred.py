@@ -15,7 +15,7 @@ from leadership_core import Candidate, StoreHandle, open_store
 from tests.conftest import ConsulFactory
 from tests.scenarios.conftest import OwnServer
 from tests.scenarios.fleet import await_true
-from tests.scenarios.places import office_of
+from tests.scenarios.offices import office_of
 
 _MOST_THREADS = 16
 _MOST_POLLS = 8

@@ -14,7 +14,8 @@ from leadership_core import open_store
 from tests.scenarios.conftest import FleetFactory, Place, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet
-from tests.scenarios.places import office_of, on_servers
+from tests.scenarios.offices import office_of
+from tests.scenarios.places import on_servers
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper

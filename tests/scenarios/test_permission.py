@@ -1,18 +1,23 @@
-"""An ACL token that is wrong, is taken away, and works again."""
+"""A token or a password that is wrong, is taken away, and works again."""
 
 from __future__ import annotations
 
+import signal
 import time
 import uuid
 from dataclasses import dataclass
 
 import pytest
+from kazoo.security import make_digest_acl
 
 from leadership_core import Candidate, Follower, StoreRefused, open_store
-from tests.conftest import ConsulFactory
+from tests.conftest import ConsulFactory, EtcdFactory
 from tests.scenarios.conftest import FleetFactory, Report
 from tests.scenarios.diary import now
+from tests.scenarios.offices import kazoo_client
 from tests.servers.consul import ConsulAgent
+from tests.servers.etcd import EtcdServer
+from tests.servers.zookeeper import ZooKeeperServer
 
 _RULES = 'key_prefix "" { policy = "write" } session_prefix "" { policy = "write" }'
 
@@ -95,3 +100,109 @@ def test_a_wrong_token_from_the_start(token: str, consul_server: ConsulFactory) 
         if token:  # without one, a key that must not be read looks like one that is not there
             with pytest.raises(StoreRefused):
                 Follower(store, "service/leader").wait_leader(5)
+
+
+@dataclass
+class _Account:
+    """A user of etcd who may do everything, until it is taken away."""
+
+    etcd: EtcdServer
+
+    def give(self) -> None:
+        self.etcd.cli("role", "add", "all")
+        self.etcd.cli("role", "grant-permission", "all", "readwrite", "--prefix", "")
+        self.etcd.cli("user", "add", "ann:s3cret")
+        self.restore()
+
+    def restore(self) -> None:
+        self.etcd.cli("user", "grant-role", "ann", "all")
+
+    def revoke(self) -> None:
+        self.etcd.cli("user", "revoke-role", "ann", "all")
+
+
+def test_a_role_revoked_in_mid_term_on_etcd(
+    make_fleet: FleetFactory, etcd_server: EtcdFactory, measured: Report
+) -> None:
+    """What is allowed is renewed: it leads on or stops in time; then it works again."""
+    etcd = etcd_server(auth=True)
+    account = _Account(etcd)
+    account.give()
+    fleet = make_fleet(etcd.url, ttl=2.0)
+    far = fleet.start("far", url=etcd.url_at(etcd.port, user="ann", password="s3cret"))
+    reign = fleet.await_reign(15)
+    near = fleet.start("near")
+    near.await_event("campaigning", 15)
+    time.sleep(0.5)
+
+    account.revoke()
+    far.signal(signal.SIGUSR1)  # resigning is a write, which is refused now: its lease has to end
+    after = fleet.await_reign(3 * fleet.ttl + 3, after=reign)
+    assert after.worker is near
+    down = far.await_event("store_down", 5)
+    assert "permission" in (down.reason or "")
+
+    account.restore()
+    far.await_event("store_up", 10)
+    near.stop()
+    assert fleet.await_reign(10, after=after).worker is far
+    assert "s3cret" not in far.process.tail(1000)
+    assert etcd.password not in near.process.tail(1000)
+    fleet.finish()
+
+
+def test_a_token_that_expires_is_not_noticed(
+    make_fleet: FleetFactory, etcd_server: EtcdFactory
+) -> None:
+    """Etcd forgets whom it knows every second, or in a restart: nobody loses anything."""
+    etcd = etcd_server(auth=True, auth_token_ttl=1)
+    fleet = make_fleet(etcd.url, ttl=4.0)
+    fleet.start_all("ann", "ben")
+    reign = fleet.await_reign(10)
+
+    time.sleep(6.0)
+    assert fleet.await_reign(1).token == reign.token
+    assert all(worker.count("store_down") == 0 for worker in fleet.workers)
+
+    etcd.restart()
+    time.sleep(3.0)
+    assert fleet.await_reign(1).token == reign.token
+    reign.worker.stop()
+    assert fleet.await_reign(5, after=reign).worker is not reign.worker
+    fleet.finish()
+
+
+@pytest.mark.parametrize(
+    ("user", "password"), [("", ""), ("ann", "wrong")], ids=["none", "a wrong password"]
+)
+def test_a_wrong_password_from_the_start(
+    user: str, password: str, etcd_server: EtcdFactory
+) -> None:
+    """Whoever waits gets the error that says so, without the password."""
+    etcd = etcd_server(auth=True)
+    _Account(etcd).give()
+    _assert_refused(etcd.url_at(etcd.port, user=user, password=password), password)
+
+
+def test_a_node_that_others_may_not_touch_on_zookeeper(zookeeper: ZooKeeperServer) -> None:
+    """A path that its owner has locked refuses whoever is somebody else, and says so."""
+    with kazoo_client(zookeeper) as client:
+        client.add_auth("digest", "ann:s3cret")
+        client.create("/service", acl=[make_digest_acl("ann", "s3cret", all=True)])
+
+    _assert_refused(zookeeper.url_at(zookeeper.port, user="ben", password="wr0ng"), "wr0ng")
+    _assert_refused(zookeeper.url, "")
+    with open_store(zookeeper.url_at(zookeeper.port, user="ann", password="s3cret")) as store:
+        assert Candidate(store, "service/leader", "ann", ttl=2.0).wait_elected(5)
+
+
+def _assert_refused(url: str, secret: str) -> None:
+    with open_store(url) as store:
+        candidate = Candidate(store, "service/leader", "ann", ttl=2.0)
+        verdicts = candidate.run_for_election()
+        assert next(verdicts) is False
+        with pytest.raises(StoreRefused) as caught:
+            next(verdicts)
+        assert not secret or secret not in str(caught.value)
+        with pytest.raises(StoreRefused):
+            candidate.wait_elected(5)
