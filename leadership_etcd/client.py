@@ -1,0 +1,308 @@
+"""Calls to whichever endpoint answers: deadlines, failover and tokens, in this one place.
+
+Each lane has a connection of its own, so that a renewal or a release never waits for anything
+else. All lanes go to one endpoint; who finds that it does not answer moves them all to the next.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from leadership_core import clock
+from leadership_core.budget import remaining_budget
+from leadership_core.errors import NotDone, StoreClosed, StoreRefused
+
+from .connection import Connection
+from .errors import Unreached, Verdict, translated, unreached, verdict
+from .fork import immortalise
+from .methods import AUTHENTICATE, Method
+from .options import Options
+from .proto import grpc
+
+__all__ = ["Client", "Lane"]
+
+_PATIENCE = 0.5  # seconds without an answer after which a connection is given up
+_SIGN_INS = 3  # in one call: a token may be taken away as soon as it is there
+
+
+class Lane(Enum):
+    """What waits for nothing but its like."""
+
+    REQUESTS = "requests"
+    RENEWALS = "renewals"
+    RELEASES = "releases"
+    WATCHES = "watches"
+
+
+class Client:
+    """An etcd; safe for several threads. Every call takes at most the budget.
+
+    Attributes:
+        revision: the newest one that an answer has told of.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.revision = 0
+        self._options = options
+        self._first = 0  # the endpoint that all go to
+        self._token: str | None = None  # "" where etcd wants none
+        self._lock = threading.Lock()
+        self._lanes: dict[Lane, Connection] = {}
+        self._open: set[Connection] = set()
+        self._moved: Callable[[], None] | None = None
+        self._closed = False
+
+    def call(
+        self,
+        method: Method,
+        request: Any,
+        *,
+        lane: Lane = Lane.REQUESTS,
+        repeatable: bool | None = None,
+    ) -> Any:
+        """Make a call, at several endpoints if the first do not answer.
+
+        Args:
+            method: which.
+            request: its message.
+            lane: what it may wait for.
+            repeatable: whether it is harmless if it is done twice, or late; only then is it sent
+                again. None is what the method says.
+
+        Raises:
+            NotDone: it was not sent.
+            StoreUnavailable: no answer, and it may have been done.
+            StoreRefused: etcd refuses it, or cannot be used.
+            SessionLost: its lease is gone.
+            ConfigurationError: its value or its ttl is too large.
+            StoreClosed: the client is closed.
+        """
+        again = method.repeatable if repeatable is None else repeatable
+        until = clock.now() + remaining_budget()
+        # Even with one endpoint, a connection that broke is worth a new one.
+        tries = max(2, len(self._options.endpoints)) if again else len(self._options.endpoints)
+        for left in range(tries, 0, -1):
+            share = until
+            if again and left <= len(self._options.endpoints):
+                share = clock.now() + (until - clock.now()) / left
+            connection = self._reach(lane, until if not again else share)
+            sent = clock.now()
+            try:
+                answer = self._ask(connection, method, request, share)
+            except grpc.RpcError as error:
+                what = verdict(error)
+                if what is Verdict.REFUSED or what is Verdict.STALE:
+                    raise translated(error, connection.endpoint, 0) from error
+                if self._closed:
+                    raise StoreClosed("the etcd store is closed") from error
+                self._gave_no_answer(connection, more=left > 1 and clock.now() < until)
+                if left == 1 or clock.now() >= until or not (again or what is Verdict.NOT_SENT):
+                    problem = translated(error, connection.endpoint, clock.now() - sent)
+                    if what is Verdict.NOT_SENT:
+                        raise NotDone(str(problem)) from error
+                    raise problem from error
+            except ValueError as error:  # the channel is closed
+                raise StoreClosed("the etcd store is closed") from error
+            else:
+                self._note(answer)
+                return answer
+            finally:
+                self._give_back(connection)
+        raise AssertionError("unreachable")
+
+    def watch(self, requests: Any) -> tuple[Connection, Any]:
+        """Open a stream for watches, at an endpoint that works.
+
+        Returns:
+            The connection, to be given to `end_watch`, and the stream.
+
+        Raises:
+            StoreUnavailable: no endpoint works.
+        """
+        until = clock.now() + remaining_budget()
+        connection = self._reach(Lane.WATCHES, until)
+        try:
+            metadata = _metadata(self._token)
+            # A member that loses its cluster then ends the stream, instead of staying silent.
+            return connection, connection.watch(requests, (*metadata, ("hasleader", "true")))
+        except ValueError as error:  # the channel is closed
+            self._give_back(connection)
+            raise StoreClosed("the etcd store is closed") from error
+        except BaseException:
+            self._give_back(connection)
+            raise
+
+    def end_watch(self, connection: Connection, *, broken: bool) -> None:
+        """A stream has ended."""
+        if broken:
+            self._gave_no_answer(connection, more=True)
+        self._give_back(connection)
+
+    def forget_token(self) -> None:
+        """Sign in anew with the next call."""
+        self._token = None
+
+    def on_move(self, moved: Callable[[], None]) -> None:
+        """Call this when all go to another endpoint; it must not block."""
+        self._moved = moved
+
+    def is_current(self, connection: Connection) -> bool:
+        """Whether it goes to the endpoint that all go to."""
+        return connection.number == self._first
+
+    def close(self) -> None:
+        """Cut off what is under way, and let nothing else begin; may be called again."""
+        with self._lock:
+            self._closed = True
+            connections, self._open = self._open, set()
+            self._lanes.clear()
+        for connection in connections:
+            connection.close()
+
+    def after_fork_in_child(self) -> None:
+        """Touch no connection: they are the parent's."""
+        self._closed = True
+        # Without the lock, which a thread of the parent may hold for ever.
+        immortalise(self._open)
+
+    # -- one attempt -------------------------------------------------------------------------
+
+    def _ask(self, connection: Connection, method: Method, request: Any, until: float) -> Any:
+        for left in range(_SIGN_INS, 0, -1):
+            token = self._token
+            try:
+                return connection.invoke(method, request, _seconds(until), _metadata(token))
+            except grpc.RpcError as error:
+                # It was turned away before it was looked at, so it may be sent again. Without a
+                # token, etcd says that the name is empty.
+                details = str(error.details())
+                stale = verdict(error) is Verdict.STALE or "user name is empty" in details
+                if left == 1 or not stale or self._options.user is None:
+                    raise
+            if self._token == token:
+                self._token = None
+            self._sign_in(connection, until)
+        raise AssertionError("unreachable")
+
+    def _sign_in(self, connection: Connection, until: float) -> None:
+        """Get a token, if there is none."""
+        if self._options.user is None or self._token is not None:
+            return
+        request = AUTHENTICATE.request(name=self._options.user, password=self._options.password)
+        try:
+            self._token = str(connection.invoke(AUTHENTICATE, request, _seconds(until)).token)
+        except grpc.RpcError as error:
+            if "authentication is not enabled" not in str(error.details()):
+                raise
+            self._token = ""  # as etcd's own clients do, so that it can be enabled under way
+
+    def _note(self, answer: Any) -> None:
+        revision = getattr(answer, "header", None) and answer.header.revision
+        if revision and revision > self.revision:
+            self.revision = revision
+
+    # -- connections -------------------------------------------------------------------------
+
+    def _reach(self, lane: Lane, until: float) -> Connection:
+        """A connection that works, to the endpoint that all go to, or else to the next."""
+        failed: list[tuple[str, Unreached]] = []
+        for left in range(len(self._options.endpoints), 0, -1):
+            share = clock.now() + (until - clock.now()) / left
+            connection = self._take(lane)
+            try:
+                connection.greet(share)
+                self._sign_in(connection, share)
+            except (Unreached, grpc.RpcError, ValueError) as error:
+                if self._closed:
+                    raise StoreClosed("the etcd store is closed") from error
+                problem = _as_unreached(error, connection)
+                failed.append((connection.endpoint, problem))
+                self._gave_no_answer(connection, more=True)
+                self._give_back(connection)
+            except BaseException:
+                self._give_back(connection)
+                raise
+            else:
+                return connection
+        raise unreached(failed) from (failed[-1][1] if failed else None)
+
+    def _take(self, lane: Lane) -> Connection:
+        """The lane's connection to the endpoint of now, not necessarily made yet."""
+        over = None
+        with self._lock:
+            if self._closed:
+                raise StoreClosed("the etcd store is closed")
+            found = self._lanes.get(lane)
+            if found is None or found.number != self._first:
+                if found is not None:
+                    found.retired = True
+                    over = None if found.users else found
+                number = self._first
+                found = self._lanes[lane] = Connection(
+                    number,
+                    self._options.endpoints[number],
+                    self._options.tls,
+                    streams=lane is Lane.WATCHES,
+                )
+                self._open.add(found)
+            found.users += 1
+            if over is not None:
+                self._open.discard(over)
+        if over is not None:
+            over.close()
+        return found
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._lock:
+            connection.users -= 1
+            over = connection.retired and not connection.users
+            if over:
+                self._open.discard(connection)
+        if over:
+            connection.close()
+
+    def _gave_no_answer(self, connection: Connection, *, more: bool) -> None:
+        """Use it no more, and go to the next endpoint; but not because one answer was slow.
+
+        Args:
+            connection: which.
+            more: whether there is something else to be tried at once.
+        """
+        silent = connection.silent_since
+        if not more and silent is not None and clock.now() - silent < _PATIENCE:
+            return
+        with self._lock:
+            connection.retired = True
+            for lane, present in list(self._lanes.items()):
+                if present is connection:
+                    del self._lanes[lane]
+        self._move_from(connection.number)
+
+    def _move_from(self, number: int) -> None:
+        count = len(self._options.endpoints)
+        with self._lock:
+            if self._first != number or count == 1:
+                return
+            self._first = (number + 1) % count
+        if self._moved is not None:
+            self._moved()
+
+
+def _metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    return (("token", token),) if token else ()
+
+
+def _as_unreached(error: Exception, connection: Connection) -> Unreached:
+    if isinstance(error, Unreached):
+        return error
+    if isinstance(error, grpc.RpcError):
+        problem = translated(error, connection.endpoint, 0)
+        return Unreached(str(problem), lasting=isinstance(problem, StoreRefused))
+    return Unreached(str(error))
+
+
+def _seconds(until: float) -> float:
+    return max(0.001, until - clock.now())

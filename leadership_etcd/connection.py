@@ -1,0 +1,191 @@
+"""One gRPC channel to one endpoint, and what makes sure of it before anything is sent."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+from leadership_core import clock
+
+from .credentials import TLS, speaks_tls
+from .errors import Unreached, Verdict, said, verdict
+from .methods import STATUS, WATCH, Method
+from .proto import grpc
+
+__all__ = ["Connection"]
+
+_OPTIONS: list[tuple[str, Any]] = [
+    # Without this, channels to one address share a connection, and wait for each other in it.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # which is the time that a connect may take
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
+    ("grpc.max_receive_message_length", -1),
+]
+# A stream is silent for hours, so pings tell a dead peer from a quiet one. etcd hangs up on who
+# sends them more often than every 5 s, or with no call under way.
+_PINGS: list[tuple[str, Any]] = [
+    ("grpc.keepalive_time_ms", 5500),
+    ("grpc.keepalive_timeout_ms", 2500),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+_IPV4 = re.compile(r"ipv4:([\d.]+):(\d+)")
+_DIAGNOSIS = 1.0  # seconds
+
+
+class Connection:
+    """A channel to an endpoint; safe for several threads.
+
+    Args:
+        number: of the endpoint.
+        endpoint: ``host:port``.
+        tls: None for plain text.
+        streams: it is to carry streams.
+
+    Attributes:
+        users: calls that are under way, counted by its owner.
+        retired: its owner gives it to nobody any more.
+        silent_since: when the first call was sent that got no answer, with none since.
+    """
+
+    def __init__(self, number: int, endpoint: str, tls: TLS | None, *, streams: bool) -> None:
+        self.number, self.endpoint = number, endpoint
+        self.users = 0
+        self.retired = False
+        self.silent_since: float | None = None
+        self.channel: Any = None
+        self._tls = tls
+        self._options = _OPTIONS + (_PINGS if streams else [])
+        self._greeted = False
+        self._closed = False
+        self._lock = threading.Lock()
+        self._calls: dict[str, Any] = {}
+
+    def greet(self, until: float) -> None:
+        """Make sure, the first time, that an etcd answers there that knows its cluster's leader.
+
+        A request that is sent next has left when it fails, and what fails before has not. A
+        member that is cut off from its cluster says so here, instead of letting others wait.
+
+        Raises:
+            Unreached: there is none.
+        """
+        if self._greeted:
+            return
+        self._make_channel(until)
+        try:
+            status = self.invoke(STATUS, STATUS.request(), max(0.001, until - clock.now()))
+        except grpc.RpcError as error:
+            if verdict(error) is Verdict.REFUSED and error.code() is not _UNIMPLEMENTED:
+                self._greeted = True  # it may not tell us, but it is there
+                return
+            raise self._unreached(error, until) from error
+        if not status.leader:
+            raise Unreached("it knows no leader of its cluster")
+        self._greeted = True
+
+    def _make_channel(self, until: float) -> None:
+        if self.channel is not None:
+            return
+        try:
+            made = (
+                grpc.insecure_channel(self.endpoint, self._options)
+                if self._tls is None
+                else self._tls.channel(self.endpoint, self._options, until)
+            )
+        except (OSError, ValueError) as error:
+            raise Unreached(f"TLS cannot begin: {error}") from error
+        with self._lock:
+            surplus = self._closed or self.channel is not None
+            if self.channel is None:
+                self.channel = made
+        if surplus:
+            made.close()
+
+    def invoke(
+        self, method: Method, request: Any, timeout: float, metadata: tuple[Any, ...] = ()
+    ) -> Any:
+        """Make a call; raises `grpc.RpcError`."""
+        call = self._calls.get(method.path)
+        if call is None:
+            call = self._calls[method.path] = self.channel.unary_unary(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.answer.FromString,
+            )
+        sent = clock.now()
+        try:
+            answer = call(request, timeout=timeout, metadata=metadata)
+        except grpc.RpcError as error:
+            if verdict(error) is Verdict.UNKNOWN:
+                self.silent_since = self.silent_since or sent
+            else:
+                self.silent_since = None
+            raise
+        self.silent_since = None
+        return answer
+
+    def watch(self, requests: Any, metadata: tuple[Any, ...]) -> Any:
+        """Open the stream that carries watches; an iterator of answers that can be cancelled."""
+        stream = self.channel.stream_stream(
+            WATCH.path,
+            request_serializer=WATCH.request.SerializeToString,
+            response_deserializer=_named_decoder,
+        )
+        return stream(requests, metadata=metadata)
+
+    def close(self) -> None:
+        """Cut off what is under way; may be called again."""
+        with self._lock:
+            self._closed = True
+            channel = self.channel
+        if channel is not None:
+            channel.close()
+
+    def _unreached(self, error: grpc.RpcError, until: float) -> Unreached:
+        details = said(error)
+        if error.code() is _UNIMPLEMENTED:
+            return Unreached(f"what answers is not etcd ({details}); check the port", lasting=True)
+        if "Domain name not found" in details:
+            return Unreached("unknown host; check the name in the URL", lasting=True)
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return Unreached("no answer in time")
+        if problem := self._diagnosis(details, until):
+            return Unreached(problem, lasting=True)
+        if "Connection refused" in details:
+            return Unreached("connection refused; is an etcd running there?")
+        return Unreached(details)
+
+    def _diagnosis(self, details: str, until: float) -> str | None:
+        """What is wrong with TLS, if that is it: gRPC does not tell."""
+        if "onnection refused" in details:
+            return None
+        host, _, port = self.endpoint.rpartition(":")
+        # Where gRPC has not said to which address it went, a name would have to be resolved,
+        # for which there is no time limit.
+        seen = _IPV4.search(details)
+        address = (seen[1], int(seen[2])) if seen else (host.strip("[]"), int(port))
+        if seen is None and not _is_address(address[0]):
+            return None
+        until = min(until, clock.now() + _DIAGNOSIS)
+        if self._tls is not None:
+            return self._tls.trouble(address, host.strip("[]"), until)
+        return "it wants TLS: write etcd+tls://" if speaks_tls(address, until) else None
+
+
+_UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
+
+
+def _named_decoder(data: bytes) -> Any:
+    # gRPC calls this in a thread of its own, that it started for the stream and gave no name.
+    thread = threading.current_thread()
+    if not thread.name.startswith("leadership-"):
+        thread.name = "leadership-etcd-grpc"
+    return WATCH.answer.FromString(data)
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or re.fullmatch(r"[\d.]+", host) is not None

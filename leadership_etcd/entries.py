@@ -1,0 +1,55 @@
+"""Entries, as etcd has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leadership_core.store import Entry
+
+from .client import Client
+from .errors import Compacted
+from .messages import below, read, text
+from .methods import RANGE
+
+__all__ = ["entry_of", "lease_of", "read_below"]
+
+_PAGE = 1000
+_TRIES = 3
+
+
+def entry_of(kv: Any) -> Entry:
+    """An entry of ours; its revision is that of its last write."""
+    return Entry(text(kv.key), kv.value, kv.mod_revision, f"{kv.lease:x}" if kv.lease else None)
+
+
+def lease_of(entry: Entry) -> int | None:
+    """The lease that an entry is bound to, 0 for none; None if that cannot be one."""
+    try:
+        return int(entry.session, 16) if entry.session else 0
+    except ValueError:
+        return None
+
+
+def read_below(client: Client, prefix: str) -> tuple[list[Any], int]:
+    """Read all below a prefix as it was at one revision, which is returned, too; linearizable."""
+    for left in range(_TRIES, 0, -1):
+        try:
+            return _read_below(client, prefix)
+        except Compacted:
+            if left == 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _read_below(client: Client, prefix: str) -> tuple[list[Any], int]:
+    start, end = below(prefix)
+    page = client.call(RANGE, read(start, end, limit=_PAGE))
+    revision = page.header.revision
+    found = list(page.kvs)
+    while page.more:
+        # In pages, so that no single answer takes longer than the others can wait.
+        page = client.call(
+            RANGE, read(page.kvs[-1].key + b"\0", end, limit=_PAGE, revision=revision)
+        )
+        found += page.kvs
+    return found, revision

@@ -1,0 +1,142 @@
+"""What gRPC and etcd say, in the words of `leadership_core.errors`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+
+from leadership_core.errors import (
+    ConfigurationError,
+    LeadershipError,
+    NotDone,
+    SessionLost,
+    StoreRefused,
+    StoreUnavailable,
+)
+
+from .proto import grpc
+
+__all__ = [
+    "Compacted",
+    "Unreached",
+    "Verdict",
+    "is_definite",
+    "said",
+    "translated",
+    "unreached",
+    "verdict",
+]
+
+_Code = grpc.StatusCode
+
+_NOT_SENT = re.compile(
+    r"failed to connect|errors? resolving|resolution failed|empty address list", re.IGNORECASE
+)
+_STALE = re.compile(
+    r"invalid auth token|revision of auth store is old|revision in header is old", re.IGNORECASE
+)
+_NOT_ETCD = "what answers there is not an etcd of version 3.4 or later; check host and port"
+
+
+class Verdict(Enum):
+    """What a failed call says about the request."""
+
+    REFUSED = "refused"
+    """etcd has decided not to do it; another endpoint would say the same."""
+    STALE = "stale"
+    """etcd has not looked at it, because the token is good no more."""
+    NOT_SENT = "not sent"
+    """It never left."""
+    UNKNOWN = "unknown"
+    """It may have been done, or still be on its way."""
+
+
+class Unreached(Exception):  # it never leaves this package
+    """An endpoint cannot be connected to, or is of no use; nothing was sent there.
+
+    Attributes:
+        lasting: it is not waiting that mends it, but a person.
+    """
+
+    def __init__(self, what: str, *, lasting: bool = False) -> None:
+        super().__init__(what)
+        self.lasting = lasting
+
+
+class Compacted(StoreUnavailable):
+    """The history that was asked for is gone; ask again from now on."""
+
+
+def verdict(error: grpc.RpcError) -> Verdict:
+    """Say what a failed call means for its request."""
+    code, details = error.code(), said(error)
+    if _STALE.search(details):
+        return Verdict.STALE
+    if code is _Code.UNAVAILABLE and _NOT_SENT.match(details):
+        return Verdict.NOT_SENT
+    if code in {_Code.UNAVAILABLE, _Code.DEADLINE_EXCEEDED, _Code.CANCELLED, _Code.INTERNAL}:
+        return Verdict.UNKNOWN
+    if code is _Code.UNKNOWN and not details.startswith(("etcdserver", "auth")):
+        return Verdict.UNKNOWN
+    return Verdict.REFUSED
+
+
+def is_definite(error: StoreUnavailable) -> bool:
+    """Whether the request surely did not take effect."""
+    return isinstance(error, NotDone | StoreRefused | Compacted)
+
+
+def said(error: grpc.RpcError) -> str:
+    """The words of an error, on one line."""
+    text = " ".join(str(error.details() or "").split()) or error.code().name
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def translated(error: grpc.RpcError, endpoint: str, waited: float) -> LeadershipError:
+    """Say in our words why a request that was sent has failed.
+
+    Args:
+        error: the original, which becomes the cause.
+        endpoint: to which it was sent.
+        waited: seconds, for the answer.
+    """
+    code, details = error.code(), said(error)
+    if code is _Code.DEADLINE_EXCEEDED:
+        return StoreUnavailable(f"{endpoint} gave no answer within {waited:.2f} s")
+    if "requested lease not found" in details:
+        return SessionLost("etcd has ended the lease")
+    if "required revision has been compacted" in details:
+        return Compacted(details)
+    if "too large lease TTL" in details:
+        return ConfigurationError(
+            "etcd refuses a ttl as long as that: it allows up to 9000000000 s; ask for less"
+        )
+    if "request is too large" in details or "received message larger than max" in details:
+        return ConfigurationError(
+            f"the value is too large for etcd ({details}); it takes 1.5 MiB in one request, "
+            "unless its --max-request-bytes says otherwise"
+        )
+    if code is _Code.PERMISSION_DENIED:
+        return StoreRefused(
+            f"etcd denies permission ({details}); grant the user's role readwrite on the prefix"
+        )
+    if "user name is empty" in details:
+        return StoreRefused("etcd wants to know who we are: put USER:PASSWORD@ into the URL")
+    if "authentication failed" in details:
+        return StoreRefused("etcd does not accept the user and password in the URL")
+    if "database space exceeded" in details:
+        return StoreRefused(
+            f"etcd is full ({details}): compact and defragment it, and disarm its alarm"
+        )
+    if code is _Code.UNIMPLEMENTED:
+        return StoreRefused(f"{endpoint}: {_NOT_ETCD} ({details})")
+    return StoreUnavailable(f"{endpoint}: {details}")
+
+
+def unreached(failed: Sequence[tuple[str, Unreached]]) -> StoreUnavailable:
+    """Say that no endpoint could be connected to."""
+    words = "; ".join(f"{endpoint}: {error}" for endpoint, error in failed)
+    if failed and all(error.lasting for _, error in failed):
+        return StoreRefused(f"cannot use etcd: {words}")
+    return NotDone(f"cannot connect to etcd: {words or 'no time left'}")

@@ -1,0 +1,74 @@
+"""Who stands in the queue of an election: reads that leave out what is not a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from .claim import is_claim
+from .client import Client
+from .messages import below, read
+from .methods import RANGE
+
+__all__ = ["Queue"]
+
+_PAGE = 4  # claims stand first, nearly always
+
+
+class Queue:
+    """The claims of one election, in the order in which they were made.
+
+    A read takes a few keys, and more only where those are no claims.
+    """
+
+    def __init__(self, client: Client, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._range = below(key)
+
+    def first_page(self, *, keys_only: bool) -> Any:
+        """The read that is to tell who is first, for use in a transaction."""
+        return read(*self._range, order="first", limit=_PAGE, keys_only=keys_only)
+
+    def page_ahead(self, token: int) -> Any:
+        """The read that is to tell who is next before a claim, for use in a transaction."""
+        return read(*self._range, order="last", limit=_PAGE, keys_only=True, most=token - 1)
+
+    def first(self) -> tuple[Any | None, int]:
+        """The first claim, and the revision as of which it is that; linearizable."""
+        page = self._client.call(RANGE, self.first_page(keys_only=False))
+        revision = page.header.revision
+        found = self.first_of(page, revision)
+        if found is not None and found not in page.kvs:
+            past = self._client.call(RANGE, read(found.key, revision=revision))
+            found = past.kvs[0]
+        return found, revision
+
+    def first_of(self, page: Any, revision: int) -> Any | None:
+        """The first claim, from an answer to `first_page` of that revision."""
+        return self._search(page, revision, order="first")
+
+    def ahead(self, page: Any, token: int, revision: int) -> Any | None:
+        """The claim next before that token's, from an answer to `page_ahead` of that revision."""
+        return self._search(page, revision, order="last", most=token - 1)
+
+    def _search(
+        self, page: Any, revision: int, *, order: Literal["first", "last"], most: int = 0
+    ) -> Any | None:
+        limit = _PAGE
+        while (found := self._claim_in(page.kvs)) is None and page.more:
+            # From the start again: of keys that one transaction has made, a page may end with any.
+            limit *= 8
+            request = read(
+                *self._range, order=order, limit=limit, keys_only=True, revision=revision, most=most
+            )
+            page = self._client.call(RANGE, request)
+        return found
+
+    def with_token(self, token: int) -> Any | None:
+        """The claim with that token, if it stands."""
+        page = self._client.call(RANGE, read(*self._range, keys_only=True, least=token, most=token))
+        return self._claim_in(page.kvs)
+
+    def _claim_in(self, kvs: Iterable[Any]) -> Any | None:
+        return next((kv for kv in kvs if is_claim(self._key, kv)), None)

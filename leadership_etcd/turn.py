@@ -1,0 +1,71 @@
+"""What a claim listens to: its own key, and that of the claim next before it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from leadership_core.errors import StoreUnavailable
+
+from .stream import Watch
+from .watcher import Watcher
+
+__all__ = ["Turn"]
+
+
+class Turn:
+    """Wakes when the standing of a claim may have changed; closed from any thread.
+
+    Of a thousand that wait, one hears of it when the leader goes.
+
+    Args:
+        watcher: who watches.
+        own: the claim's key.
+        token: its create revision.
+        wake: called for everything that happens.
+    """
+
+    def __init__(self, watcher: Watcher, own: bytes, token: int, wake: Callable[[], None]) -> None:
+        self._watcher = watcher
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._closed = False
+        self._ahead: Watch | None = None
+        self._own = watcher.open(own, b"", token, self)
+
+    def follow(self, key: bytes | None, after: int) -> None:
+        """Listen to this claim, too, and to no other any more; None if it leads.
+
+        Args:
+            key: of the claim next before.
+            after: the revision as of which it is that; what has happened since is told.
+        """
+        with self._lock:
+            before = self._ahead
+            if self._closed or key == (None if before is None else before.key):
+                return
+            self._ahead = None if key is None else self._watcher.open(key, b"", after, self)
+        if before is not None:
+            before.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            watches = [watch for watch in (self._own, self._ahead) if watch is not None]
+        for watch in watches:
+            watch.close()
+
+    def changed(self, events: Sequence[Any]) -> None:
+        if not self._closed:
+            self._wake()
+
+    def gap(self) -> None:
+        if not self._closed:
+            self._wake()
+
+    def away(self, error: StoreUnavailable) -> None:
+        pass  # the renewals notice by themselves
+
+    def back(self) -> None:
+        pass  # what has happened meanwhile comes as events
