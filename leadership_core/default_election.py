@@ -12,9 +12,11 @@ the key and believing, so the winner looks at the key once more afterwards (`sta
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from .errors import ClaimUnknown, Conflict, NotDone, SessionLost, StoreUnavailable
 from .store import (
@@ -38,7 +40,7 @@ __all__ = ["DefaultElection"]
 _MOST_CONFLICTS = 100  # in a row; a store that goes on like that is not linearizable
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class _Claim(Claim):
     revision: int | None = None  # of the entry that is the claim
     told: Change = None  # by the watch, the last time
@@ -87,9 +89,12 @@ class DefaultElection:
         self._key = key
         self._epoch_key = f"{key}/.epoch"
         self._counts_terms = Capability.GLOBAL_REVISION not in getattr(store, "capabilities", ())
+        # Which claim each session entered last: withdrawing an older one again takes nothing away.
+        self._latest: weakref.WeakValueDictionary[str, _Claim] = weakref.WeakValueDictionary()
 
     def enter(self, session: Session, value: bytes) -> Claim:
         claim = _Claim(self._key, session, value)
+        self._latest[_id_of(session)] = claim
         held = self._store.get(self._key)
         if held is not None and held.session is not None:
             return claim
@@ -172,12 +177,15 @@ class DefaultElection:
         return self._store.watch(self._key, tell)
 
     def withdraw(self, claim: Claim) -> None:
+        assert isinstance(claim, _Claim)
         for _ in range(_MOST_CONFLICTS):
             entry = self._store.get(self._key)
             if entry is None or not _is_of(entry, claim):
                 # An enter without an answer may still arrive as long as its session lives:
                 # claim.settled stays as it is, and the engine looks again.
                 return
+            if entry.revision != claim.revision and not self._is_latest(claim):
+                return  # the session has entered again: what stands is its next term's
             try:
                 self._store.delete(self._key, expect=entry)
             except Conflict:
@@ -185,6 +193,9 @@ class DefaultElection:
             claim.settled = True
             return
         raise StoreUnavailable(f"{self._key} never stays as it was read")
+
+    def _is_latest(self, claim: _Claim) -> bool:
+        return self._latest.get(_id_of(claim.session)) is claim
 
     def leader(self) -> Leader | None:
         entry = self._store.get(self._key)
@@ -261,5 +272,8 @@ class _PairWatch:
 
 
 def _is_of(entry: Entry, claim: Claim) -> bool:
-    # A plugin may say that the session is its own id.
-    return entry.session == getattr(claim.session, "id", claim.session)
+    return entry.session == _id_of(claim.session)
+
+
+def _id_of(session: Session) -> Any:
+    return getattr(session, "id", session)  # a plugin may say that the session is its own id

@@ -1,0 +1,36 @@
+"""Small assertions with messages, for there is no test framework to make them up."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["is_equal", "is_false", "is_true", "raises"]
+
+_short = reprlib.Repr()
+_short.maxstring, _short.maxother, _short.maxlist, _short.maxlevel = 120, 200, 12, 4
+
+
+def is_equal(found: Any, wanted: Any, what: str) -> None:
+    """Fail unless both are equal."""
+    assert found == wanted, f"{what}: {_short.repr(found)} instead of {_short.repr(wanted)}"
+
+
+def is_true(found: object, what: str) -> None:
+    """Fail unless it is True, and not just something like it."""
+    assert found is True, f"{what}: {_short.repr(found)} instead of True"
+
+
+def is_false(found: object, what: str) -> None:
+    """Fail unless it is False, and not just something like it."""
+    assert found is False, f"{what}: {_short.repr(found)} instead of False"
+
+
+def raises(kind: type[Exception], call: Callable[[], object], what: str) -> None:
+    """Fail unless the call raises an error of that kind; others are passed on."""
+    try:
+        result = call()
+    except kind:
+        return
+    raise AssertionError(f"{what}: no {kind.__name__}, but {_short.repr(result)}")

@@ -1,0 +1,172 @@
+"""What a case works with: connections, sessions and keys, all of which are gone afterwards."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import uuid
+from collections.abc import Callable, Set as AbstractSet
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Any, Self
+
+from ..budget import budget
+from ..clock import now
+from ..errors import ConfigurationError, LeadershipError
+from ..handle import StoreHandle, open_store
+from ..registry import open_backend
+from ..store import Capability, Session, Store
+from ..url import StoreURL
+from .heard import PATIENCE
+
+__all__ = ["Lab"]
+
+_CALM = 30.0  # the ttl of a session that is not to end by itself within a case
+_LONGEST = 60.0
+
+
+class Lab:
+    """A store to experiment with; a context manager that leaves nothing behind in it.
+
+    Every lab has a part of the key space of its own, below the prefix of the URL. At its end
+    all connections and sessions are closed, and all that is left below is deleted.
+
+    Args:
+        url: of the store. What is opened with it twice must hold the same content.
+        ttl: seconds; of the sessions that a case lets expire.
+        max_value: bytes; the largest value that the store takes, or that is worth a try.
+        options: as `open_store` takes them.
+
+    Attributes:
+        store: the first connection.
+        max_value: bytes.
+    """
+
+    store: StoreHandle
+
+    def __init__(
+        self, url: str | StoreURL, *, ttl: float = 2.0, max_value: int = 65536, **options: object
+    ) -> None:
+        self.max_value = max_value
+        self._url = StoreURL.parse(url).with_options(**options)
+        self._asked = ttl
+        self._ttl = 0.0
+        self._scratch = f"leadership-check-{uuid.uuid4().hex[:12]}"
+        self._numbers = itertools.count(1)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.store = self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._stack.close()
+        finally:
+            # The failure of the case is what is to be told, not that of the store afterwards.
+            with suppress(LeadershipError) if error is not None else ExitStack():
+                self._clear()
+
+    # -- connections -------------------------------------------------------------------------
+
+    def open(self) -> StoreHandle:
+        """Open one more connection, as another program has it; it is closed at the end."""
+        handle = open_store(self._url)
+        self._stack.callback(handle.close)
+        return handle
+
+    def backend(self) -> Store:
+        """Open one more store as the plugin returns it; it is closed at the end."""
+        backend = open_backend(self._url)
+        self.at_end(backend.close)
+        return backend
+
+    def handle(self, backend: Store) -> StoreHandle:
+        """Open a store of a plugin, such as a `FaultyStore`, as a user has it."""
+        handle = StoreHandle(backend, str(self._url))
+        self._stack.callback(handle.close)
+        return handle
+
+    def session(self, store: StoreHandle | None = None, ttl: float = _CALM) -> Session:
+        """Open a session, which is closed at the end.
+
+        Args:
+            store: whose; the first connection's if it is left out.
+            ttl: seconds; by default so many that it does not expire during a case, or as many
+                as the store allows.
+        """
+        store = store or self.store
+        try:
+            session = store.open_session(ttl)
+        except ConfigurationError:
+            if ttl != _CALM:
+                raise
+            session = store.open_session(self.ttl)
+        self.at_end(session.close)
+        return session
+
+    def at_end(self, close: Callable[[], Any]) -> None:
+        """Call this at the end, before the connections are closed; it may fail."""
+
+        def quietly() -> None:
+            with suppress(LeadershipError), budget(PATIENCE):
+                close()
+
+        self._stack.callback(quietly)
+
+    # -- what the store is like --------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> AbstractSet[Capability]:
+        """What the store declares."""
+        return self.store.capabilities
+
+    @property
+    def ttl(self) -> float:
+        """Seconds: the ttl asked for, or the next longer one that the store grants."""
+        if not self._ttl:
+            self._ttl = self._least_ttl()
+        return self._ttl
+
+    @property
+    def expiry(self) -> float:
+        """Seconds after its last renewal by which a session with `ttl` is surely gone."""
+        return self.store.expires_within(self.ttl) + PATIENCE / 2
+
+    def _least_ttl(self) -> float:
+        ttl = max(self._asked, 3 * self.store.engine.least_margin)
+        while True:
+            try:
+                session = self.store.open_session(ttl)
+            except ConfigurationError:
+                if ttl >= _LONGEST:
+                    raise
+                ttl *= 2
+                continue
+            session.close()
+            return max(ttl, session.ttl)
+
+    # -- for a case --------------------------------------------------------------------------
+
+    def key(self, name: str = "") -> str:
+        """Return a key that nobody has used, with that name as its last part."""
+        return "/".join(filter(None, [self._scratch, str(next(self._numbers)), name]))
+
+    def eventually(self, condition: Callable[[], object], within: float = PATIENCE) -> bool:
+        """Wait until the condition is true; False if it is not in `within` seconds."""
+        until = now() + within
+        while not condition():
+            if now() > until:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def _clear(self) -> None:
+        with open_store(self._url) as store:
+            store.delete_tree(self._scratch)
+            store.delete(self._scratch)
