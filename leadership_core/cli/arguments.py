@@ -21,6 +21,7 @@ ENVIRONMENT_URL = "LEADERSHIP_URL"
 
 _TTL = 15.0  # seconds
 _TIMEOUT = 5.0  # seconds
+_CONTENTION = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,10 @@ class Arguments:
     key: str = ""
     value: str = ""
     ttl: float = _TTL
+    ttl_is_given: bool = False
     margin: float | None = None
     timeout: float = _TIMEOUT
+    seconds: float = _CONTENTION
     json: bool = False
     verbose: bool = False
 
@@ -49,6 +52,7 @@ class Command:
         description: what its own `--help` begins with.
         words: its positional arguments, in order; "[URL]" may be left out altogether.
         lease: whether it has `--ttl` and `--margin`.
+        check: whether it has `--ttl` and `--seconds`.
         run: does it, and returns the exit code.
     """
 
@@ -58,6 +62,7 @@ class Command:
     run: Callable[[Arguments], int] = field(repr=False)
     words: tuple[str, ...] = ()
     lease: bool = False
+    check: bool = False
 
     @property
     def usage(self) -> str:
@@ -92,9 +97,11 @@ def parse(command: Command, words: Sequence[str], version: str) -> Arguments:
         url_text=given.get("URL") or given.get(ENVIRONMENT_URL, ""),
         key=key,
         value=given.get("VALUE", ""),
-        ttl=found.ttl if command.lease else _TTL,
-        margin=found.margin if command.lease else None,
+        ttl=_TTL if found.ttl is None else found.ttl,
+        ttl_is_given=found.ttl is not None,
+        margin=found.margin,
         timeout=found.timeout,
+        seconds=found.seconds,
         json=found.json,
         verbose=found.verbose,
     )
@@ -118,16 +125,26 @@ def _parser(command: Command, version: str) -> _Parser:
         add_help=False,
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.set_defaults(ttl=None, margin=None, seconds=_CONTENTION)
     options = parser.add_argument_group("options")
     if command.lease:
         options.add_argument(
-            "--ttl", metavar="S", type=_ttl, default=_TTL,
+            "--ttl", metavar="S", type=_ttl,
             help="seconds after which a leader that has died is replaced (default: 15)",
         )  # fmt: skip
         options.add_argument(
             "--margin", metavar="S", type=_margin,
             help="seconds before the ttl at which a leader that cannot reach the store "
             "stops believing (a tenth of the ttl, at least 0.5 s)",
+        )  # fmt: skip
+    if command.check:
+        options.add_argument(
+            "--ttl", metavar="S", type=_ttl,
+            help="seconds; by default the shortest that the store takes, from 2 on",
+        )  # fmt: skip
+        options.add_argument(
+            "--seconds", metavar="S", type=_contention, default=_CONTENTION,
+            help="how long to contend; longer if it takes longer (default: 10)",
         )  # fmt: skip
     options.add_argument("--json", action="store_true", help="print one JSON object a line")
     options.add_argument(
@@ -188,6 +205,10 @@ def _margin(text: str) -> float:
 
 def _timeout(text: str) -> float:
     return _seconds("the timeout", text)
+
+
+def _contention(text: str) -> float:
+    return _seconds("the time to contend", text)
 
 
 def _seconds(what: str, text: str) -> float:

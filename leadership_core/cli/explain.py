@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 
-from ..handle import StoreHandle, open_store
+from ..handle import open_store
 from ..timing import margin_for
 from . import console
 from .arguments import Arguments, Command
 from .forecast import Forecast, forecast
+from .grants import granted_ttl
 from .patience import within
 
-__all__ = ["COMMAND", "granted_ttl"]
+__all__ = ["COMMAND"]
 
 _LEAST_REQUEST = 0.01  # seconds; a busy machine does not do better reliably
 
@@ -24,7 +24,7 @@ def _run(arguments: Arguments) -> int:
         least_margin = store.engine.least_margin
         margin_for(arguments.ttl, arguments.margin, least_margin)  # before anybody is contacted
         granted, request = within(
-            store, arguments.timeout, lambda: granted_ttl(store, arguments.ttl)
+            store, arguments.timeout, lambda: granted_ttl(store, arguments.ttl), retry=True
         )
         result = forecast(
             arguments.ttl,
@@ -42,16 +42,6 @@ def _run(arguments: Arguments) -> int:
     else:
         _show(store.url, result)
     return 0
-
-
-def granted_ttl(store: StoreHandle, ttl: float) -> tuple[float, float]:
-    """Open a session and close it again: the ttl that it got, and what a renewal took."""
-    session = store.open_session(ttl)
-    try:
-        begun = time.monotonic()
-        return session.renew(), time.monotonic() - begun
-    finally:
-        session.close()
 
 
 def _show(url: str, what: Forecast) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..handle import open_store
 from . import console
 from .arguments import Arguments, Command
@@ -18,7 +20,11 @@ def _run(arguments: Arguments) -> int:
     store = open_store(arguments.url)
     try:
         key = store.normalise(arguments.key)
-        leader = within(store, arguments.timeout, lambda: store.leader(key))
+        if arguments.url.scheme == "sqlite" and not Path(arguments.url.path).exists():
+            # Looking there would create it, and a mistyped name would look like an election.
+            console.complain("leadership leader", f"there is no file {arguments.url.path}")
+            return _NO_LEADER
+        leader = within(store, arguments.timeout, lambda: store.leader(key), retry=True)
     finally:
         store.close(_CLOSE_SECONDS)
     if leader is None:

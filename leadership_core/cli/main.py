@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from ..errors import ConfigurationError, LeadershipError, MissingPlugin, StoreUnavailable
-from . import console, demo, elect, explain, follow, leader, logs, stores
+from . import check, console, demo, elect, explain, follow, leader, logs, stores
 from .arguments import ENVIRONMENT_URL, Command, parse
 
 __all__ = ["main"]
@@ -21,6 +21,7 @@ COMMANDS = {
         leader.COMMAND,
         stores.COMMAND,
         explain.COMMAND,
+        check.COMMAND,
         demo.COMMAND,
     )
 }
@@ -28,7 +29,7 @@ COMMANDS = {
 _EXIT_CODES = """\
 exit codes:
   0  done
-  1  it failed
+  1  it failed; `check`: the store is not sound
   2  wrong usage, URL, key or ttl: nothing was done
   3  `leader`: there is none
   4  the store cannot be reached"""
@@ -121,6 +122,7 @@ def _help() -> str:
             "",
             f"URL is where the store is; {ENVIRONMENT_URL} stands in for it. Examples:",
             "  sqlite:///file.db    consul://127.0.0.1:8500/prefix",
+            "  etcd://host1:2379,host2:2379/prefix    zk://host1:2181,host2:2181/chroot",
             "`leadership COMMAND --help` says more about each.",
             "",
             _EXIT_CODES,

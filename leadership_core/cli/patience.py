@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Self, TypeVar
 
+from .. import clock
 from ..budget import budget
 from ..errors import StoreRefused, StoreUnavailable
 from ..handle import StoreHandle
@@ -15,6 +17,7 @@ __all__ = ["Patience", "within"]
 T = TypeVar("T")
 
 _GRACE = 0.2  # seconds by which a store may overstep its budget
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # between two tries
 
 
 class Patience:
@@ -74,8 +77,17 @@ class Patience:
             self._give_up()
 
 
-def within(store: StoreHandle, seconds: float, request: Callable[[], T]) -> T:
+def within(
+    store: StoreHandle, seconds: float, request: Callable[[], T], *, retry: bool = False
+) -> T:
     """Make a request that ends in time, whatever hangs: the store, or looking up its name.
+
+    Args:
+        store: for the message.
+        seconds: how long it may take.
+        request: what to do.
+        retry: whether to try again in that time when the store cannot be reached: it may be
+            starting.
 
     Raises:
         StoreUnavailable: there is no answer after that many seconds.
@@ -87,7 +99,7 @@ def within(store: StoreHandle, seconds: float, request: Callable[[], T]) -> T:
     def work() -> None:
         try:
             with budget(seconds):
-                outcome.append(request())
+                outcome.append(_persistently(request, seconds) if retry else request())
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             outcome.append(error)
         done.set()
@@ -98,6 +110,21 @@ def within(store: StoreHandle, seconds: float, request: Callable[[], T]) -> T:
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
+
+
+def _persistently(request: Callable[[], T], seconds: float) -> T:
+    until = clock.now() + seconds
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return request()
+        except StoreRefused:
+            raise  # no time mends that
+        except StoreUnavailable:
+            if clock.now() + pause > until:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _no_answer(

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from leadership_core.cli.demo.evidence import check_reigns, check_tokens, reigns
-from leadership_core.cli.demo.troupe import Line, NotSeen
+from leadership_core.cli.evidence import check_history, history_of, readings
+from leadership_core.cli.troupe import Line
 from tests.cli.command import Done, environment, run
 
 
@@ -138,28 +138,43 @@ def _believed(name: str, token: int, first: float, last: float) -> Line:
     return Line(name, {"believed": token, "first": first, "last": last, "readings": 10})
 
 
+def _said(name: str, event: str, at: float, token: int | None = None) -> Line:
+    return Line(name, {"event": event, "at": at, "token": token})
+
+
+def _faults(*lines: Line, killed: dict[str, float] | None = None) -> list[str]:
+    return check_history(history_of(lines, killed=killed or {}))
+
+
+def _elected(name: str, token: int, at: float) -> list[Line]:
+    return [_said(name, "campaigning", at), _said(name, "elected", at, token)]
+
+
 def test_two_believers_at_one_time_are_not_overlooked() -> None:
     """The evidence that makes the demo fail, from what the candidates said."""
-    check_reigns(reigns([_believed("b", 2, 5.1, 9.0), _believed("a", 1, 1.0, 5.0)], {}))
-    with pytest.raises(NotSeen, match=r"a and b both believed to lead for 0[.]500 s"):
-        check_reigns(reigns([_believed("a", 1, 1.0, 5.5), _believed("b", 2, 5.0, 9.0)], {}))
+    told = [*_elected("a", 1, 1.0), *_elected("b", 2, 5.0)]
+    assert _faults(*told, _believed("b", 2, 5.1, 9.0), _believed("a", 1, 1.0, 5.0)) == []
+    (fault,) = _faults(*told, _believed("a", 1, 1.0, 5.5), _believed("b", 2, 5.0, 9.0))
+    assert "two believers for 500" in fault
 
 
 def test_one_that_was_killed_believed_until_then() -> None:
     """It could not say so itself."""
-    lines = [Line("a", {"believes": 1, "at": 1.0}), _believed("b", 2, 5.0, 9.0)]
-    check_reigns(reigns(lines, {"a": 4.0}))
-    with pytest.raises(NotSeen, match="both believed"):
-        check_reigns(reigns(lines, {"a": 6.0}))
+    told = [*_elected("a", 1, 1.0), *_elected("b", 2, 5.0)]
+    lines = [*told, Line("a", {"believes": 1, "at": 1.0}), _believed("b", 2, 5.0, 9.0)]
+    assert _faults(*lines, killed={"a": 4.0}) == []
+    (fault,) = _faults(*lines, killed={"a": 6.0})
+    assert "two believers" in fault
 
 
-def test_a_token_that_does_not_grow_is_not_overlooked() -> None:
+@pytest.mark.parametrize("tokens", [(5, 3), (5, 5)])
+def test_a_token_that_does_not_grow_is_not_overlooked(tokens: tuple[int, int]) -> None:
     """Neither a smaller one, nor the same once more."""
+    first, second = tokens
+    lines = [*_elected("a", first, 1.0), _said("a", "lost", 2.0), *_elected("b", second, 3.0)]
+    assert _faults(*lines, _believed("a", first, 1.0, 2.0), _believed("b", second, 3.0, 4.0))
 
-    def elected(at: float, token: int) -> Line:
-        return Line("a", {"event": "elected", "at": at, "token": token})
 
-    check_tokens([elected(2.0, 5), elected(1.0, 3)])
-    for tokens in [(5, 3), (5, 5)]:
-        with pytest.raises(NotSeen, match="growing tokens"):
-            check_tokens([elected(at, token) for at, token in enumerate(tokens)])
+def test_what_was_read_is_counted() -> None:
+    """Of all candidates together."""
+    assert readings([_believed("a", 1, 1.0, 2.0), _believed("b", 2, 3.0, 4.0)]) == 20

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from leadership_core import open_store
 from tests.cli.command import ROOT, Line, Start, environment, run
 
 KEY = "service/leader"
@@ -36,6 +37,14 @@ def server() -> Iterator[socket.socket]:
 def black_hole(server: socket.socket) -> str:
     """Its address."""
     return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """Where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
 
 
 # -- follow ---------------------------------------------------------------------------------
@@ -115,6 +124,8 @@ def test_a_follower_ends_when_nobody_reads_its_output(url: str, tmp_path: Path) 
 
 def test_leader_prints_the_value_or_exits_with_3(start: Start, url: str) -> None:
     """The value alone, for scripts; with --json one object."""
+    with open_store(url) as store:
+        store.put("other", b"")  # now there is a file
     none = run("leader", url, KEY)
     assert (none.code, none.out, none.err) == (3, "", "")
     node = start("elect", url, KEY, "http://node-1:8080", "--json")
@@ -125,6 +136,24 @@ def test_leader_prints_the_value_or_exits_with_3(start: Start, url: str) -> None
     assert found == {"key": KEY, "leader": "http://node-1:8080", "token": token}
     node.end()
     assert run("leader", url, KEY).code == 3
+
+
+def test_leader_creates_no_file(tmp_path: Path) -> None:
+    """A mistyped name is no election that nobody leads; it says so, and leaves no trace."""
+    done = run("leader", "sqlite:///typo.db", KEY, cwd=tmp_path)
+
+    assert (done.code, done.out) == (3, "")
+    assert done.err == "leadership leader: there is no file typo.db\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leader_waits_for_a_store_that_is_starting(closed_port: int) -> None:
+    """A connection that is refused is tried again within --timeout, and no longer."""
+    url = f"consul://127.0.0.1:{closed_port}"
+    done = run("leader", url, KEY, "--timeout", "1")
+    assert done.code == 4
+    assert "refused" in done.err
+    assert 0.5 < done.seconds < 3.5
 
 
 def test_the_url_may_come_from_the_environment(start: Start, url: str) -> None:

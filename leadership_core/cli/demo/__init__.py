@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import signal
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 from urllib.parse import quote
 
 from ...errors import ConfigurationError, LeadershipError
-from ...handle import StoreHandle, open_store
+from ...handle import open_store
 from .. import console
 from ..arguments import Arguments, Command
-from ..explain import granted_ttl
+from ..grants import choose_ttl
+from ..interrupts import interruptible
+from ..narrator import Narrator
 from ..patience import within
-from .narrator import Narrator
+from ..troupe import Troupe
 from .story import Story
-from .troupe import Troupe
 
 __all__ = ["COMMAND"]
 
@@ -31,7 +28,7 @@ _LONGEST_EXPIRY = 24.0  # seconds; two leases have to end, and all of it within 
 
 def _run(arguments: Arguments) -> int:
     try:
-        with _interruptible(), _url(arguments) as url:
+        with interruptible(), _url(arguments) as url:
             _show(url, arguments)
     except BrokenPipeError:
         console.silence()
@@ -44,7 +41,7 @@ def _show(url: str, arguments: Arguments) -> None:
     key = f"leadership-demo/{secrets.token_hex(4)}"
     narrator = Narrator(as_json=arguments.json)
     try:
-        ttl = _choose_ttl(store, arguments.timeout)
+        ttl = choose_ttl(store, _TTLS, arguments.timeout)
         expires = store.expires_within(ttl)
         if expires > _LONGEST_EXPIRY:
             raise ConfigurationError(
@@ -80,29 +77,6 @@ def _url(arguments: Arguments) -> Iterator[str]:
             "memory:// is within one process, and the demo needs several: leave the URL out"
         )
     yield arguments.url_text
-
-
-def _choose_ttl(store: StoreHandle, timeout: float) -> float:
-    for ttl in _TTLS[:-1]:
-        with contextlib.suppress(ConfigurationError):
-            return within(store, timeout, partial(granted_ttl, store, ttl))[0]
-    return within(store, timeout, partial(granted_ttl, store, _TTLS[-1]))[0]
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end it as Ctrl-C does, so that nothing is left behind."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, _interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 COMMAND = Command(

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from .evidence import check_reigns, check_tokens, reigns
-from .narrator import Narrator
-from .troupe import Line, NotSeen, Troupe
+from ..narrator import Narrator
+from ..troupe import Line, NotSeen, Troupe
 
 __all__ = ["NAMES", "Story"]
 
@@ -154,19 +153,23 @@ class Story:
             raise NotSeen("all stop: one of the candidates had to be killed")
 
     def _sum_up(self) -> None:
-        found = reigns(self._troupe.lines, self._killed)
-        check_reigns(found)
-        check_tokens(self._troupe.lines)
-        if not {one.token for one in self._elections} <= {reign.token for reign in found}:
+        # Only here: it takes a while to import, and no other command needs it.
+        from ..evidence import check_history, history_of, readings
+
+        lines = self._troupe.lines
+        ended = set(NAMES) - self._killed.keys()
+        history = history_of(lines, killed=self._killed, ended=ended)
+        if faults := check_history(history):
+            raise NotSeen(f"one leader at a time, and growing tokens: {faults[0]}")
+        if not {one.token for one in self._elections} <= {it.token for it in history.beliefs}:
             raise NotSeen("every leader reads its own is_leader: one has never seen it true")
         table = [
             f"   {one.how:<15} {one.name:<8} {one.token:>6}  {_duration(one.seconds)}"
             for one in self._elections
         ]
-        readings = sum(reign.readings for reign in found)
         conclusion = (
             "All of it happened. No two of them believed to lead at one time (those who did read it"
-            f"\n{readings:,} times), and each term had a larger token."
+            f"\n{readings(lines):,} times), and each term had a larger token."
             f" It took {time.monotonic() - self._begun:.0f} s."
         )
         self._tell(
@@ -181,7 +184,7 @@ class Story:
                 }
                 for one in self._elections
             ],
-            terms=len(found),
+            terms=len(history.beliefs),
             overlaps=0,
         )
 

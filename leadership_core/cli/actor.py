@@ -1,4 +1,4 @@
-"""One candidate of the demo, in a process of its own: it stands, and watches its own belief.
+"""One candidate in a process of its own: it stands, and watches its own belief.
 
 It writes one JSON object a line: the events of `leadership elect --json`, and what it saw when
 it read `is_leader`, about a thousand times a second:
@@ -18,12 +18,12 @@ import sys
 import threading
 from collections.abc import Callable
 
-from ... import clock
-from ...candidate import Candidate
-from ...handle import open_store
-from .. import logs
-from ..arguments import ENVIRONMENT_URL
-from ..elect import Controls, EventPrinter
+from .. import clock
+from ..candidate import Candidate
+from ..handle import open_store
+from . import logs
+from .arguments import ENVIRONMENT_URL
+from .elect import Controls, EventPrinter
 
 __all__: list[str] = []
 
@@ -86,7 +86,7 @@ def _say(**fields: object) -> None:
 
 
 def _when_alone(stop: Callable[[], None]) -> None:
-    """Stop when the demo has gone away, however it ended."""
+    """Stop when the process that has started this one has gone, however it ended."""
 
     def watch() -> None:
         while os.read(0, 1):

@@ -1,4 +1,4 @@
-"""The candidates of the demo: their processes, and all that they have said."""
+"""Candidates in processes of their own, and all that they have said."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from ... import clock
-from ...errors import LeadershipError
-from ..arguments import ENVIRONMENT_URL
+from .. import clock
+from ..errors import LeadershipError
+from .arguments import ENVIRONMENT_URL
+from .interrupts import undisturbed
 
 __all__ = ["Line", "NotSeen", "Troupe"]
 
@@ -23,7 +24,7 @@ _END_SECONDS = 5.0
 
 
 class NotSeen(LeadershipError):
-    """Something that the demo wants to show did not happen."""
+    """Something that should have happened did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +70,18 @@ class Troupe:
         return self
 
     def __exit__(self, *_: object) -> None:
-        before = [signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTIONS]
-        try:
+        with undisturbed():
             self.end()
-        finally:
-            for number, handler in zip(_INTERRUPTIONS, before, strict=True):
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def start(self, name: str) -> None:
         """Start a candidate of this name."""
         process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.worker", self._key, name, str(self._ttl)],
+            [sys.executable, "-m", f"{__package__}.actor", self._key, name, str(self._ttl)],
             stdin=subprocess.PIPE,  # its end tells the candidate that it is alone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, ENVIRONMENT_URL: self._url},
-            process_group=0,  # Ctrl-C is for the demo, which ends them in order
+            process_group=0,  # Ctrl-C is for this process, which ends them in order
         )
         one = self._processes[name] = _Process(process)
         one.listener = threading.Thread(target=self._listen, args=(name,), daemon=True)
@@ -171,6 +168,3 @@ class Troupe:
                 self._heard.notify_all()
         with self._heard:
             self._heard.notify_all()
-
-
-_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

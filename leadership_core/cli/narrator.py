@@ -1,10 +1,10 @@
-"""Tells the demo's story, to people or as JSON."""
+"""Tells a story step by step, to people or as JSON."""
 
 from __future__ import annotations
 
 import time
 
-from .. import console
+from . import console
 
 __all__ = ["Narrator"]
 

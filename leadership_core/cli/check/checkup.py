@@ -1,0 +1,82 @@
+"""All of `leadership check`, from the first contact to the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+
+from ...errors import ConfigurationError, StoreUnavailable
+from ...handle import StoreHandle, open_store
+from ...testing import Lab, contract_cases
+from ..arguments import Arguments
+from ..grants import choose_ttl
+from ..interrupts import undisturbed
+from ..patience import within
+from ..troupe import Troupe
+from .cases import Outcome, run_case
+from .contention import Contended, Contention
+from .report import Report
+
+__all__ = ["check_up"]
+
+_TTLS = (2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)
+_UNSOUND = 1
+
+
+def check_up(arguments: Arguments) -> int:
+    """Check the store; returns the exit code."""
+    assert arguments.url is not None
+    if arguments.url.scheme == "memory":
+        raise ConfigurationError(
+            "memory:// is within one process, and several contend here: check another store"
+        )
+    store = open_store(arguments.url)
+    report = Report(store.url, as_json=arguments.json)
+    try:
+        ttls = (arguments.ttl,) if arguments.ttl_is_given else _TTLS
+        ttl = choose_ttl(store, ttls, arguments.timeout)
+        expires = store.expires_within(ttl)
+        cases = contract_cases(store.capabilities)
+        report.begin(ttl, expires, len(cases), chosen=not arguments.ttl_is_given)
+        outcomes = []
+        for case in cases:
+            report.case_begins(case)
+            outcome = run_case(case, partial(Lab, arguments.url, ttl=ttl), expires)
+            report.case_ends(outcome)
+            outcomes.append(outcome)
+            if outcome.error is not None:
+                _check_reachable(store, arguments.timeout, outcome)
+        report.contention_begins(arguments.seconds)
+        contended = _contend(arguments, report, ttl, expires)
+        return 0 if report.verdict(outcomes, contended) else _UNSOUND
+    finally:
+        store.close(0.5)
+
+
+def _contend(arguments: Arguments, report: Report, ttl: float, expires: float) -> Contended:
+    assert arguments.url is not None
+    with _cleared(Lab(arguments.url, ttl=ttl)) as lab:
+        key = lab.store.normalise(lab.key("leader"))
+        with Troupe(arguments.url_text, key, ttl) as troupe:
+            return Contention(troupe, report.contended, expires, arguments.seconds).run()
+
+
+@contextlib.contextmanager
+def _cleared(lab: Lab) -> Iterator[Lab]:
+    lab.__enter__()
+    try:
+        yield lab
+    finally:
+        with undisturbed():
+            lab.__exit__(None, None, None)
+
+
+def _check_reachable(store: StoreHandle, timeout: float, outcome: Outcome) -> None:
+    """Tell a store that went away from one that is wrong."""
+    try:
+        within(store, timeout, lambda: store.get("leadership-check"), retry=True)
+    except StoreUnavailable as error:
+        raise StoreUnavailable(
+            f"the store went away during the check, at {outcome.case.name}: {error}"
+        ) from error
