@@ -8,29 +8,46 @@ import sys
 import sysconfig
 from pathlib import Path
 
-__all__ = ["ROOT", "Environment"]
+__all__ = ["ROOT", "Environment", "build"]
 
 ROOT = Path(__file__).parents[2]
+
+
+def build(target: str, folder: Path, into: Path) -> Path:
+    """Build a wheel or an sdist of a folder with the tools that are here."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(into)]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=50)
+    (made,) = into.iterdir()
+    return made
 
 
 class Environment:
     """A virtual environment that sees what the one of this test run has, and adds to it.
 
     It has no pip: ours installs into it, with the build tools that are here, and asks nobody.
+
+    Args:
+        folder: where to make it.
+        sees_ours: False for one that has nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, sees_ours: bool = True) -> None:
         self.python = folder / "bin" / "python"
         make = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
         subprocess.run(make, check=True, timeout=50)
         site = Path(self.run("import sysconfig; print(sysconfig.get_path('purelib'))").strip())
         # addsitedir and not the path alone, so that editable installs are seen as well.
         ours = sysconfig.get_path("purelib")
-        (site / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
+        if sees_ours:
+            (site / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
 
     def install(self, *what: str) -> None:
         """Install distributions from folders or wheels, without what they depend on."""
         self._pip("install", "--no-deps", "--no-build-isolation", "--no-index", *what)
+
+    def fetch(self, *what: str) -> None:
+        """Install distributions from the package registry, without what they depend on."""
+        self._pip("install", "--no-deps", "--disable-pip-version-check", *what, seconds=150)
 
     def run(self, script: str) -> str:
         """Run a script in it, in a folder where nothing can be imported by chance."""
@@ -46,7 +63,7 @@ class Environment:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def _pip(self, *words: str) -> None:
+    def _pip(self, *words: str, seconds: float = 50) -> None:
         command = [sys.executable, "-m", "pip", "--python", str(self.python), "--quiet", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

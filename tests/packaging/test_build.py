@@ -12,18 +12,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[2]
+from tests.packaging.environment import ROOT, Environment, build
+
 PARTS = sorted(file.parent.name for file in ROOT.glob("leadership_*/pyproject.toml"))
 
 pytestmark = pytest.mark.build
-
-
-def _build(target: str, folder: Path, into: Path) -> Path:
-    """Build a wheel or an sdist of a folder with the tools that are here."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(into)]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=50)
-    (made,) = into.iterdir()
-    return made
 
 
 def _modules(wheel: Path) -> set[str]:
@@ -40,13 +33,13 @@ def test_wheel_holds_every_file_of_the_folder(part: str, tmp_path: Path) -> None
         for file in (ROOT / part).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts and file.name != "pyproject.toml"
     }
-    sdist = _build("sdist", ROOT / part, tmp_path / "sdist")
+    sdist = build("sdist", ROOT / part, tmp_path / "sdist")
     command = [sys.executable, "-m", "tarfile", "-e", str(sdist), str(tmp_path / "unpacked")]
     subprocess.run(command, check=True, capture_output=True, timeout=50)
     (unpacked,) = (tmp_path / "unpacked").iterdir()
 
-    direct = _build("wheel", ROOT / part, tmp_path / "direct")
-    from_sdist = _build("wheel", unpacked, tmp_path / "from_sdist")
+    direct = build("wheel", ROOT / part, tmp_path / "direct")
+    from_sdist = build("wheel", unpacked, tmp_path / "from_sdist")
 
     assert _modules(direct) == package
     assert _modules(from_sdist) == package
@@ -81,17 +74,59 @@ def test_plain_install_from_a_clone_brings_the_core_alone(
     assert set(installed) == {"leadership", "leadership-core", "pluggy"}
 
 
+@pytest.mark.parametrize(
+    ("extra", "clients"),
+    [
+        ("consul", {"py-consul"}),
+        ("etcd", {"etcd3", "grpcio", "protobuf"}),
+        ("zookeeper", {"kazoo"}),
+    ],
+)
 def test_extra_from_a_clone_brings_its_client_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    extra: str, clients: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`pip install '.[consul]'` adds the backend, py-consul and what that needs."""
+    """`pip install '.[consul]'` adds the backend, py-consul and what that needs; and so on."""
     monkeypatch.delenv("LEADERSHIP_RELEASE", raising=False)
 
-    installed = _installed_by(".[consul]", tmp_path / "report.json")
+    installed = _installed_by(f".[{extra}]", tmp_path / "report.json")
 
-    ours = {"leadership", "leadership-core", "leadership-consul", "pluggy"}
-    needed, known = {"py-consul"}, set[str]()
+    ours = {"leadership", "leadership-core", f"leadership-{extra}", "pluggy"}
+    assert installed[f"leadership-{extra}"] == {"leadership-core", *clients}
+    needed, known = set(clients), set[str]()
     while needed - known:
         known |= needed
         needed |= set().union(*(installed[name] for name in known))
     assert set(installed) == ours | needed
+
+
+def test_all_brings_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install '.[all]'` is every backend that there is."""
+    monkeypatch.delenv("LEADERSHIP_RELEASE", raising=False)
+
+    installed = _installed_by(".[all]", tmp_path / "report.json")
+
+    assert {part.replace("_", "-") for part in PARTS} <= set(installed)
+
+
+def test_wheels_install_together(tmp_path: Path) -> None:
+    """All that we build goes into one environment, and each scheme is found there."""
+    environment = Environment(tmp_path / "venv")
+    wheels = [str(build("wheel", ROOT / part, tmp_path / part)) for part in PARTS]
+    environment.install(*wheels)
+
+    said = environment.run(
+        "import leadership_core, pathlib, sys\n"
+        "from leadership_core import open_store\n"
+        "home = pathlib.Path(sys.prefix)\n"
+        "for url in ('memory://x', 'sqlite:///x.db', 'consul://h', 'etcd://h', 'zk://h'):\n"
+        "    with open_store(url):\n"
+        "        print(url)\n"
+        "for name, module in sorted(sys.modules.items()):\n"
+        "    if name.startswith('leadership_') and '.' not in name:\n"
+        "        print(name, home in pathlib.Path(module.__file__).parents)\n"
+    )
+
+    assert said.split() == [
+        *("memory://x", "sqlite:///x.db", "consul://h", "etcd://h", "zk://h"),
+        *(word for part in PARTS for word in (part, "True")),
+    ]

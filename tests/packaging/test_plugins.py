@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.environment import ROOT, Environment
+from tests.packaging.environment import ROOT, Environment, build
 
 pytestmark = pytest.mark.build
 
@@ -83,3 +83,26 @@ def test_broken_plugin_is_named_and_hurts_nobody_else(environment: Environment) 
     assert "broken://" in said
     assert "leadership-broken 3.2.1" in said
     assert "the client library is cracked" in said
+
+
+def test_scheme_of_ours_says_what_to_install(tmp_path: Path) -> None:
+    """Where only the core is, a URL of another part says which one it is."""
+    alone = Environment(tmp_path / "venv", sees_ours=False)
+    alone.fetch("pluggy")
+    alone.install(str(build("wheel", ROOT / "leadership_core", tmp_path / "wheel")))
+    schemes = ("consul", "consul+tls", "etcd", "etcd+tls", "zk", "zookeeper")
+
+    said = alone.run(
+        "from leadership_core import MissingPlugin, open_store\n"
+        f"for scheme in {schemes!r}:\n"
+        "    try:\n"
+        "        open_store(f'{scheme}://h')\n"
+        "    except MissingPlugin as error:\n"
+        "        print(error)\n"
+    )
+
+    extras = ("consul", "consul", "etcd", "etcd", "zookeeper", "zookeeper")
+    lines = said.splitlines()
+    assert len(lines) == len(schemes)
+    for line, extra in zip(lines, extras, strict=True):
+        assert line.endswith(f"pip install 'leadership[{extra}]'")
