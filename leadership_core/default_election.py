@@ -195,7 +195,8 @@ class DefaultElection:
         raise StoreUnavailable(f"{self._key} never stays as it was read")
 
     def _is_latest(self, claim: _Claim) -> bool:
-        return self._latest.get(_id_of(claim.session)) is claim
+        latest: _Claim | None = self._latest.get(_id_of(claim.session))
+        return latest is claim
 
     def leader(self) -> Leader | None:
         entry = self._store.get(self._key)

@@ -77,7 +77,7 @@ class CandidateCases:
         for number in range(4):
             leader, other = pair[number % 2], pair[1 - number % 2]
             begun = now()
-            is_true(leader.resign(0.05), "resign")
+            is_true(leader.resign(0.4), "resign")
             is_false(leader.is_leader, "is_leader after resign")
             tokens.append(elected(other).token)
             took = now() - begun
@@ -118,7 +118,7 @@ class CandidateCases:
         lab.eventually(lambda: first.is_leader or second.is_leader)
         for _ in range(4):
             leader, other = (first, second) if first.is_leader else (second, first)
-            is_true(leader.resign(0.05), "resign with unread iterators")
+            is_true(leader.resign(0.4), "resign with unread iterators")
             elected(other)
             is_false(leader.is_leader, "is_leader of the one that has resigned")
         first.stop()

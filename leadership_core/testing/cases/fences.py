@@ -126,13 +126,6 @@ class FenceCases:
         assert lab.eventually(is_refused, lab.expiry), "a fence outlived its silent session"
         _refused(lab.open(), data, fence, "on another connection")
 
-    @needs(_FENCED)
-    def test_what_was_written_by_hand_is_no_term(self, lab: Lab) -> None:
-        """An entry at the election's key that is bound to no session opens no fence."""
-        key, data = lab.key("leader"), lab.key("data")
-        entry = lab.store.put(key, b"by hand")
-        _refused(lab.store, data, f"{entry.revision}:{key}", "the revision of a plain entry")
-
 
 def _leader(lab: Lab, key: str, like: Contender | None = None) -> Contender:
     if like is None:
