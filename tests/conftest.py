@@ -30,9 +30,11 @@ from tests.servers.fixtures_consul import (
 from tests.servers.fixtures_etcd import (
     EtcdFactory,
     etcd,
+    etcd34_server,
     etcd_cluster,
     etcd_server,
     shared_etcd,
+    shared_etcd34,
 )
 from tests.servers.fixtures_zookeeper import (
     ZooKeeperFactory,
@@ -53,9 +55,11 @@ __all__ = [
     "consul_cluster",
     "consul_server",
     "etcd",
+    "etcd34_server",
     "etcd_cluster",
     "etcd_server",
     "shared_etcd",
+    "shared_etcd34",
     "shared_zookeeper",
     "usual_consul",
     "zookeeper",

@@ -35,6 +35,11 @@ def on_etcd(shared_etcd: Etcd) -> Place:
 
 
 @pytest.fixture
+def on_etcd34(shared_etcd34: Etcd) -> Place:
+    return Place(shared_etcd34.url, TIMES["etcd34"])
+
+
+@pytest.fixture
 def on_zookeeper(shared_zookeeper: ZooKeeper) -> Place:
     return Place(shared_zookeeper.url, TIMES["zookeeper"])
 
@@ -49,7 +54,7 @@ def place(kind: str, request: pytest.FixtureRequest) -> Place:
 @pytest.fixture
 def shared(kind: str, request: pytest.FixtureRequest) -> Consul | Etcd | ZooKeeper:
     """The server of that kind that all tests share."""
-    name = {"consul": "consul", "etcd": "shared_etcd", "zookeeper": "shared_zookeeper"}[kind]
+    name = "consul" if kind == "consul" else f"shared_{kind}"
     found: Consul | Etcd | ZooKeeper = request.getfixturevalue(name)
     return found
 

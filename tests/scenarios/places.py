@@ -7,7 +7,19 @@ from typing import Protocol
 
 import pytest
 
-__all__ = ["ALL", "SERVERS", "TIMES", "Place", "Running", "Times", "on_all", "on_servers"]
+__all__ = [
+    "ALL",
+    "SERVERS",
+    "TIMES",
+    "Place",
+    "Running",
+    "Times",
+    "on_all",
+    "on_all_and_the_old",
+    "on_clusters",
+    "on_servers",
+    "on_servers_and_the_old",
+]
 
 SERVERS = ("consul", "etcd", "zookeeper")
 """The stores that are servers."""
@@ -15,8 +27,14 @@ SERVERS = ("consul", "etcd", "zookeeper")
 ALL = ("sqlite", *SERVERS)
 """The stores that several processes can share."""
 
-on_all = pytest.mark.parametrize("kind", ALL)
-on_servers = pytest.mark.parametrize("kind", SERVERS)
+_OLD = "etcd34"  # etcd 3.4, which many still run
+_SLOWLY = pytest.param(_OLD, marks=pytest.mark.soak)
+
+on_all = pytest.mark.parametrize("kind", [*ALL, _SLOWLY])
+on_servers = pytest.mark.parametrize("kind", [*SERVERS, _SLOWLY])
+on_all_and_the_old = pytest.mark.parametrize("kind", [*ALL, _OLD])
+on_servers_and_the_old = pytest.mark.parametrize("kind", [*SERVERS, _OLD])
+on_clusters = pytest.mark.parametrize("kind", SERVERS)
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,7 @@ TIMES = {
     "sqlite": Times(ttl=1.5, leases=1, late=0.0),
     "consul": Times(ttl=2.0, leases=2, late=0.5),
     "etcd": Times(ttl=2.0, leases=1, late=0.5),
+    "etcd34": Times(ttl=2.0, leases=1, late=0.5),
     "zookeeper": Times(ttl=2.0, leases=1, late=0.5),
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.scenarios.conftest import FleetFactory
 from tests.scenarios.fleet import Fleet, Reign, await_true
-from tests.scenarios.places import Running, on_servers
+from tests.scenarios.places import Running, on_clusters
 from tests.servers.process import ServerError
 
 _TTL = 10.0  # Consul may take 5 s to agree on who leads its servers
@@ -27,7 +27,7 @@ def cluster(kind: str, request: pytest.FixtureRequest) -> Cluster:
     return found
 
 
-@on_servers
+@on_clusters
 def test_a_server_of_three_is_killed(make_fleet: FleetFactory, kind: str, cluster: Cluster) -> None:
     """The one in use, then the one that leads the others."""
     _kill_servers(make_fleet, cluster)
@@ -35,7 +35,7 @@ def test_a_server_of_three_is_killed(make_fleet: FleetFactory, kind: str, cluste
 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
-@on_servers
+@on_clusters
 def test_servers_of_three_are_killed_again_and_again(
     make_fleet: FleetFactory, kind: str, cluster: Cluster
 ) -> None:
@@ -69,7 +69,7 @@ def _kill_servers(make_fleet: FleetFactory, cluster: Cluster) -> None:
     fleet.finish()
 
 
-@on_servers
+@on_clusters
 def test_the_leader_of_three_servers_is_frozen(
     make_fleet: FleetFactory, kind: str, cluster: Cluster
 ) -> None:

@@ -9,13 +9,13 @@ import pytest
 from tests.scenarios.conftest import FleetFactory, Place, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet
-from tests.scenarios.places import TIMES, on_all, on_servers
+from tests.scenarios.places import TIMES, on_all_and_the_old, on_servers
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper
 
 
-@on_all
+@on_all_and_the_old
 def test_crash_and_handover(make_fleet: FleetFactory, place: Place, measured: Report) -> None:
     """A crashed leader is replaced when its lease ends, one that is told to stop at once."""
     _crash_and_handover(make_fleet(place), place.times.failover(), measured)

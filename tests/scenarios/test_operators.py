@@ -15,7 +15,7 @@ from tests.scenarios.conftest import FleetFactory, Place, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet
 from tests.scenarios.offices import office_of
-from tests.scenarios.places import on_servers
+from tests.scenarios.places import on_servers, on_servers_and_the_old
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper
@@ -33,7 +33,7 @@ _REASONS = {
 }
 
 
-@on_servers
+@on_servers_and_the_old
 def test_operators(
     make_fleet: FleetFactory,
     kind: str,

@@ -8,7 +8,7 @@ import time
 
 from tests.scenarios.conftest import FleetFactory, Place
 from tests.scenarios.fleet import Fleet, Worker, await_true
-from tests.scenarios.places import ALL, on_all
+from tests.scenarios.places import TIMES, on_all
 
 
 @on_all
@@ -40,7 +40,7 @@ def _freeze_the_leader(fleet: Fleet, place: Place) -> None:
 @on_all
 def test_random_freezes(make_fleet: FleetFactory, kind: str, place: Place) -> None:
     """Whatever moment processes are frozen at, there is one believer at most."""
-    seed = ALL.index(kind) + 1
+    seed = list(TIMES).index(kind) + 1
     _freeze_at_random(make_fleet(place, ttl=1.0), seconds=5, seed=seed)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import http.client
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -19,7 +20,15 @@ from tests.servers.process import ServerError
 from tests.servers.provision import Server
 from tests.servers.wanted import found
 
-__all__ = ["EtcdFactory", "etcd", "etcd_cluster", "etcd_server", "shared_etcd"]
+__all__ = [
+    "EtcdFactory",
+    "etcd",
+    "etcd34_server",
+    "etcd_cluster",
+    "etcd_server",
+    "shared_etcd",
+    "shared_etcd34",
+]
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +53,17 @@ def shared_etcd(
             "tests that need them use an etcd of their own"
         )
     own = EtcdServer(server, tmp_path_factory.mktemp("etcd"))
+    try:
+        own.start()
+        yield own
+    finally:
+        own.remove()
+
+
+@pytest.fixture(scope="session")
+def shared_etcd34(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    """The same, of the older release; it is always one of our own."""
+    own = EtcdServer(found("etcd34"), tmp_path_factory.mktemp("etcd34"))
     try:
         own.start()
         yield own
@@ -99,6 +119,12 @@ def etcd_server(tmp_path: Path) -> Iterator[EtcdFactory]:
             return server
 
         yield start
+
+
+@pytest.fixture
+def etcd34_server(etcd_server: EtcdFactory) -> Callable[[], EtcdServer]:
+    """Start servers of the older release."""
+    return partial(etcd_server, release="3.4")
 
 
 @pytest.fixture

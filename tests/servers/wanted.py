@@ -18,6 +18,8 @@ _SERVER_OF = {
     "etcd": "etcd",
     "shared_etcd": "etcd",
     "etcd_server": "etcd",
+    "shared_etcd34": "etcd34",
+    "etcd34_server": "etcd34",
     "etcd_cluster": "etcd",
     "zookeeper": "zookeeper",
     "shared_zookeeper": "zookeeper",
