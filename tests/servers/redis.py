@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from pathlib import Path
 from urllib.parse import quote
 
 from tests.servers.certificates import Certificates
+from tests.servers.local import LocalServer
 from tests.servers.ports import free_port
 from tests.servers.process import Process
 from tests.servers.provision import Server
@@ -15,7 +15,7 @@ from tests.servers.provision import Server
 __all__ = ["RedisServer"]
 
 
-class RedisServer:
+class RedisServer(LocalServer):
     """A server on a port that stays its own while it is down; each write is on disk at once.
 
     Args:
@@ -51,11 +51,6 @@ class RedisServer:
             return f"redis://{secret}{self.host}:{port}"
         return f"redis+tls://{secret}{self.host}:{port}?ca={quote(str(self.certificates.ca))}"
 
-    def start(self) -> None:
-        """Start it, again or for the first time; returns once it serves."""
-        self.process.start()
-        self.process.wait_until(self.serves, 20)
-
     def serves(self) -> bool:
         """Whether it answers; one that still reads its data says so, and waits for no password."""
         if self.certificates is not None:
@@ -74,16 +69,6 @@ class RedisServer:
         except OSError:
             return ""
         return answer.removeprefix("+OK\r\n") if login else answer
-
-    def restart(self) -> None:
-        """Kill it and start it again, with all that it has acknowledged."""
-        self.process.kill()
-        self.start()
-
-    def remove(self) -> None:
-        """Kill it and delete its data."""
-        self.process.kill()
-        shutil.rmtree(self.folder / "data", ignore_errors=True)
 
     def _settings(self) -> list[str]:
         settings: dict[str, object] = {

@@ -25,6 +25,8 @@ _SERVER_OF = {
     "shared_zookeeper": "zookeeper",
     "zookeeper_server": "zookeeper",
     "zookeeper_cluster": "zookeeper",
+    "redis": "redis",
+    "redis_server": "redis",
 }
 """The fixtures that start something, and what has to be there for it."""
 
