@@ -156,19 +156,22 @@ class Client:
                 raise StoreRefused(f"Consul refuses to write {operations[-1]['Key']!r}: {what}")
             return [Record.of(result["KV"]) for result in answer["Results"] or ()]
 
-    def create_session(self, ttl: float, lock_delay: float, *, deletes: bool = False) -> str:
+    def create_session(
+        self, ttl: float, lock_delay: float, *, name: str = "leadership", deletes: bool = False
+    ) -> str:
         """Open a session that depends on nothing but its ttl, and return its id.
 
         Args:
             ttl: seconds.
             lock_delay: seconds for which its keys cannot be locked after it was lost.
+            name: what others can read of it.
             deletes: whether its keys are deleted when it ends, rather than unlocked.
 
         Raises:
             ConfigurationError: the server refuses the ttl.
         """
         said: dict[str, object] = {
-            "Name": "leadership",
+            "Name": name,
             "TTL": duration(ttl),
             "Behavior": "delete" if deletes else "release",
             "LockDelay": duration(lock_delay),
@@ -198,11 +201,11 @@ class Client:
                 raise
             return parse_duration(found["TTL"])
 
-    def session_exists(self, session: str) -> bool:
-        """Ask for a session, linearizably."""
+    def session_name(self, session: str) -> str | None:
+        """Ask for the name of a session, linearizably; None if there is no such session."""
         with translated("look at the session"):
             _, found = self._consul.session.info(session, consistency="consistent")
-            return found is not None
+            return None if found is None else str(found["Name"])
 
     def destroy_session(self, session: str) -> None:
         """End a session; one that is gone already is no error."""

@@ -91,7 +91,7 @@ class ConsulElection:
                 return Absent(overwritten=True)
         if holder is not None:
             return Waiting()
-        if claim.token is not None and not self._client.session_exists(claim.session.id):
+        if claim.token is not None and self._client.session_name(claim.session.id) is None:
             raise SessionLost("Consul has ended the session")
         self._seen = None if record is None or record.flags == SEMAPHORE_FLAG else record
         # What has ended its lock leaves the flag, what was put in its place does not have it.

@@ -10,7 +10,10 @@ from leadership_core.session import Session
 
 from .client import Client
 
-__all__ = ["ConsulSession"]
+__all__ = ["COMPANION_OF", "ConsulSession"]
+
+COMPANION_OF = "leadership entries of "
+"""How the name of a companion begins; the id of its session follows."""
 
 
 class ConsulSession:
@@ -73,11 +76,12 @@ class ConsulSession:
             SessionLost: this one is gone.
         """
         if self._companion is None:
-            self._adopt(self._client.create_session(self._ttl, 0.0, deletes=True))
+            name = f"{COMPANION_OF}{self._id}"
+            self._adopt(self._client.create_session(self._ttl, 0.0, name=name, deletes=True))
             # The ttl of both begins now, so that they end together. And had this one ended in the
             # meantime, the entry would be bound to what lives on.
             self.renew()
-        elif not self._client.session_exists(self._id):
+        elif self._client.session_name(self._id) is None:
             self.renew()
         found = self._companion
         if found is None or self._closed:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Set as AbstractSet
-from dataclasses import replace
 
-from leadership_core.errors import Conflict, Fenced, NotDone, SessionLost, StoreUnavailable
+from leadership_core.errors import StoreUnavailable
 from leadership_core.store import (
-    ABSENT,
     ANY,
     Capability,
     Change,
@@ -20,9 +17,9 @@ from leadership_core.store import (
 )
 from leadership_core.url import StoreURL
 
-from .client import Client, Operation, Record, TxnRefused, operation
+from .client import Client
 from .election import ConsulElection
-from .errors import session_is_gone
+from .entries import Entries, below
 from .options import Options
 from .session import ConsulSession
 from .view import Found, Scope
@@ -49,13 +46,10 @@ class ConsulStore:
         self._url = url
         self._options = Options.read(url)
         self._client = Client(self._options)
+        self._entries = Entries(self._client)
         self._watcher = Watcher(self._client)
         self._lock = threading.Lock()
         self._elections: dict[str, ConsulElection] = {}
-        # By the id of what their entries are bound to, which users do not know.
-        self._sessions: weakref.WeakValueDictionary[str, ConsulSession] = (
-            weakref.WeakValueDictionary()
-        )
 
     @property
     def capabilities(self) -> AbstractSet[Capability]:
@@ -70,11 +64,10 @@ class ConsulStore:
         return 2 * ttl + self._options.lock_delay
 
     def get(self, key: str) -> Entry | None:
-        record = self._client.read(key)
-        return None if record is None else self._entry(record)
+        return self._entries.get(key)
 
     def list(self, prefix: str) -> list[Entry]:
-        return [self._entry(record) for record in self._client.read_below(_below(prefix))]
+        return self._entries.tree(prefix)
 
     def put(
         self,
@@ -85,50 +78,13 @@ class ConsulStore:
         session: Session | None = None,
         fence: tuple[str, int] | None = None,
     ) -> Entry:
-        write = operation("set", key, value=value)
-        if session is not None:
-            bound = ConsulSession.of(session)
-            holder = bound.companion()
-            self._sessions[holder] = bound
-            write = operation("lock", key, value=value, session=holder)
-        fences = [] if fence is None else [operation("check-index", fence[0], index=fence[1])]
-        guards = [] if expect is ANY else [_guard(key, expect)]
-        try:
-            # "set" leaves an entry bound to its session, "lock" refuses one of another session, and
-            # Consul leaves the index alone where nothing would change. Made anew, the entry is
-            # bound to what it is to be bound to, and its index is new.
-            steps = [*fences, *guards, operation("delete", key), write]
-            record = self._client.txn(*steps)[-1]
-        except TxnRefused as refusal:
-            if session_is_gone(refusal.what):
-                raise SessionLost("Consul has ended the session") from refusal
-            if fence is not None and refusal.step == 0:
-                raise Fenced(f"the term with token {fence[1]} is over: {refusal.what}") from refusal
-            if guards and refusal.step == len(fences):
-                raise Conflict(f"{key!r} is not as expected: {refusal.what}") from refusal
-            # Somebody has lost a lock of that key, whose lock delay (not ours) is not over.
-            raise NotDone(f"cannot write {key!r}: {refusal.what}") from refusal
-        return self._entry(replace(record, value=value))
+        return self._entries.put(key, value, expect, session, fence)
 
     def delete(self, key: str, *, expect: Expected = ANY) -> bool:
-        if expect is ABSENT:
-            if self._client.read(key) is not None:
-                raise Conflict(f"{key!r} is there")
-            return False
-        # Both refuse a key that is not there, where "delete" by itself says nothing of it.
-        first = operation("get", key) if expect is ANY else _guard(key, expect)
-        try:
-            self._client.txn(first, operation("delete", key))
-        except TxnRefused as refusal:
-            if "exist" in refusal.what:
-                return False
-            raise Conflict(f"{key!r} is not as expected: {refusal.what}") from refusal
-        return True
+        return self._entries.delete(key, expect)
 
     def delete_tree(self, prefix: str) -> int:
-        # Both in one transaction, so that what is counted is what is deleted, locked or not.
-        path = _below(prefix)
-        return len(self._client.txn(operation("get-tree", path), operation("delete-tree", path)))
+        return self._entries.delete_tree(prefix)
 
     def watch(
         self,
@@ -140,12 +96,14 @@ class ConsulStore:
         def look(found: Found, _: bool) -> None:
             if isinstance(found, StoreUnavailable):
                 on_change(found)
-            elif tree:
-                on_change([self._entry(record) for record in found])
+                return
+            entries = self._entries.seen(found)
+            if tree:
+                on_change(entries)
             else:
-                on_change(self._entry(found[0]) if found else None)
+                on_change(entries[0] if entries else None)
 
-        scope = Scope(_below(key), below=True) if tree else Scope(key)
+        scope = Scope(below(key), below=True) if tree else Scope(key)
         return self._watcher.subscribe(scope, look)
 
     def open_session(self, ttl: float) -> ConsulSession:
@@ -161,20 +119,5 @@ class ConsulStore:
         self._watcher.close()
         self._client.close()
 
-    def _entry(self, record: Record) -> Entry:
-        session = None if record.session is None else self._sessions.get(record.session)
-        holder = record.session if session is None else session.id
-        return Entry(record.key, record.value, record.modified, holder)
-
     def __repr__(self) -> str:
         return f"<ConsulStore {self._url}>"
-
-
-def _below(prefix: str) -> str:
-    return f"{prefix}/" if prefix else ""
-
-
-def _guard(key: str, expect: Expected) -> Operation:
-    if isinstance(expect, Entry):
-        return operation("check-index", key, index=expect.revision)
-    return operation("check-not-exists", key)

@@ -121,6 +121,25 @@ def test_a_fence_holds_exactly_as_long_as_its_term(
     assert store.get(data) == entry
 
 
+def test_what_nobody_has_locked_is_no_fence(
+    consul: Consul, store: ConsulStore, session: ConsulSession, unique_key: str
+) -> None:
+    """Neither a plain entry, nor what was written by hand over a lock that stands."""
+    plain = store.put(unique_key, b"1")
+    with pytest.raises(Fenced):
+        store.put(f"{unique_key}/data", b"2", fence=(unique_key, plain.revision))
+
+    claim = store.election(unique_key).enter(session, b"Frank")
+    assert claim.token is not None
+    store.put(f"{unique_key}/data", b"3", fence=(unique_key, claim.token))
+    consul.cli("kv", "put", unique_key, "by hand")
+    by_hand = raw(consul, unique_key)
+    assert by_hand is not None
+    for token in (claim.token, by_hand["ModifyIndex"]):
+        with pytest.raises(Fenced):
+            store.put(f"{unique_key}/data", b"4", fence=(unique_key, token))
+
+
 def test_revisions_grow_over_the_whole_store(store: ConsulStore, unique_key: str) -> None:
     """Also from a deleted key to the one that takes its place."""
     revisions = []

@@ -228,7 +228,7 @@ def test_what_belief_depends_on_is_read_consistently(
         election.standing(claim)
 
     reads = [line for line in link.requests if line.startswith("GET")]
-    assert len(reads) == 7
+    assert len(reads) == 8  # one of them asks whose session the entry is bound to
     assert all("consistent=1" in line for line in reads)
 
 
