@@ -58,7 +58,7 @@ class ZooKeeperClaim(Claim):
             that is not known. None comes to be added: who comes later, stands behind.
         led: it was said to lead.
         withdrawn: it was confirmed that it is out of the race.
-        wake: who wants to know that its standing may have changed.
+        wakes: who want to know that its standing may have changed.
         watched: the nodes that matter to that.
     """
 
@@ -67,7 +67,7 @@ class ZooKeeperClaim(Claim):
     ahead: list[str] | None = None
     led: bool = False
     withdrawn: bool = False
-    wake: Callable[[], None] | None = None
+    wakes: list[Callable[[], None]] = field(default_factory=list)
     watched: set[str] = field(default_factory=set)
 
     @classmethod
@@ -102,7 +102,7 @@ class ZooKeeperClaim(Claim):
             What a watch of ZooKeeper is to call.
         """
         bell = self.owner.bell
-        wanted = set(paths) if self.wake is not None else set()
+        wanted = set(paths) if self.wakes else set()
         bell.take_down(self.stirred, *self.watched - wanted)
         for path in wanted - self.watched:
             bell.hang(self.stirred, path)
@@ -111,6 +111,5 @@ class ZooKeeperClaim(Claim):
 
     def stirred(self, _: str | None) -> None:
         """A node that matters to it has changed."""
-        wake = self.wake
-        if wake is not None:
+        for wake in list(self.wakes):
             wake()

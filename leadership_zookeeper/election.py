@@ -159,9 +159,9 @@ class ZooKeeperElection:
                     return Absent()
             elif not mine.ahead:
                 assert mine.token is not None
-                return Leading(mine.token, watched=mine.wake is not None)
+                return Leading(mine.token, watched=bool(mine.wakes))
             elif not isinstance(others[0], Exception):
-                return Waiting(watched=mine.wake is not None)
+                return Waiting(watched=bool(mine.wakes))
             else:
                 mine.ahead.pop()
                 passed += 1
@@ -181,8 +181,7 @@ class ZooKeeperElection:
 
     def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
         mine = ZooKeeperClaim.of(claim)
-        mine.wake = wake
-        turn = _Turn(mine)
+        turn = _Turn(mine, wake)
         try:
             # Which sets the watches; and what has changed by now, they will not tell.
             if isinstance(self._stand(mine), Leading if mine.led else Waiting):
@@ -217,12 +216,24 @@ class ZooKeeperElection:
 
 
 class _Turn:
-    def __init__(self, claim: ZooKeeperClaim) -> None:
+    """One who wants to know that the standing of a claim may have changed, until it is closed."""
+
+    def __init__(self, claim: ZooKeeperClaim, wake: Callable[[], None]) -> None:
         self._claim = claim
+        self._wake: Callable[[], None] | None = wake
+        claim.wakes.append(self)
+
+    def __call__(self) -> None:
+        wake = self._wake
+        if wake is not None:
+            wake()
 
     def close(self) -> None:
-        self._claim.wake = None
-        self._claim.watch()
+        self._wake = None
+        if self in self._claim.wakes:
+            self._claim.wakes.remove(self)
+        if not self._claim.wakes:
+            self._claim.watch()
 
 
 def _is_node_of(claim: ZooKeeperClaim, stat: Any) -> bool:

@@ -29,11 +29,11 @@ from .errors import translated
 from .link import Link
 from .nodes import Node, Nodes, delete, make_folders, parent_of, path_of, read, sync
 from .session import ZooKeeperSession
-from .view import TreeView
+from .view import TreeView, unwatched
 
 __all__ = ["MAX_VALUE", "Entries"]
 
-MAX_VALUE = 1_000_000
+MAX_VALUE = 1_040_000
 """Bytes; a server breaks the connection when a request has more than 1 MiB (jute.maxbuffer)."""
 
 _TRIES = 100
@@ -60,7 +60,7 @@ class Entries:
 
     def below(self, prefix: str) -> list[Entry]:
         """Read all below a key."""
-        return TreeView(path_of(prefix), None).look(self._nodes.link, None)
+        return TreeView(path_of(prefix), unwatched).look(self._nodes.link, None)
 
     def put(
         self,
@@ -74,7 +74,8 @@ class Entries:
         """Write one; see `leadership_core.store.Store.put`."""
         if len(value) > MAX_VALUE:
             raise StoreRefused(
-                f"cannot write {key!r}: ZooKeeper takes no more than 1 MB, not {len(value)} bytes"
+                f"cannot write {key!r}: ZooKeeper takes {MAX_VALUE} bytes at most, "
+                f"and these are {len(value)}"
             )
         link = self._nodes.link if session is None else session.link
         path, owner = path_of(key), 0 if session is None else session.number
@@ -125,7 +126,7 @@ class Entries:
         link, root = self._nodes.link, path_of(prefix)
         deleted = 0
         for _ in range(_TRIES):
-            view = TreeView(root, None)
+            view = TreeView(root, unwatched)
             entries = view.look(link, None)
             below = [node for node in view.nodes if node.path != root]
             if not below:
@@ -178,7 +179,7 @@ def _steps(path: str, value: bytes, link: Link, node: Node | None, owner: int) -
     if node is not None and node.owner == owner:
         return [SetData(path, value, node.version)]
     # What a step creates, its answer does not describe; a second step's does.
-    made = [Create(path, value, link.acl, 1 if owner else 0), SetData(path, value, 0)]
+    made = [Create(path, None, link.acl, 1 if owner else 0), SetData(path, value, 0)]
     return made if node is None else [Delete(path, node.version), *made]
 
 

@@ -51,6 +51,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         granted: called with what a server grants when it is connected to.
         until: when the way is to be cut, on `clock.now`.
         failed: called when a server could not be connected to.
+        ended: called as the last thing that the thread does.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         granted: Callable[[Grant], None],
         until: Callable[[], float],
         failed: Callable[[], None],
+        ended: Callable[[], None],
     ) -> None:
         super().__init__()
         self.way = Way()
@@ -81,6 +83,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         self._granted = granted
         self._until = until
         self._tell_failed = failed
+        self._tell_ended = ended
 
     @property
     def placeholders(self) -> str:
@@ -110,6 +113,8 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
                 func(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - of kazoo's; the client is closed by it
                 log.debug("a client of kazoo has ended: %r", error)
+            finally:
+                self._tell_ended()
 
         self.thread = threading.Thread(target=run, name=self._name, daemon=True)
         self.thread.start()

@@ -6,7 +6,6 @@ import logging
 import math
 import threading
 from collections.abc import Callable, MutableMapping
-from contextlib import suppress
 from typing import Any
 
 from kazoo import exceptions as zk
@@ -90,6 +89,7 @@ class Link:
             granted=self._granted,
             until=lambda: self.until,
             failed=self._failed,
+            ended=self._ended,
         )
         self._client = KazooClient(
             hosts=self._handler.placeholders,
@@ -234,7 +234,7 @@ class Link:
         # kazoo's own `stop` does not say whether there was an answer, and may wait for ten seconds.
         def close(client: KazooClient) -> Pending:
             pending = client.handler.async_result()
-            client._call(Close(), pending)  # noqa: SLF001
+            client._call(_Goodbye(), pending)  # noqa: SLF001
             return pending
 
         self.ask("end the session", close)
@@ -249,16 +249,10 @@ class Link:
         self._handler.way.cut()
 
     def join(self, timeout: float) -> None:
-        """After `cut`: wait for its thread to end, and release what kazoo holds."""
+        """After `cut`: wait for its thread to end, at most so many seconds."""
         thread = self._handler.thread
-        if thread is None or thread is threading.current_thread():
-            return
-        thread.join(timeout)
-        if not thread.is_alive():
-            with suppress(Exception):  # of kazoo's, which has ended by itself
-                self._client.stop()
-            with suppress(Exception):
-                self._client.close()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
 
     # -- in the thread of kazoo --------------------------------------------------------------
 
@@ -294,6 +288,11 @@ class Link:
             self._handler.way.cut()
         self._tell_changed()
 
+    def _ended(self) -> None:
+        # The last thing that the thread does. kazoo's `stop`, which others would have to call for
+        # this, waits for ten seconds in the worst case.
+        self._client.close()
+
     def _loss(self, state: KeeperState) -> StoreError | None:
         if state == KeeperState.AUTH_FAILED:
             return refused_login()
@@ -305,6 +304,20 @@ class Link:
         if state == KeeperState.CLOSED:
             return StoreUnavailable("kazoo has given up the connection")
         return None  # it opens another session
+
+
+class _Goodbye(Close):  # type: ignore[misc]  # kazoo has no types
+    """The request to end a session, whose answer is told.
+
+    Of its own one kazoo thinks that it is none, because it has no fields.
+    """
+
+    def __bool__(self) -> bool:
+        return True
+
+    @classmethod
+    def deserialize(cls, data: bytes, offset: int) -> bool:  # noqa: ARG003
+        return True
 
 
 class _Quiet(logging.LoggerAdapter[logging.Logger]):

@@ -126,6 +126,7 @@ class ZooKeeperSession:
 
     def _reconnect(self) -> None:
         """Connect once more, for nothing but ending it."""
+        self.link.join(min(_JOIN, remaining_budget()))
         self.link = Link(
             self._options,
             self._asked,

@@ -12,15 +12,19 @@ from .claim import first
 from .link import Link
 from .nodes import Node, children, exists, leader_of, read, sync
 
-__all__ = ["EntryView", "LeaderView", "TreeView", "View"]
+__all__ = ["EntryView", "LeaderView", "TreeView", "View", "Watch", "unwatched"]
 
 _TRIES = 20
 _BATCH = 200  # nodes whose requests are under way at the same time
 
-Fired = Callable[[Any], None] | None
-"""What a watch of ZooKeeper calls."""
+Watch = Callable[[str], Callable[[Any], None] | None]
+"""Told of a node that matters, before it is read, and returns what a watch of it is to call."""
 
 Found_co = TypeVar("Found_co", covariant=True)
+
+
+def unwatched(_: str) -> None:
+    """A `Watch` for those who look only once."""
 
 
 class View(Protocol, Generic[Found_co]):
@@ -48,18 +52,18 @@ class View(Protocol, Generic[Found_co]):
 class EntryView:
     """One entry."""
 
-    def __init__(self, path: str, fired: Fired) -> None:
+    def __init__(self, path: str, watch: Watch) -> None:
         self.paths = (path,)
-        self._fired = fired
+        self._watch = watch
 
     def look(self, link: Link, stirred: Iterable[str] | None) -> Entry | None:
         (path,) = self.paths
         for _ in range(_TRIES):
-            _, answer = link.ask(f"read {path[1:]!r}", sync, read(path, self._fired))
+            _, answer = link.ask(f"read {path[1:]!r}", sync, read(path, self._watch(path)))
             node = Node.of(path, answer)
             if node is not None:
                 return node.entry
-            (stat,) = link.ask(f"watch {path[1:]!r}", exists(path, self._fired))
+            (stat,) = link.ask(f"watch {path[1:]!r}", exists(path, self._watch(path)))
             if stat is None:
                 return None
         raise StoreUnavailable(f"{path[1:]!r} comes and goes faster than it can be read")
@@ -68,10 +72,10 @@ class EntryView:
 class LeaderView:
     """Who leads an election: only the first claim matters, as long as there is one."""
 
-    def __init__(self, folder: str, fired: Fired) -> None:
+    def __init__(self, folder: str, watch: Watch) -> None:
         self.paths: tuple[str, ...] = (folder,)
         self._folder = folder
-        self._fired = fired
+        self._watch = watch
 
     def look(self, link: Link, stirred: Iterable[str] | None) -> Leader | None:
         doing = f"watch who leads {self._folder[1:]!r}"
@@ -79,8 +83,9 @@ class LeaderView:
             _, names = link.ask(doing, sync, children(self._folder))
             name = None if isinstance(names, Exception) else first(names)
             if name is not None:
-                self.paths = (f"{self._folder}/{name}",)
-                (answer,) = link.ask(doing, read(self.paths[0], self._fired))
+                leader = f"{self._folder}/{name}"
+                self.paths = (leader,)
+                (answer,) = link.ask(doing, read(leader, self._watch(leader)))
                 if not isinstance(answer, Exception):
                     return leader_of(answer)
             elif self._is_vacant(link, doing):
@@ -89,19 +94,24 @@ class LeaderView:
 
     def _is_vacant(self, link: Link, doing: str) -> bool:
         self.paths = (self._folder,)
-        (names,) = link.ask(doing, children(self._folder, self._fired))
+        (names,) = link.ask(doing, children(self._folder, self._watch(self._folder)))
         if not isinstance(names, Exception):
             return first(names) is None
-        (stat,) = link.ask(doing, exists(self._folder, self._fired))
+        (stat,) = link.ask(doing, exists(self._folder, self._watch(self._folder)))
         return stat is None
 
 
 class TreeView:
-    """All entries below a folder; it reads again only what has changed."""
+    """All entries below a folder; it reads again only what has changed.
 
-    def __init__(self, root: str, fired: Fired) -> None:
+    Args:
+        root: the folder.
+        watch: see `Watch`; it may return None.
+    """
+
+    def __init__(self, root: str, watch: Watch) -> None:
         self._root = root
-        self._fired = fired
+        self._watch = watch
         self._nodes: dict[str, Node] = {}
         self._below: dict[str, set[str]] = {}
 
@@ -128,7 +138,9 @@ class TreeView:
 
     def _read(self, link: Link, paths: list[str]) -> list[str]:
         """Read these nodes, and return those that are to be read then."""
-        pairs = [(read(path, self._fired), children(path, self._fired)) for path in paths]
+        pairs = [
+            (read(path, self._watch(path)), children(path, self._watch(path))) for path in paths
+        ]
         answers = link.ask(f"list {self._root[1:]!r}", *(one for pair in pairs for one in pair))
         wanted = []
         for path, data, names in zip(paths, answers[::2], answers[1::2], strict=True):
@@ -152,7 +164,8 @@ class TreeView:
             self._drop(below)
 
     def _is_back(self, link: Link) -> bool:
-        if self._fired is None:
+        fired = self._watch(self._root)
+        if fired is None:
             return False
-        (stat,) = link.ask(f"watch {self._root[1:]!r}", exists(self._root, self._fired))
+        (stat,) = link.ask(f"watch {self._root[1:]!r}", exists(self._root, fired))
         return stat is not None

@@ -21,7 +21,7 @@ from leadership_core.store import Change, Leader
 from .link import Link
 from .nodes import path_of
 from .reader import Reader
-from .view import EntryView, LeaderView, TreeView, View
+from .view import EntryView, LeaderView, TreeView, View, Watch
 
 __all__ = ["Watcher"]
 
@@ -35,12 +35,19 @@ _NOTHING: Any = object()
 
 
 class Subscription:
-    """One who wants to know; the watcher's lock guards all but `_tell` and what it told."""
+    """One who wants to know; the watcher's lock guards `stirred` and `due`.
+
+    Args:
+        watcher: whose thread looks.
+        view_of: makes what looks, of what is told of the nodes that matter.
+        on_change: whom to tell.
+        confirm: seconds after which to tell although nothing has changed.
+    """
 
     def __init__(
         self,
         watcher: Watcher,
-        view: View[Any],
+        view_of: Callable[[Watch], View[Any]],
         on_change: Callable[[Any], None],
         confirm: float,
     ) -> None:
@@ -48,12 +55,19 @@ class Subscription:
         self.due = -math.inf
         self.closed = False
         self._watcher = watcher
-        self._view = view
+        self._view = view_of(self._hang)
         self._on_change = on_change
         self._confirm = confirm
         self._told: Any = _NOTHING
         self._told_at = -math.inf
         self._hung: set[str] = set()
+
+    def _hang(self, path: str) -> Callable[[Any], None]:
+        bell = self._watcher.bell
+        if path not in self._hung:
+            self._hung.add(path)
+            bell.hang(self.ring, path)
+        return bell.fired
 
     def ring(self, path: str | None) -> None:
         """A node has changed, or all may have."""
@@ -62,10 +76,8 @@ class Subscription:
     def look(self, link: Link, stirred: set[str] | None) -> None:
         """Look, and report what is new; in the watcher's thread."""
         with budget(_LOOK):
-            try:
-                found = self._view.look(link, stirred)
-            finally:
-                self._hang()
+            found = self._view.look(link, stirred)
+        self._take_down(self._hung.difference(self._view.paths))
         confirmed = clock.now() - self._told_at >= self._confirm
         if confirmed or self._told is _NOTHING or found != self._told:
             self.tell(found)
@@ -86,19 +98,17 @@ class Subscription:
         """When to look again although nothing has changed."""
         return clock.now() + self._confirm
 
-    def _hang(self) -> None:
-        bell, wanted = self._watcher.bell, set(self._view.paths)
-        bell.take_down(self.ring, *self._hung - wanted)
-        for path in wanted - self._hung:
-            bell.hang(self.ring, path)
-        self._hung = wanted
-        if self.closed:
-            bell.take_down(self.ring, *wanted)
+    def _take_down(self, paths: set[str]) -> None:
+        self._watcher.bell.take_down(self.ring, *paths)
+        self._hung -= paths
 
     def close(self) -> None:
         self.closed = True
         self._watcher.drop(self)
-        self._watcher.bell.take_down(self.ring, *list(self._hung))
+
+    def clear(self) -> None:
+        """Nothing is of interest any more; in the watcher's thread."""
+        self._take_down(set(self._hung))
 
 
 class Watcher:
@@ -109,28 +119,32 @@ class Watcher:
         self._reader = reader
         self._changed = threading.Condition()
         self._subscriptions: set[Subscription] = set()
+        self._dropped: list[Subscription] = []
         self._thread: threading.Thread | None = None
         self._closed = False
         self._failures = 0
 
     def watch_entry(self, key: str, on_change: Callable[[Change], None]) -> Subscription:
         """Report what is at a key."""
-        return self._begin(EntryView(path_of(key), self.bell.fired), on_change)
+        return self._begin(lambda watch: EntryView(path_of(key), watch), on_change)
 
     def watch_tree(self, key: str, on_change: Callable[[Change], None]) -> Subscription:
         """Report what is below a key."""
-        return self._begin(TreeView(path_of(key), self.bell.fired), on_change)
+        return self._begin(lambda watch: TreeView(path_of(key), watch), on_change)
 
     def watch_leader(
         self, folder: str, on_change: Callable[[Leader | StoreUnavailable | None], None]
     ) -> Subscription:
         """Report who leads the election there, and confirm it from time to time."""
-        return self._begin(LeaderView(folder, self.bell.fired), on_change, _CONFIRM)
+        return self._begin(lambda watch: LeaderView(folder, watch), on_change, _CONFIRM)
 
     def _begin(
-        self, view: View[Any], on_change: Callable[[Any], None], confirm: float = math.inf
+        self,
+        view_of: Callable[[Watch], View[Any]],
+        on_change: Callable[[Any], None],
+        confirm: float = math.inf,
     ) -> Subscription:
-        subscription = Subscription(self, view, on_change, confirm)
+        subscription = Subscription(self, view_of, on_change, confirm)
         with self._changed:
             if self._closed:
                 raise StoreClosed("the ZooKeeper store is closed")
@@ -154,9 +168,11 @@ class Watcher:
             self._changed.notify_all()
 
     def drop(self, subscription: Subscription) -> None:
-        """It is closed."""
+        """It is closed; the thread clears up what it has left."""
         with self._changed:
             self._subscriptions.discard(subscription)
+            self._dropped.append(subscription)
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End the thread, within the budget; may be called again."""
@@ -188,6 +204,8 @@ class Watcher:
         """Wait until somebody has to look; None at the end."""
         with self._changed:
             while not self._closed:
+                while self._dropped:
+                    self._dropped.pop().clear()
                 due = [one for one in self._subscriptions if one.due <= clock.now()]
                 if due:
                     return due
