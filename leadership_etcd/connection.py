@@ -30,6 +30,7 @@ _OPTIONS: list[tuple[str, Any]] = [
 _PINGS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 5500),
     ("grpc.keepalive_timeout_ms", 2500),
+    ("grpc.http2.ping_timeout_ms", 2500),  # 60 s else, in spite of the line before
     ("grpc.http2.max_pings_without_data", 0),
 ]
 _IPV4 = re.compile(r"ipv4:([\d.]+):(\d+)")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from leadership_core import clock
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.errors import StoreClosed, StoreRefused, StoreUnavailable
 
@@ -28,6 +29,7 @@ __all__ = ["Watcher"]
 log = logging.getLogger(__name__)
 
 _OPEN = 3.0  # seconds that it may take to open a stream
+_BLINK = 0.5  # seconds: to be away no longer is not worth telling
 _CAP = 2.0  # seconds, the longest backoff
 _REFUSED_CAP = 30.0  # and after etcd has refused a watch
 
@@ -107,12 +109,15 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            began = clock.now()
             try:
                 self._carry_one()
             except StoreClosed:
                 return
             except StoreUnavailable as error:
-                self._tell_away(error)
+                # What broke the stream may well break the next one, that is opened at once.
+                if self._failures > 1 or clock.now() - began > _BLINK:
+                    self._tell_away(error)
             except Exception as error:  # the thread has to go on, whatever this is
                 log.exception("A watch has failed")
                 self._tell_away(StoreUnavailable(f"a watch has failed: {error!r}"))

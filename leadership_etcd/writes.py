@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from leadership_core.errors import Conflict, Fenced
+from leadership_core.errors import ConfigurationError, Conflict, Fenced
 from leadership_core.store import ABSENT, ANY, Entry, Expected, Session
 
 from .client import Client
@@ -36,7 +36,7 @@ class Writes:
     ) -> Entry:
         """See `leadership_core.store.Store.put`."""
         full = encode(key)
-        lease = 0 if session is None else int(session.id, 16)
+        lease = 0 if session is None else _lease_of(session)
         guard = [] if fence is None else self._guard(fence)
         answer = self._client.call(
             TXN,
@@ -104,6 +104,13 @@ def _as_expected(key: str, expect: Expected) -> list[Any]:
         )
     # The value and the lease, too: a store that was replaced counts its revisions anew.
     return [modified(full, expect.revision), valued(full, expect.value), bound(full, lease)]
+
+
+def _lease_of(session: Session) -> int:
+    try:
+        return int(session.id, 16)
+    except ValueError:
+        raise ConfigurationError(f"the session {session.id!r} is not one of this store's") from None
 
 
 def _fenced(fence: tuple[str, int]) -> Fenced:
