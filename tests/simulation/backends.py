@@ -1,0 +1,56 @@
+"""The elections that are simulated, each over a model of its server."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from leadership_core.store import Store
+
+from .kernel import World
+from .model_store import ModelServer, ModelStore
+from .network import Link
+from .server import Server
+
+__all__ = ["BACKENDS", "Backend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One election.
+
+    Attributes:
+        packages: what is put on stage.
+        server: makes its server.
+        open: opens a store on it for one process.
+        expires: seconds after which a session of that ttl is gone, at the latest.
+        copies: whether its network may deliver a request twice.
+    """
+
+    packages: tuple[str, ...]
+    server: Callable[[World, random.Random], Server]
+    open: Callable[[Any, Link], Store]
+    expires: Callable[[float, Server], float]
+    copies: bool = False
+
+
+def _most(ttl: float, server: Server) -> float:
+    return ttl * server._most
+
+
+BACKENDS: dict[str, Backend] = {
+    "default": Backend(
+        ("leadership_core",),
+        lambda world, rng: ModelServer(world, rng, counts=True),
+        ModelStore,
+        _most,
+    ),
+    "epochs": Backend(
+        ("leadership_core",),
+        lambda world, rng: ModelServer(world, rng, counts=False),
+        ModelStore,
+        _most,
+    ),
+}

@@ -1,0 +1,184 @@
+"""What goes wrong in a run, and when: written down before it begins, so that it can be shrunk."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .contender import Contender
+    from .node import Node
+    from .run import Run
+
+__all__ = ["KINDS", "Fault", "befall", "draw"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong.
+
+    Attributes:
+        at: seconds after the beginning.
+        kind: which; see `KINDS`.
+        seconds: for how long.
+        seed: of whom it befalls, and of its particulars.
+    """
+
+    at: float
+    kind: str
+    seconds: float
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.at:.2f} for {self.seconds:.2f} s"
+
+
+def draw(rng: random.Random, until: float, ttl: float) -> list[Fault]:
+    """Make up what goes wrong until then."""
+    kinds = list(KINDS)
+    weights = [weight for weight, _ in KINDS.values()]
+    # Some runs are about one thing only; the others have a bit of everything.
+    if rng.random() < 0.4:
+        chosen = rng.sample(range(len(kinds)), 3)
+        weights = [weight if n in chosen else 0 for n, weight in enumerate(weights)]
+    faults, at, pace = [], rng.uniform(0.5, 4.0), rng.choice([1.0, 3.0, 6.0])
+    while at < until:
+        (kind,) = rng.choices(kinds, weights)
+        seconds = rng.choice([0.1 * ttl, ttl / 2, 1.2 * ttl, 3 * ttl]) * rng.uniform(0.3, 1.0)
+        faults.append(Fault(at, kind, seconds, rng.randrange(1 << 30)))
+        at += rng.expovariate(1 / pace)
+    return faults
+
+
+def befall(run: Run, fault: Fault) -> None:
+    """Let it happen, now."""
+    rng = random.Random(fault.seed)
+    run.world.note(f"-- {fault}")
+    run.befallen[fault.kind] += 1
+    KINDS[fault.kind][1](run, fault, rng)
+
+
+def _leader_or_any(run: Run, rng: random.Random) -> Contender | None:
+    alive = [one for one in run.contenders() if one.node.started() and not one.stopped]
+    leaders = [one for one in alive if one.believes() is not None]
+    if leaders and rng.random() < 0.6:
+        return rng.choice(leaders)
+    return rng.choice(alive) if alive else None
+
+
+def _node(run: Run, rng: random.Random) -> Node | None:
+    one = _leader_or_any(run, rng)
+    return None if one is None else one.node
+
+
+def _pause(run: Run, fault: Fault, rng: random.Random) -> None:
+    if node := _node(run, rng):
+        node.process.pause(run.world.now, fault.seconds)
+
+
+def _stall(run: Run, fault: Fault, rng: random.Random) -> None:
+    """It is paused between two steps, wherever that may be."""
+    if node := _node(run, rng):
+        node.process.stalls.append([rng.randrange(1, 120), fault.seconds])
+        node.process.breaks_in = 0
+
+
+def _cut(run: Run, fault: Fault, rng: random.Random) -> None:
+    if node := _node(run, rng):
+        link = node.link
+        how = rng.choice(["both", "requests", "answers"])
+        link.cut_requests |= how != "answers"
+        link.cut_answers |= how != "requests"
+        run.world.after(fault.seconds, lambda: run.mend(node))
+
+
+def _cut_all(run: Run, fault: Fault, rng: random.Random) -> None:
+    for node in run.nodes:
+        node.link.cut_answers = True
+        run.world.after(fault.seconds, lambda node=node: run.mend(node))  # type: ignore[misc]
+
+
+def _outage(run: Run, fault: Fault, rng: random.Random) -> None:
+    network = run.network
+    network.down, network.refusing = True, rng.random() < 0.5
+    restarted = rng.random() < 0.5
+
+    def back() -> None:
+        if network.down:
+            network.down = network.refusing = False
+            if restarted:
+                run.server.touch_all()
+
+    run.world.after(min(fault.seconds, 2 * run.ttl), back)
+
+
+def _end_session(run: Run, fault: Fault, rng: random.Random) -> None:
+    run.server.kill_by_hand()
+
+
+def _delete(run: Run, fault: Fault, rng: random.Random) -> None:
+    run.server.delete_by_hand()
+
+
+def _overwrite(run: Run, fault: Fault, rng: random.Random) -> None:
+    run.server.overwrite_by_hand()
+
+
+def _in_task(one: Contender, what: Callable[[], None]) -> None:
+    if not one.node.process.dead:
+        one.node.run.world.spawn(one.node.process, "user", what)
+
+
+def _resign(run: Run, fault: Fault, rng: random.Random) -> None:
+    if one := _leader_or_any(run, rng):
+        cooldown = rng.choice([0.0, 0.3, 1.0])
+        _in_task(one, lambda: one.resign(cooldown))
+
+
+def _leave(run: Run, fault: Fault, rng: random.Random) -> None:
+    if (one := _leader_or_any(run, rng)) and not one.works:
+        _in_task(one, lambda: one.leave_for_a_while(min(fault.seconds, 2.0)))
+
+
+def _stop(run: Run, fault: Fault, rng: random.Random) -> None:
+    one = _leader_or_any(run, rng)
+    if one is None or sum(not other.stopped for other in run.contenders()) < 2:
+        return
+    timeout = rng.choice([None, 0.0, 1.0])
+    _in_task(one, lambda: one.stop(timeout))
+
+
+def _close(run: Run, fault: Fault, rng: random.Random) -> None:
+    node = _node(run, rng)
+    if node is None or node.closing or len(node.contenders) == len(run.contenders()):
+        return
+    timeout = rng.choice([0.5, 5.0])
+    _in_task(node.contenders[0], lambda: node.close(timeout))
+    run.world.after(fault.seconds + 1, lambda: run.replace(node))
+
+
+def _crash(run: Run, fault: Fault, rng: random.Random) -> None:
+    node = _node(run, rng)
+    if node is None or node.closing:
+        return
+    run.world.kill(node.process)
+    run.world.after(fault.seconds, lambda: run.replace(node))
+
+
+KINDS: dict[str, tuple[int, Callable[[Run, Fault, random.Random], None]]] = {
+    "pause": (3, _pause),
+    "stall": (4, _stall),
+    "cut": (4, _cut),
+    "cut all": (1, _cut_all),
+    "outage": (2, _outage),
+    "end session": (1, _end_session),
+    "delete": (1, _delete),
+    "overwrite": (1, _overwrite),
+    "resign": (4, _resign),
+    "leave": (1, _leave),
+    "stop": (1, _stop),
+    "close": (1, _close),
+    "crash": (1, _crash),
+}

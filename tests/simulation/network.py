@@ -1,0 +1,224 @@
+"""The way between a simulated process and the modelled server, on which anything may be lost."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, TypeVar
+
+from leadership_core.budget import remaining_budget
+from leadership_core.errors import NotDone, StoreClosed, StoreUnavailable
+
+from .kernel import Task
+
+if TYPE_CHECKING:
+    from .kernel import Process, World
+
+__all__ = ["Link", "Network", "Profile", "Reply"]
+
+T = TypeVar("T")
+Reply = Callable[[object], None]
+"""Gives the answer of the server: a value, or an exception."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How bad the network is, all the time.
+
+    Attributes:
+        lost: of a hundred messages, requests and answers alike, so many are lost.
+        late: so many are held back for up to `lateness` seconds.
+        copied: so many requests arrive once more, up to `lateness` seconds later.
+        lateness: seconds.
+        until: no message with a number from there on meets with anything; for shrinking.
+    """
+
+    lost: float = 0.0
+    late: float = 0.0
+    copied: float = 0.0
+    lateness: float = 0.0
+    until: float = inf
+
+
+class Network:
+    """All links of one run.
+
+    Args:
+        world: of the run.
+        profile: how bad it is; see there.
+        seed: of what becomes of the messages.
+    """
+
+    def __init__(self, world: World, profile: Profile, seed: str) -> None:
+        self.world, self.profile = world, profile
+        self.rng = random.Random(seed)
+        self.calm = False
+        self.down = False  # the server answers nothing
+        self.refusing = False  # and says so
+        self.messages = 0
+        self.faults: Counter[str] = Counter()
+
+    def bad(self, chance: float) -> bool:
+        """Whether that befalls a message."""
+        self.messages += 1
+        return (
+            chance > 0
+            and self.rng.random() < chance
+            and not self.calm
+            and self.messages < self.profile.until
+        )
+
+    def delay(self) -> float:
+        """Seconds for one way."""
+        if self.bad(self.profile.late):
+            self.faults["late"] += 1
+            return self.rng.uniform(0, self.profile.lateness)
+        return self.rng.uniform(0.0003, 0.003)
+
+
+class Link:
+    """One process's way to the server.
+
+    Attributes:
+        cut_requests: no request arrives; what is on its way does.
+        cut_answers: no answer arrives.
+    """
+
+    def __init__(self, network: Network, process: Process) -> None:
+        self.network, self.process = network, process
+        self.cut_requests = self.cut_answers = False
+        self.closed = False
+        self.sent: Counter[int] = Counter()  # requests in each second
+        self._open: list[_Call] = []
+
+    def call(self, what: str, perform: Callable[[], T], *, copies: bool = True) -> T:
+        """Make a request: `perform` runs at the server, whenever and however often it arrives.
+
+        Raises:
+            StoreUnavailable: no answer in time.
+            NotDone: the server was not there.
+            StoreClosed: the link is closed.
+            Exception: what `perform` raises.
+        """
+
+        def answered(reply: Reply) -> None:
+            try:
+                value = perform()
+            except Exception as error:  # noqa: BLE001 - it is the answer
+                reply(error)
+            else:
+                reply(value)
+
+        return self.ask(what, answered, remaining_budget(), copies=copies)  # type: ignore[return-value]
+
+    def ask(
+        self,
+        what: str,
+        perform: Callable[[Reply], None],
+        limit: float,
+        *,
+        copies: bool = False,
+        lane: object = None,
+    ) -> object:
+        """Make a request that the server may answer later; `perform` is given how.
+
+        Args:
+            what: for the trace.
+            perform: runs at the server.
+            limit: seconds of the caller's clock.
+            copies: whether the network may deliver it twice.
+            lane: whatever `cut` is called with.
+        """
+        world, net = self.network.world, self.network
+        task = world.current
+        self.sent[int(world.now)] += 1
+        if self.closed:
+            raise StoreClosed("the store is closed")
+        if net.refusing:
+            world.sleep(0.001)
+            raise NotDone("connection refused")
+        call = _Call(self, task, what, lane)
+        if world.trace is not None:
+            world.note(f"{task!r} sends {what}")
+
+        def arrive() -> None:
+            if net.down or net.refusing:
+                return
+            perform(call.reply)
+
+        if self.cut_requests:
+            pass
+        elif net.bad(net.profile.lost):
+            net.faults["request lost"] += 1
+            world.note(f"lost: {what} of {task!r}")
+        else:
+            world.after(net.delay(), arrive)
+            if copies and net.bad(net.profile.copied):
+                net.faults["copied"] += 1
+                world.note(f"copied: {what} of {task!r}")
+                world.after(net.delay() + net.rng.uniform(0, net.profile.lateness), arrive)
+        until = world.now + max(limit, 0.001) / self.process.rate
+        self._open.append(call)
+        try:
+            while not call.over and world.now < until:
+                world.park(until)
+        finally:
+            call.closed = True
+            self._open.remove(call)
+        # Between the arrival of an answer and its processing anything may happen, too.
+        world.step()
+        if not call.over:
+            world.note(f"{task!r} gives up {what}")
+            raise StoreUnavailable(f"{what}: no answer")
+        if isinstance(call.answer, Exception):
+            if world.trace is not None and not isinstance(call.answer, StoreClosed):
+                world.note(f"{task!r} gets {what}: {call.answer!r}")
+            raise call.answer
+        return call.answer
+
+    def cut(self, lane: object) -> None:
+        """End what waits in that lane."""
+        self._end(lambda call: call.lane is lane)
+
+    def close(self) -> None:
+        """End all that waits."""
+        self.closed = True
+        self._end(lambda _: True)
+
+    def _end(self, which: Callable[[_Call], bool]) -> None:
+        for call in self._open:
+            if which(call) and not call.over:
+                call.over, call.answer = True, StoreClosed("cut off: it is no longer wanted")
+                self.network.world.wake(call.task)
+
+
+class _Call:
+    """One request that waits for its answer."""
+
+    __slots__ = ("answer", "closed", "lane", "link", "over", "task", "what")
+
+    def __init__(self, link: Link, task: Task, what: str, lane: object) -> None:
+        self.link, self.task, self.what, self.lane = link, task, what, lane
+        self.answer: object = None
+        self.over = False  # it is answered, or cut off
+        self.closed = False  # nobody waits any more
+
+    def reply(self, answer: object) -> None:
+        """The server answers; whether that arrives is another question."""
+        link, net = self.link, self.link.network
+        if net.down or link.cut_answers:
+            return
+        if net.bad(net.profile.lost):
+            net.faults["answer lost"] += 1
+            net.world.note(f"lost: the answer to {self.what} of {self.task!r}")
+            return
+        net.world.after(net.delay(), lambda: self._arrive(answer))
+
+    def _arrive(self, answer: object) -> None:
+        # An exception is raised where it is caught, with a traceback: each needs its own.
+        if not (self.over or self.closed):
+            self.over, self.answer = True, answer
+            self.link.network.world.wake(self.task)
