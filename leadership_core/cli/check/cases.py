@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ... import clock
-from ...errors import StoreError, StoreUnavailable
+from ...errors import StoreError
 from ...testing import Case, ElectionContract, Lab
 from ..console import one_line
 from ..interrupts import undisturbed
@@ -34,13 +34,11 @@ class Outcome:
         case: which.
         seconds: how long it took.
         fault: what was wrong, or nothing.
-        error: the store's, if it was one.
     """
 
     case: Case
     seconds: float
     fault: str = ""
-    error: StoreUnavailable | None = None
 
 
 def run_case(case: Case, new_lab: Callable[[], Lab], expiry: float) -> Outcome:
@@ -65,10 +63,7 @@ def run_case(case: Case, new_lab: Callable[[], Lab], expiry: float) -> Outcome:
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises is its fault
         problem = error
     seconds = clock.now() - begun
-    if problem is None:
-        return Outcome(case, seconds)
-    away = problem if isinstance(problem, StoreUnavailable) else None
-    return Outcome(case, seconds, _said(problem), away)
+    return Outcome(case, seconds, "" if problem is None else _said(problem))
 
 
 def meaning(outcome: Outcome) -> str:

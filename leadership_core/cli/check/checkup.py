@@ -14,7 +14,7 @@ from ..grants import choose_ttl
 from ..interrupts import undisturbed
 from ..patience import within
 from ..troupe import Troupe
-from .cases import Outcome, run_case
+from .cases import run_case
 from .contention import Contended, Contention
 from .report import Report
 
@@ -45,10 +45,12 @@ def check_up(arguments: Arguments) -> int:
             outcome = run_case(case, partial(Lab, arguments.url, ttl=ttl), expires)
             report.case_ends(outcome)
             outcomes.append(outcome)
-            if outcome.error is not None:
-                _check_reachable(store, arguments.timeout, outcome)
+            if outcome.fault:
+                _check_reachable(store, arguments.timeout, outcome.case.name)
         report.contention_begins(arguments.seconds)
         contended = _contend(arguments, report, ttl, expires)
+        if contended.faults:
+            _check_reachable(store, arguments.timeout, "the contended election")
         return 0 if report.verdict(outcomes, contended) else _UNSOUND
     finally:
         store.close(0.5)
@@ -72,11 +74,11 @@ def _cleared(lab: Lab) -> Iterator[Lab]:
             lab.__exit__(None, None, None)
 
 
-def _check_reachable(store: StoreHandle, timeout: float, outcome: Outcome) -> None:
+def _check_reachable(store: StoreHandle, timeout: float, place: str) -> None:
     """Tell a store that went away from one that is wrong."""
     try:
         within(store, timeout, lambda: store.get("leadership-check"), retry=True)
     except StoreUnavailable as error:
         raise StoreUnavailable(
-            f"the store went away during the check, at {outcome.case.name}: {error}"
+            f"the store went away during the check, at {place}: {error}"
         ) from error
