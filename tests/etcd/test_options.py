@@ -1,0 +1,87 @@
+"""What a URL may say, and that no secret gets out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import leadership_etcd
+from leadership_core.errors import ConfigurationError, URLError
+from leadership_core.url import StoreURL
+from leadership_etcd.options import Options
+from leadership_etcd.store import EtcdStore
+from tests.servers.certificates import Certificates
+from tests.servers.ports import free_port
+
+
+def _options(url: str) -> Options:
+    return Options.read(StoreURL.parse(url))
+
+
+def test_opening_contacts_nobody_and_takes_its_own_scheme_only() -> None:
+    """Nobody listens there; another plugin's URL is left to it."""
+    store = leadership_etcd.leadership_open_store(
+        StoreURL.parse(f"etcd://127.0.0.1:{free_port()}/some/prefix/")
+    )
+
+    assert isinstance(store, EtcdStore)
+    assert store.prefix == "some/prefix"
+    assert leadership_etcd.leadership_open_store(StoreURL.parse("consul://h")) is None
+    store.close()
+    store.close()
+
+
+def test_addresses_and_defaults() -> None:
+    """The port is etcd's unless it is given, the host this one; IPv6 keeps its brackets."""
+    assert _options("etcd://").endpoints == ("localhost:2379",)
+    assert _options("etcd://h1,h2:1,h1:2379").endpoints == ("h1:2379", "h2:1")
+    assert _options("etcd+tls://h1,[::1]:1").endpoints == ("h1:2379", "[::1]:1")
+    plain = _options("etcd://h")
+    assert (plain.user, plain.password, plain.tls, plain.prefix) == (None, None, None, "")
+
+
+def test_a_user_with_a_password() -> None:
+    """Percent-decoded, and shown to nobody."""
+    options = _options("etcd://ann:p%40ss%2F@h")
+
+    assert (options.user, options.password) == ("ann", "p@ss/")
+    assert "p@ss" not in repr(options)
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("etcd://h?timeout=1", "no option 'timeout'"),
+        ("etcd://h?ca=/x", "needs TLS"),
+        ("etcd+tls://h?key=/x", "'cert'"),
+        ("etcd+tls://h?verify=no", "neither true nor false"),
+        ("etcd+tls://h?cert=", "empty"),
+        ("etcd://ann@h", "password with the user"),
+        ("etcd://ann:@h", "password with the user"),
+        ("etcd://:hush@h", "user with the password"),
+        ("etcd://h/a//b", "prefix"),
+    ],
+)
+def test_what_a_url_must_not_say(url: str, complaint: str) -> None:
+    """It is refused at once, and the message shows no secret."""
+    with pytest.raises(URLError, match=complaint) as caught:
+        _options(url)
+
+    assert "hush" not in str(caught.value)
+
+
+def test_tls_files_that_cannot_work_are_refused_at_once(tmp_path: Path) -> None:
+    """Missing, not PEM, and a key that belongs to another certificate."""
+    files, other = Certificates.make(tmp_path / "a"), Certificates.make(tmp_path / "b")
+    junk = tmp_path / "junk"
+    junk.write_text("junk")
+    for query in (
+        "ca=/no/such/file",
+        f"ca={junk}",
+        f"ca={files.ca}&cert={files.client_cert}&key=/no/such/file",
+        f"ca={files.ca}&cert={files.client_cert}&key={other.client_key}",
+    ):
+        with pytest.raises(ConfigurationError, match="TLS files"):
+            _options(f"etcd+tls://h?{query}")
+    assert _options(f"etcd+tls://h?ca={files.ca}").tls is not None
