@@ -11,6 +11,8 @@ __all__ = ["MAX_KEY_BYTES", "join", "normalise"]
 MAX_KEY_BYTES = 512
 """The longest key, in bytes of UTF-8, with the prefix of the store's URL."""
 
+_RESERVED = "zookeeper"
+
 
 def normalise(key: str, prefix: str = "") -> str:
     """Return the key without surrounding slashes.
@@ -21,7 +23,8 @@ def normalise(key: str, prefix: str = "") -> str:
 
     Raises:
         InvalidKey: an empty key or part, `.`, `..`, too long, a control character, one for
-            private use, or one beyond the basic plane, such as an emoji.
+            private use, or one beyond the basic plane, such as an emoji; or `zookeeper` as the
+            first part of all, the prefix included.
     """
     if not isinstance(key, str):
         raise InvalidKey(f"a key is a str, not {type(key).__name__}: {key!r}")
@@ -40,6 +43,10 @@ def normalise(key: str, prefix: str = "") -> str:
     if wrong := next(filter(_is_refused, plain), None):
         raise InvalidKey(
             f"the key has a character that not every store takes, U+{ord(wrong):04X}: {key!a:.99}"
+        )
+    if (prefix or plain).split("/", 1)[0] == _RESERVED:
+        raise InvalidKey(
+            f"the first part of a key cannot be {_RESERVED!r}, where a ZooKeeper keeps its own: {key!r:.99}"
         )
     size = len(join(prefix, plain).encode())
     if size > MAX_KEY_BYTES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from leadership_core import open_store
 from tests.cli.command import ROOT, Line, Start, environment, run
 
 KEY = "service/leader"
-COMMANDS = ["elect", "follow", "leader", "stores", "explain", "demo"]
+COMMANDS = ["elect", "follow", "leader", "stores", "explain", "check", "demo"]
 
 
 def says(leader: str | None) -> Callable[[Line], bool]:
@@ -224,7 +225,7 @@ def test_a_broken_plugin_hurts_its_own_users_only(url: str, tmp_path: Path) -> N
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-store\nVersion: 1.5\n")
     (folder / "entry_points.txt").write_text("[leadership.stores]\nbroken = broken_store\n")
     extra = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    assert "broken://  broken-store 1.5\n" in run("stores", extra=extra).out
+    assert re.search(r"broken:// +broken-store 1[.]5\n", run("stores", extra=extra).out)
     assert run("leader", url, KEY, extra=extra).code == 3
     done = run("leader", "broken://:hunter2@host", KEY, extra=extra)
     assert (done.code, done.out) == (1, "")

@@ -164,7 +164,7 @@ def test_key_in_its_normal_form(key: str, plain: str) -> None:
     "key",
     ["", "/", "///", "a//b", ".", "..", "a/./b", "a/..", "a\nb", "a\0", "\x7f", "\x85", "\ud800",
      "\ue000", "\uf8ff", "\ufff0", chr(0xFFFD), "\uffff", "\U0001f600",
-     "x" * 513, "ü" * 257, None, 7, b"a", ["a"]],
+     "zookeeper", "/zookeeper/config", "x" * 513, "ü" * 257, None, 7, b"a", ["a"]],
 )  # fmt: skip
 def test_key_that_no_store_takes(key: str) -> None:
     """Refused everywhere, in one line."""
@@ -180,6 +180,17 @@ def test_prefix_counts_for_the_length() -> None:
     assert len(join("p" * 100, normalise("x" * 411, "p" * 100))) == 512
     with pytest.raises(InvalidKey, match="513 bytes"):
         normalise("x" * 412, "p" * 100)
+
+
+def test_what_zookeeper_keeps_for_itself_is_the_first_part_only() -> None:
+    """Below a prefix, or further down, it is a name like any other; as a prefix it is not."""
+    assert normalise("zookeeper", "prefix") == "zookeeper"
+    assert normalise("service/zookeeper") == "service/zookeeper"
+    assert normalise("zookeepers/x") == "zookeepers/x"
+    with pytest.raises(URLError, match="zookeeper"):
+        _ = StoreURL.parse("consul://host/zookeeper").prefix
+    with pytest.raises(InvalidKey, match="zookeeper"):
+        normalise("x", "zookeeper/y")
 
 
 @given(st.text(max_size=30))
