@@ -89,7 +89,7 @@ def drop_everything() -> NoReturn:
 def lead_by_itself() -> NoReturn:
     """What a child may do: open the store anew."""
     with open_store(held["url"]) as own:
-        if own.get(held["candidate"].key) is None:
+        if own.leader(held["candidate"].key) is None:
             complain("a store of its own does not work")
         if Candidate(own, held["candidate"].key, "child", ttl=2.0).wait_elected(0.5) is not None:
             complain("the child was elected although its parent leads")

@@ -184,16 +184,34 @@ def test_a_wrong_password_from_the_start(
     _assert_refused(etcd.url_at(etcd.port, user=user, password=password), password)
 
 
-def test_a_node_that_others_may_not_touch_on_zookeeper(zookeeper: ZooKeeperServer) -> None:
-    """A path that its owner has locked refuses whoever is somebody else, and says so."""
-    with kazoo_client(zookeeper) as client:
-        client.add_auth("digest", "ann:s3cret")
-        client.create("/service", acl=[make_digest_acl("ann", "s3cret", all=True)])
+def test_a_node_that_others_may_not_touch_on_zookeeper(
+    make_fleet: FleetFactory, zookeeper: ZooKeeperServer
+) -> None:
+    """What its owner has locked is refused to the others, who say so and wait until it is open."""
+    ann = make_digest_acl("ann", "s3cret", all=True)
+    with kazoo_client(zookeeper) as owner:
+        owner.add_auth("digest", "ann:s3cret")
+        owner.create("/service", acl=[ann])
+        url = zookeeper.url_at(zookeeper.port, user="ben", password="wr0ng")
+        fleet = make_fleet(url, key="service/leader", ttl=2.0)
+        ben = fleet.start("ben")
 
-    _assert_refused(zookeeper.url_at(zookeeper.port, user="ben", password="wr0ng"), "wr0ng")
-    _assert_refused(zookeeper.url, "")
-    with open_store(zookeeper.url_at(zookeeper.port, user="ann", password="s3cret")) as store:
-        assert Candidate(store, "service/leader", "ann", ttl=2.0).wait_elected(5)
+        assert "permission" in (ben.await_event("store_down", 15).reason or "")
+        far = fleet.start(
+            "ann", url=zookeeper.url_at(zookeeper.port, user="ann", password="s3cret")
+        )
+        reign = fleet.await_reign(15)
+        assert reign.worker is far
+        far.stop()
+        time.sleep(0.5)
+        assert fleet.reign() is None
+
+        owner.set_acls("/service", [ann, make_digest_acl("ben", "wr0ng", all=True)])
+        owner.set_acls("/service/leader", [ann, make_digest_acl("ben", "wr0ng", all=True)])
+        assert fleet.await_reign(10, after=reign).worker is ben
+        fleet.finish()
+    assert "wr0ng" not in ben.process.tail(1000)
+    assert "s3cret" not in far.process.tail(1000)
 
 
 def _assert_refused(url: str, secret: str) -> None:

@@ -147,6 +147,9 @@ class Proxy:
         self._started.set_result(asyncio.get_running_loop())
         await self._closing.wait()
         await self._stop()
+        # asyncio may have accepted a connection that has not come to `_accept` yet.
+        await asyncio.sleep(0.01)
+        await self._reset()
 
     async def _cut(self, cuts: set[tuple[str | None, Way]]) -> None:
         self._cuts |= cuts
