@@ -161,10 +161,14 @@ class DefaultElection:
     def standing(self, claim: Claim) -> Standing:
         assert isinstance(claim, _Claim)
         entry = self._store.get(self._key)
+        if claim.token is not None:
+            if entry is not None and _is_of(entry, claim) and entry.revision == claim.revision:
+                return Leading(claim.token, watched=claim.told == entry)
+            if entry is None or entry.session is not None:
+                # Somebody has deleted it, or it has gone with its session, which says so.
+                claim.session.renew()
         if entry is None or entry.session is None:
             return Absent(overwritten=entry is not None)
-        if claim.token is not None and _is_of(entry, claim) and entry.revision == claim.revision:
-            return Leading(claim.token, watched=claim.told == entry)
         return Waiting(watched=claim.told == entry)
 
     def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
@@ -273,7 +277,7 @@ class _PairWatch:
 
 
 def _is_of(entry: Entry, claim: Claim) -> bool:
-    return entry.session == _id_of(claim.session)
+    return bool(entry.session == _id_of(claim.session))
 
 
 def _id_of(session: Session) -> Any:

@@ -80,16 +80,6 @@ class FenceCases:
         is_equal(lab.store.get(data), None, "what is there")
 
     @needs(_FENCED)
-    def test_a_waiting_candidate_has_no_fence(self, lab: Lab) -> None:
-        """A claim in the race that does not lead opens nothing with the token it may have."""
-        key, data = lab.key("leader"), lab.key("data")
-        _leader(lab, key)
-        second = Contender(lab, key)
-        assert second.waits(), "the second contender waits"
-        if second.claim.token is not None:
-            _refused(lab.store, data, f"{second.claim.token}:{key}", "of one who waits")
-
-    @needs(_FENCED)
     def test_a_fence_is_closed_when_the_claim_was_deleted(self, lab: Lab) -> None:
         """By hand, with all that is below the key."""
         key, data = lab.key("leader"), lab.key("data")
