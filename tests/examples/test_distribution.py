@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
+import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.packaging.environment import ROOT, Environment
+from tests.examples.stranger import Stranger
+from tests.packaging.environment import ROOT
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.build
@@ -22,54 +19,15 @@ EXAMPLE = ROOT / "examples" / "leadership_example"
 README = (EXAMPLE / "README.md").read_text()
 
 
-class Stranger:
-    """Somebody who has installed the core and the example, and stands in a folder of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._environment = Environment(folder / "venv")
-        copy = folder / "leadership_example"
-        shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        self._environment.install(str(ROOT / "leadership_core"), str(copy))
-        # What they have copied is what is installed, not what is imported.
-        shutil.rmtree(copy / "leadership_example")
-
-    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a command of the environment."""
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        return subprocess.Popen(
-            [str(self._environment.python.parent / words[0]), *words[1:]],
-            cwd=self.folder,
-            env={**inherited, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run(self, *words: str, seconds: float = 30, **environment: str) -> str:
-        """Run a command of the environment, which must succeed; returns what it says."""
-        with self.start(*words, **environment) as process:
-            try:
-                said, _ = process.communicate(timeout=seconds)
-            finally:
-                process.kill()
-        assert process.returncode == 0, said
-        return said
-
-
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
-    return Stranger(tmp_path_factory.mktemp("stranger"))
-
-
-@pytest.fixture
-def elect(stranger: Stranger) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that are ended with the test."""
-    processes: list[subprocess.Popen[str]] = []
-    yield processes
-    for process in processes:
-        process.kill()
-        process.communicate()
+    stranger = Stranger(tmp_path_factory.mktemp("stranger"))
+    copy = stranger.folder / "leadership_example"
+    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    stranger.install(str(ROOT / "leadership_core"), str(copy))
+    # What is installed is to be tested, not what it was installed from.
+    shutil.rmtree(copy / "leadership_example")
+    return stranger
 
 
 def test_it_is_small() -> None:
@@ -115,29 +73,21 @@ def test_the_readme_works(stranger: Stranger, redis: RedisServer) -> None:
     assert "2026-11-23" in redis.ask("HGET leadership:entries prefix/service/last-run")
 
 
-def test_the_command_elects_on_it(
-    stranger: Stranger, redis: RedisServer, elect: list[subprocess.Popen[str]]
-) -> None:
+def test_the_command_elects_on_it(stranger: Stranger, redis: RedisServer) -> None:
     """Two `leadership elect`: the second one leads when the first one is asked to leave."""
-    words = ("leadership", "elect", redis.url, "service/worker")
-    for value in ("one", "two"):
-        elect.append(stranger.start(*words, value, "--ttl", "3", "--json"))
-        if value == "one":
-            _await_event(elect[0], "elected")
-    assert stranger.run("leadership", "leader", redis.url, "service/worker").strip() == "one"
 
-    begun = time.monotonic()
-    elect[0].terminate()
-    _await_event(elect[1], "elected")
-    assert time.monotonic() - begun < 3
-    assert stranger.run("leadership", "leader", redis.url, "service/worker").strip() == "two"
+    def leader() -> str:
+        return stranger.run("leadership", "leader", redis.url, "service/worker").strip()
 
+    words = ("leadership", "elect", "--ttl", "30", "--json", redis.url, "service/worker")
+    with stranger.started(*words, "one") as first:
+        first.await_event("elected")
+        with stranger.started(*words, "two") as second:
+            second.await_event("campaigning")
+            assert leader() == "one"
 
-def _await_event(process: subprocess.Popen[str], name: str) -> None:
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if json.loads(line).get("event") == name:
-            return
-    pytest.fail(f"it never said {name}: {said}")
+            begun = time.monotonic()
+            first.signal(signal.SIGTERM)
+            second.await_event("elected")
+            assert time.monotonic() - begun < 3
+            assert leader() == "two"
