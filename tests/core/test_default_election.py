@@ -15,9 +15,12 @@ from leadership_core import (
     ClaimUnknown,
     ConfigurationError,
     DefaultElection,
+    Elected,
     Entry,
     Follower,
     Leading,
+    Lost,
+    LostReason,
     StoreHandle,
     StoreUnavailable,
     Waiting,
@@ -148,7 +151,7 @@ def test_slow_winner_does_not_disturb(store: FaultyStore) -> None:
     sleeper = threading.Thread(target=lambda: claims.append(election.enter(slow, b"slow")))
     sleeper.start()
     assert won.wait(2)
-    slow.inner.close()
+    store.inner.delete("key")
     claim = election.enter(quick, b"quick")
     go_on.set()
     sleeper.join(2)
@@ -331,3 +334,45 @@ def test_session_ids_may_be_anything_that_has_a_text() -> None:
     numbered: Any = 100
 
     assert _Epoch(1, 5, "100").is_of(Entry("key", b"", 5, numbered))
+
+
+def _end_session(store: FaultyStore) -> None:
+    store.sessions[-1].inner.close()
+
+
+def _delete(store: FaultyStore) -> None:
+    store.inner.delete("key")
+
+
+def _delete_and_take(store: FaultyStore) -> None:
+    store.inner.delete("key")
+    DefaultElection(store.inner, "key").enter(store.inner.open_session(30), b"another")
+
+
+def _overwrite(store: FaultyStore) -> None:
+    store.inner.put("key", b"by hand")
+
+
+@pytest.mark.parametrize(
+    ("befallen", "reason"),
+    [
+        (_end_session, LostReason.SESSION_LOST),
+        (_delete, LostReason.DELETED),
+        (_delete_and_take, LostReason.DELETED),
+        (_overwrite, LostReason.OVERWRITTEN),
+    ],
+)
+def test_a_loss_is_told_with_its_reason(
+    befallen: Callable[[FaultyStore], None], reason: LostReason
+) -> None:
+    """Whether the claim was taken away, or has gone with its session, long before a renewal."""
+    store = FaultyStore()
+    with store.opened() as opened:
+        candidate = Candidate(opened, "key", "mine", ttl=30)
+        story = candidate.events()
+        next(event for event in story if isinstance(event, Elected))
+
+        befallen(store)
+
+        assert next(event for event in story if isinstance(event, Lost)) == Lost(reason)
+        candidate.stop(1)
