@@ -33,7 +33,9 @@ def main() -> int:
                 print(outcome)
             if outcome.error is not None:
                 failed += 1
-                print(f"{backend} {seed}: {type(outcome.error).__name__}: {outcome.error}")
+                print(
+                    f"{backend} {seed}: {type(outcome.error).__name__}: {str(outcome.error)[:300]}"
+                )
                 if args.trace:
                     traceback.print_exception(outcome.error)
         took = time.perf_counter() - begun

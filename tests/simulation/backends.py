@@ -10,6 +10,7 @@ from typing import Any
 from leadership_core.store import Store
 
 from .kernel import World
+from .model_consul import ConsulServer, open_consul
 from .model_store import ModelServer, ModelStore
 from .network import Link
 from .server import Server
@@ -27,6 +28,7 @@ class Backend:
         open: opens a store on it for one process.
         expires: seconds after which a session of that ttl is gone, at the latest.
         copies: whether its network may deliver a request twice.
+        deaf: seconds for which a lost notification may go unnoticed.
     """
 
     packages: tuple[str, ...]
@@ -34,6 +36,7 @@ class Backend:
     open: Callable[[Any, Link], Store]
     expires: Callable[[float, Server], float]
     copies: bool = False
+    deaf: float = 0.0
 
 
 def _most(ttl: float, server: Server) -> float:
@@ -52,5 +55,13 @@ BACKENDS: dict[str, Backend] = {
         lambda world, rng: ModelServer(world, rng, counts=False),
         ModelStore,
         _most,
+    ),
+    "consul": Backend(
+        ("leadership_core", "leadership_consul"),
+        ConsulServer,
+        open_consul,
+        lambda ttl, server: 2 * ttl + server.lock_delay,  # type: ignore[attr-defined]
+        copies=True,
+        deaf=37.0,  # a long poll, and what its answer may be late
     ),
 }

@@ -104,6 +104,9 @@ def _outage(run: Run, fault: Fault, rng: random.Random) -> None:
     network = run.network
     network.down, network.refusing = True, rng.random() < 0.5
     restarted = rng.random() < 0.5
+    if network.refusing:
+        for node in run.nodes:
+            node.link.reset()
 
     def back() -> None:
         if network.down:

@@ -56,6 +56,7 @@ class Network:
         self.world, self.profile = world, profile
         self.rng = random.Random(seed)
         self.calm = False
+        self.half_open = self.rng.random() < 0.3  # what a cut swallows is not sent again
         self.down = False  # the server answers nothing
         self.refusing = False  # and says so
         self.messages = 0
@@ -112,7 +113,7 @@ class Link:
             else:
                 reply(value)
 
-        return self.ask(what, answered, remaining_budget(), copies=copies)  # type: ignore[return-value]
+        return self.ask(what, answered, remaining_budget(), copies=copies, held=False)  # type: ignore[return-value]
 
     def ask(
         self,
@@ -121,6 +122,7 @@ class Link:
         limit: float,
         *,
         copies: bool = False,
+        held: bool = True,
         lane: object = None,
     ) -> object:
         """Make a request that the server may answer later; `perform` is given how.
@@ -130,6 +132,7 @@ class Link:
             perform: runs at the server.
             limit: seconds of the caller's clock.
             copies: whether the network may deliver it twice.
+            held: whether the server may take its time.
             lane: whatever `cut` is called with.
         """
         world, net = self.network.world, self.network
@@ -140,7 +143,7 @@ class Link:
         if net.refusing:
             world.sleep(0.001)
             raise NotDone("connection refused")
-        call = _Call(self, task, what, lane)
+        call = _Call(self, task, what, lane, held=held)
         if world.trace is not None:
             world.note(f"{task!r} sends {what}")
 
@@ -188,20 +191,25 @@ class Link:
         self.closed = True
         self._end(lambda _: True)
 
+    def reset(self) -> None:
+        """The server hangs up on all that waits."""
+        for call in self._open:
+            call.fail(StoreUnavailable(f"{call.what}: connection reset"))
+
     def _end(self, which: Callable[[_Call], bool]) -> None:
         for call in self._open:
-            if which(call) and not call.over:
-                call.over, call.answer = True, StoreClosed("cut off: it is no longer wanted")
-                self.network.world.wake(call.task)
+            if which(call):
+                call.fail(StoreClosed("cut off: it is no longer wanted"))
 
 
 class _Call:
     """One request that waits for its answer."""
 
-    __slots__ = ("answer", "closed", "lane", "link", "over", "task", "what")
+    __slots__ = ("answer", "closed", "held", "lane", "link", "over", "task", "what")
 
-    def __init__(self, link: Link, task: Task, what: str, lane: object) -> None:
+    def __init__(self, link: Link, task: Task, what: str, lane: object, *, held: bool) -> None:
         self.link, self.task, self.what, self.lane = link, task, what, lane
+        self.held = held
         self.answer: object = None
         self.over = False  # it is answered, or cut off
         self.closed = False  # nobody waits any more
@@ -210,6 +218,9 @@ class _Call:
         """The server answers; whether that arrives is another question."""
         link, net = self.link, self.link.network
         if net.down or link.cut_answers:
+            # What is held for long is sent again by TCP, unless the connection was forgotten.
+            if self.held and not (net.half_open or self.closed):
+                net.world.after(net.rng.uniform(0.2, 3.0), lambda: self.reply(answer))
             return
         if net.bad(net.profile.lost):
             net.faults["answer lost"] += 1
@@ -217,8 +228,13 @@ class _Call:
             return
         net.world.after(net.delay(), lambda: self._arrive(answer))
 
+    def fail(self, error: Exception) -> None:
+        """It ends with this."""
+        if not self.over:
+            self.over, self.answer = True, error
+            self.link.network.world.wake(self.task)
+
     def _arrive(self, answer: object) -> None:
-        # An exception is raised where it is caught, with a traceback: each needs its own.
         if not (self.over or self.closed):
             self.over, self.answer = True, answer
             self.link.network.world.wake(self.task)

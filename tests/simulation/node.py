@@ -45,7 +45,7 @@ class Node:
         self.seen: list[Leader | None] = []
         self.closing = False
         self.closed: bool | None = None
-        self._follows = follows
+        self.follows = follows
         self.store: StoreHandle
         self.follower: Follower
 
@@ -64,7 +64,7 @@ class Node:
         lifetimes.unregister(self.store)
         for one in self.contenders:
             world.spawn(self.process, f"{one.name}-events", partial(one.start, self.run.ttl))
-        if self._follows:
+        if self.follows:
             world.spawn(self.process, "follower", self._follow)
 
     def _follow(self) -> None:

@@ -23,6 +23,7 @@ from .stage import on_stage
 __all__ = ["Outcome", "Plan", "Run", "simulate"]
 
 TTL = 6.0
+_CONFIRMED = 21.0  # seconds in which a follower reads once more what it may have missed
 _TROUBLE = 40.0  # seconds in which things go wrong
 
 
@@ -163,6 +164,7 @@ class Run:
             self.add()
         begun = world.now
         limit = self.backend.expires(TTL, self.server) + self.plan.network.lateness + 5.0
+        limit += self.backend.deaf
         while world.now < begun + limit:
             world.run(0.25)
             if (leader := self.checks.leader()) is not None and not leader.stopped:
@@ -183,7 +185,9 @@ class Run:
         after = leader.believes()
         assert before == after, f"{leader.name} has lost its term although all is well"
         self.checks.resigns()
-        self.checks.followers()
+        if any(node.follows for node in self.nodes):
+            self.world.run(_CONFIRMED - 2 * TTL)
+            self.checks.followers()
 
     def leave(self) -> None:
         """All stop; nothing is left."""
