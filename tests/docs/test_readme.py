@@ -16,7 +16,7 @@ from tests.servers.consul import Consul
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-CANDIDATE, FOLLOWER, WORK, FENCE = BLOCKS
+CANDIDATE, FOLLOWER, WORK, FENCE, STORE = BLOCKS
 URL = re.compile(r'open_store\("[^"]+"\)')
 
 
@@ -101,6 +101,17 @@ def test_fenced_write_is_refused_after_the_term(url: str) -> None:
     told, said = process.communicate(timeout=30)
 
     assert (told, said, process.returncode) == ("refused by the store\n", "", 0)
+
+
+def test_the_store_does_what_its_comments_say(url: str) -> None:
+    """The example of the store: each line of it, on a store that is new or has been used before."""
+    for _ in range(2):
+        process = start(STORE, url)
+        told, said = process.communicate(timeout=30)
+        assert (said, process.returncode) == ("", 0)
+        assert told.splitlines() == [
+            "somebody was faster", "[]", "refused by the store", "True 1 False"
+        ]  # fmt: skip
 
 
 def test_ctrl_c_releases_what_is_held(url: str) -> None:
