@@ -50,7 +50,7 @@ class RedisStore:
         return ttl + PAUSE
 
     def get(self, key: str) -> Entry | None:
-        return next(iter(self._client.look(key)[0]), None)
+        return (*self._client.look(key)[0], None)[0]
 
     def list(self, prefix: str) -> list[Entry]:
         return self._client.look(f"{prefix}/")[0]
@@ -83,8 +83,7 @@ class RedisStore:
 
     def _look(self, watched: Sequence[tuple[str, bool]]) -> Sequence[Change]:
         found = self._client.look(*(f"{key}/" if tree else key for key, tree in watched))
-        pairs = zip(watched, found, strict=True)
-        return [entries if tree else next(iter(entries), None) for (_, tree), entries in pairs]
+        return [one if watched[n][1] else (*one, None)[0] for n, one in enumerate(found)]
 
 
 def _packed(expect: Expected) -> str | bytes:

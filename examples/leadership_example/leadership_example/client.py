@@ -51,7 +51,7 @@ class Client:
         settings |= {"username": url.username, "password": url.password}
         kind = TimedTLSConnection if url.tls else TimedConnection
         self._redis = redis.Redis(connection_pool=redis.ConnectionPool(kind, **settings))
-        self._process, self._closed = os.getpid(), False
+        self._process, self._closed, self._bell = os.getpid(), False, b"0"
 
     def look(self, *what: str) -> list[list[Entry]]:  # what is at a key, or below a ``key/``
         return [[_entry(*pair) for pair in pairs] for pairs in self.step("look", *what)]
@@ -59,8 +59,9 @@ class Client:
     def step(self, *words: str | bytes | int) -> Any:
         return self.request("EVAL", STEP, 0, *words)  # all of it: the server may be a new one
 
-    def hear(self, seconds: float) -> None:  # the bell that step.lua rings
-        self.request("XREAD", "BLOCK", int(seconds * 1000), "STREAMS", "leadership:bell", "$")
+    def hear(self, seconds: float) -> None:  # wait until step.lua rings the bell again
+        self.request("XREAD", "BLOCK", int(seconds * 1e3), "STREAMS", "leadership:bell", self._bell)
+        self._bell = self.step("bell")
 
     def request(self, *words: str | bytes | int) -> Any:
         if os.getpid() != self._process:
@@ -72,7 +73,7 @@ class Client:
         except (redis.RedisError, OSError) as error:
             refused = isinstance(error, REFUSALS) or isinstance(error.__context__, MISTAKES)
             kind = errors.StoreRefused if refused else errors.StoreUnavailable
-            raise ANSWERS.get(str(error), kind)(f"Redis: {error} ({words[3:5]})") from error
+            raise ANSWERS.get(str(error), kind)(f"Redis: {error}") from error
         finally:
             if self._closed:
                 self.close()  # the connection that was just given back, too

@@ -34,6 +34,11 @@ if request == 'look' then -- 'a/b' asks for that key, 'a/' for what is below 'a'
   return answer
 end
 
+if request == 'bell' then
+  local rung = redis.call('XREVRANGE', BELL, '+', '-', 'COUNT', 1)[1]
+  return rung and rung[1] or '0'
+end
+
 local answer = 0
 if request == 'close' then
   redis.call('DEL', SESSION .. key)
