@@ -9,7 +9,7 @@ from ..clock import now
 from ..handle import StoreHandle
 from ..session import Closable, Session
 from ..store import Absent, Claim, Leading, Standing, Waiting
-from .heard import PATIENCE
+from . import heard
 from .lab import Lab
 
 __all__ = ["Contender"]
@@ -64,12 +64,12 @@ class Contender:
         """How its claim stands now."""
         return self.election.standing(self.claim)
 
-    def leads(self, within: float = PATIENCE) -> bool:
+    def leads(self, within: float | None = None) -> bool:
         """Stand until it leads; False if it does not in time. Polls only where it must.
 
         Keeps the token of the term.
         """
-        until = now() + within
+        until = now() + (heard.PATIENCE if within is None else within)
         standing = self._enter_and_ask() if self._claim is None else self.standing()
         while not isinstance(standing, Leading):
             if (left := until - now()) <= 0:
@@ -89,11 +89,11 @@ class Contender:
         standing = self._enter_and_ask() if self._claim is None else self.standing()
         return isinstance(standing, Waiting)
 
-    def is_woken(self, by: Callable[[], object], within: float = PATIENCE) -> bool:
+    def is_woken(self, by: Callable[[], object]) -> bool:
         """Do something, and wait until it was told that its standing may have changed."""
         self._woken.clear()
         by()
-        return self._woken.wait(within)
+        return self._woken.wait(heard.PATIENCE)
 
     def withdraw(self) -> None:
         """Take its claim out of the race."""

@@ -32,12 +32,18 @@ class Heard:
             self.states.append(change)
             self._told.notify_all()
 
-    def last_is(self, state: Any, within: float = PATIENCE) -> bool:
+    def last_is(self, state: Any, within: float | None = None) -> bool:
         """Wait until the last state is this one; False if it is not in time."""
         return self.last(lambda last: last == state, within)
 
-    def last(self, is_it: Callable[[Any], object], within: float = PATIENCE) -> bool:
-        """Wait until the last state is what is looked for; False if it is not in time."""
+    def last(self, is_it: Callable[[Any], object], within: float | None = None) -> bool:
+        """Wait until the last state is what is looked for; False if it is not in time.
+
+        Args:
+            is_it: says whether it is.
+            within: seconds; by default as many as take what happens at once.
+        """
+        within = PATIENCE if within is None else within
         with self._told:
             return self._told.wait_for(lambda: bool(self.states and is_it(self.states[-1])), within)
 

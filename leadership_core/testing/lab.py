@@ -7,17 +7,18 @@ import time
 import uuid
 from collections.abc import Callable, Set as AbstractSet
 from contextlib import ExitStack, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from ..budget import budget
 from ..clock import now
 from ..errors import ConfigurationError, LeadershipError
-from ..handle import StoreHandle, open_store
+from ..handle import StoreHandle
 from ..registry import open_backend
 from ..store import Capability, Session, Store
 from ..url import StoreURL
-from .heard import PATIENCE
+from . import heard
 
 __all__ = ["Lab"]
 
@@ -32,7 +33,8 @@ class Lab:
     all connections and sessions are closed, and all that is left below is deleted.
 
     Args:
-        url: of the store. What is opened with it twice must hold the same content.
+        url: of the store, or a function that opens one as its plugin does, for a store that has
+            no URL. What is opened twice must hold the same content.
         ttl: seconds; of the sessions that a case lets expire.
         max_value: bytes; the largest value that the store takes, or that is worth a try.
         options: as `open_store` takes them.
@@ -45,10 +47,19 @@ class Lab:
     store: StoreHandle
 
     def __init__(
-        self, url: str | StoreURL, *, ttl: float = 2.0, max_value: int = 65536, **options: object
+        self,
+        url: str | StoreURL | Callable[[], Store],
+        *,
+        ttl: float = 2.0,
+        max_value: int = 65536,
+        **options: object,
     ) -> None:
         self.max_value = max_value
-        self._url = StoreURL.parse(url).with_options(**options)
+        if callable(url):
+            self._new, self._shown = url, "lab://"
+        else:
+            parsed = StoreURL.parse(url).with_options(**options)
+            self._new, self._shown = partial(open_backend, parsed), str(parsed)
         self._asked = ttl
         self._ttl = 0.0
         self._scratch = f"leadership-check-{uuid.uuid4().hex[:12]}"
@@ -76,19 +87,17 @@ class Lab:
 
     def open(self) -> StoreHandle:
         """Open one more connection, as another program has it; it is closed at the end."""
-        handle = open_store(self._url)
-        self._stack.callback(handle.close)
-        return handle
+        return self.handle(self._new())
 
     def backend(self) -> Store:
         """Open one more store as the plugin returns it; it is closed at the end."""
-        backend = open_backend(self._url)
+        backend = self._new()
         self.at_end(backend.close)
         return backend
 
     def handle(self, backend: Store) -> StoreHandle:
         """Open a store of a plugin, such as a `FaultyStore`, as a user has it."""
-        handle = StoreHandle(backend, str(self._url))
+        handle = StoreHandle(backend, self._shown)
         self._stack.callback(handle.close)
         return handle
 
@@ -114,7 +123,7 @@ class Lab:
         """Call this at the end, before the connections are closed; it may fail."""
 
         def quietly() -> None:
-            with suppress(LeadershipError), budget(PATIENCE):
+            with suppress(LeadershipError), budget(heard.PATIENCE):
                 close()
 
         self._stack.callback(quietly)
@@ -136,7 +145,7 @@ class Lab:
     @property
     def expiry(self) -> float:
         """Seconds after its last renewal by which a session with `ttl` is surely gone."""
-        return self.store.expires_within(self.ttl) + PATIENCE / 2
+        return self.store.expires_within(self.ttl) + heard.PATIENCE / 2
 
     def _least_ttl(self) -> float:
         ttl = max(self._asked, 3 * self.store.engine.least_margin)
@@ -149,6 +158,10 @@ class Lab:
                 ttl *= 2
                 continue
             session.close()
+            if session.ttl > _LONGEST:
+                raise ConfigurationError(
+                    f"{ttl:g} s were asked for, and {session.ttl:g} s granted: nobody waits so long"
+                )
             return max(ttl, session.ttl)
 
     # -- for a case --------------------------------------------------------------------------
@@ -157,9 +170,14 @@ class Lab:
         """Return a key that nobody has used, with that name as its last part."""
         return "/".join(filter(None, [self._scratch, str(next(self._numbers)), name]))
 
-    def eventually(self, condition: Callable[[], object], within: float = PATIENCE) -> bool:
-        """Wait until the condition is true; False if it is not in `within` seconds."""
-        until = now() + within
+    def eventually(self, condition: Callable[[], object], within: float | None = None) -> bool:
+        """Wait until the condition is true; False if it is not in time.
+
+        Args:
+            condition: asked again and again.
+            within: seconds; by default as many as take what happens at once.
+        """
+        until = now() + (heard.PATIENCE if within is None else within)
         while not condition():
             if now() > until:
                 return False
@@ -167,6 +185,6 @@ class Lab:
         return True
 
     def _clear(self) -> None:
-        with open_store(self._url) as store:
+        with StoreHandle(self._new(), self._shown) as store:
             store.delete_tree(self._scratch)
             store.delete(self._scratch)

@@ -21,6 +21,7 @@ class LeaderCases:
         is_equal(lab.store.leader(key), None, "the leader of an election that never was")
         contender = Contender(lab, key)
         assert contender.leads(), "the only contender leads"
+        assert lab.store.leader(key) is not None, "no leader is seen although one leads"
         contender.withdraw()
         is_equal(lab.store.leader(key), None, "the leader when the only one has left")
         is_equal(lab.open().leader(key), None, "the same as another connection sees it")

@@ -7,7 +7,6 @@ import time
 from ...errors import SessionLost
 from ...store import Leading, Waiting
 from ..contender import Contender
-from ..heard import PATIENCE
 from ..lab import Lab
 from .expectations import is_equal
 
@@ -213,7 +212,7 @@ class RaceCases:
         assert not isinstance(leader.standing(), Waiting), "it waits, and nobody leads"
         before = leader.token
         leader.enter()
-        assert leader.leads(PATIENCE), f"it does not lead again: {leader.standing()}"
+        assert leader.leads(), f"it does not lead again: {leader.standing()}"
         assert leader.token > before, f"tokens {before} and then {leader.token}"
 
 

@@ -1,0 +1,220 @@
+"""Stores with one mistake each in their entries or watches."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from leadership_core import ABSENT, ANY, DefaultElection, Election, Entry
+from leadership_core.clock import now
+from leadership_core.memory import MemoryStore, State
+from leadership_core.store import Expected
+
+
+class Broken(MemoryStore):
+    """Base: a store without a mistake, whose elections run on itself."""
+
+    race: Callable[[Broken, str], Election] = DefaultElection
+
+    def __init__(self, state: State | None = None, prefix: str = "") -> None:
+        super().__init__(state, prefix)
+        self.races: dict[str, Election] = {}
+
+    def election(self, key: str) -> Election:
+        return self.races.setdefault(key, type(self).race(self, key))
+
+
+class ListsByPrefix(Broken):
+    """`ab` lists `abc`, too."""
+
+    def list(self, prefix: str) -> list[Entry]:
+        above, _, _ = prefix.rpartition("/")
+        return [entry for entry in super().list(above) if entry.key.startswith(prefix)]
+
+
+class ListsInAnyOrder(Broken):
+    """As the hash table has it."""
+
+    def list(self, prefix: str) -> list[Entry]:
+        return sorted(super().list(prefix), key=lambda entry: hash(entry.key[::-1]))
+
+
+class ListsChildrenOnly(Broken):
+    """One level, as a file system does."""
+
+    def list(self, prefix: str) -> list[Entry]:
+        return [e for e in super().list(prefix) if "/" not in e.key[len(prefix) + 1 :]]
+
+
+class EmptyIsMissing(Broken):
+    """An empty value reads as None."""
+
+    def get(self, key: str) -> Entry | None:
+        entry = super().get(key)
+        return entry if entry and entry.value else None
+
+
+class CutsValues(Broken):
+    """At the first zero byte."""
+
+    def put(self, key: str, value: bytes, **how: Any) -> Entry:
+        return super().put(key, value.split(b"\0")[0], **how)
+
+
+class DeletesAlways(Broken):
+    """It says True whatever was there."""
+
+    def delete(self, key: str, *, expect: Expected = ANY) -> bool:
+        super().delete(key, expect=expect)
+        return True
+
+
+class ComparesNothing(Broken):
+    """The expected entry is left out of account."""
+
+    def put(self, key: str, value: bytes, **how: Any) -> Entry:
+        if isinstance(how.get("expect"), Entry):
+            how["expect"] = ANY
+        return super().put(key, value, **how)
+
+
+class ComparesTheValueOnly(Broken):
+    """And not the revision, so that one that was made anew passes for the old one."""
+
+    def put(self, key: str, value: bytes, **how: Any) -> Entry:
+        now, expected = self.get(key), how.get("expect")
+        if isinstance(expected, Entry) and now and now.value == expected.value:
+            how["expect"] = now
+        return super().put(key, value, **how)
+
+
+class ReadsThenWrites(Broken):
+    """It compares by itself, in two steps."""
+
+    def put(self, key: str, value: bytes, **how: Any) -> Entry:
+        expect = how.pop("expect", ANY)
+        if isinstance(expect, Entry):
+            now = super().get(key)
+            threading.Event().wait(0.001)
+            if now != expect:
+                return super().put(key, value, expect=expect, **how)
+        elif expect is ABSENT:
+            how["expect"] = ABSENT
+        return super().put(key, value, **how)
+
+
+class CreatesAlways(Broken):
+    """ABSENT is taken for ANY."""
+
+    def put(self, key: str, value: bytes, **how: Any) -> Entry:
+        if how.get("expect") is ABSENT:
+            how["expect"] = ANY
+        return super().put(key, value, **how)
+
+
+class CountsEachKey(Broken):
+    """Revisions begin anew when the key was deleted."""
+
+    def _mine(self, entry: Entry) -> Entry:
+        return replace(entry, revision=entry.revision % 2 + 1)
+
+    def put(self, key: str, value: bytes, **how: Any) -> Entry:
+        if isinstance(how.get("expect"), Entry):
+            how["expect"] = self._state.get(key) or how["expect"]
+        return self._mine(super().put(key, value, **how))
+
+    def get(self, key: str) -> Entry | None:
+        entry = super().get(key)
+        return None if entry is None else self._mine(entry)
+
+
+class WatchesOnce(Broken):
+    """Only the first change after the present state is told, as by a one-shot watch."""
+
+    def watch(self, key: str, on_change: Callable[[Any], None], *, tree: bool = False) -> Any:
+        left = iter(range(2))
+        return super().watch(
+            key, lambda it: on_change(it) if next(left, None) is not None else None, tree=tree
+        )
+
+
+class WatchLosesTheLast(Broken):
+    """One that comes soon after another is taken for the same."""
+
+    def watch(self, key: str, on_change: Callable[[Any], None], *, tree: bool = False) -> Any:
+        told = [-1.0]
+
+        def hear(change: Any) -> None:
+            if now() - told[0] > 0.0005:
+                told[0] = now()
+                on_change(change)
+
+        return super().watch(key, hear, tree=tree)
+
+
+class WatchIgnoresDeletion(Broken):
+    """A key that goes is not worth a word."""
+
+    def watch(self, key: str, on_change: Callable[[Any], None], *, tree: bool = False) -> Any:
+        first = [True]
+
+        def hear(change: Any) -> None:
+            if change is not None or first[0]:
+                on_change(change)
+            first[0] = False
+
+        return super().watch(key, hear, tree=tree)
+
+
+class WatchNeedsTheKey(Broken):
+    """A watch of a key that does not exist yet never tells anything."""
+
+    def watch(self, key: str, on_change: Callable[[Any], None], *, tree: bool = False) -> Any:
+        there = tree or self.get(key) is not None
+        return super().watch(key, on_change if there else lambda _: None, tree=tree)
+
+
+class TreeWatchSeesNoValues(Broken):
+    """Children that come and go are told, not those that change."""
+
+    def watch(self, key: str, on_change: Callable[[Any], None], *, tree: bool = False) -> Any:
+        seen: list[Any] = [None]
+
+        def hear(change: Any) -> None:
+            keys = [entry.key for entry in change]
+            if keys != seen[0]:
+                seen[0] = keys
+                on_change(change)
+
+        return super().watch(key, hear if tree else on_change, tree=tree)
+
+
+class WatchTellsAfterClose(Broken):
+    """Closing it only says that nobody is interested."""
+
+    def watch(self, key: str, on_change: Callable[[Any], None], *, tree: bool = False) -> Any:
+        super().watch(key, on_change, tree=tree)
+        return _Nothing()
+
+
+class WatchDiesOfErrors(Broken):
+    """A callback that raises is never called again."""
+
+    def watch(self, key: str, on_change: Callable[[Any], None], *, tree: bool = False) -> Any:
+        dead = list[Exception]()
+
+        def hear(change: Any) -> None:
+            if not dead:
+                try:
+                    on_change(change)
+                except Exception as error:  # noqa: BLE001 - it is the mistake
+                    dead.append(error)
+
+        return super().watch(key, hear, tree=tree)
+
+
+class _Nothing:
+    def close(self) -> None:
+        pass
