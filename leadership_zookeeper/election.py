@@ -29,7 +29,7 @@ from leadership_core.store import (
 
 from .claim import ZooKeeperClaim
 from .errors import is_definite
-from .nodes import Nodes, children, delete, make_folders, path_of, read, sync
+from .nodes import Nodes, check_size, children, delete, make_folders, path_of, read, sync
 from .watch import Watcher
 
 __all__ = ["ZooKeeperElection"]
@@ -58,6 +58,7 @@ class ZooKeeperElection:
     # -- standing ----------------------------------------------------------------------------
 
     def enter(self, session: Session, value: bytes) -> ZooKeeperClaim:
+        check_size(self._key, value)
         claim = ZooKeeperClaim(self._key, session, value)
         link = claim.owner.link
         doing = f"enter {self._key!r}"
@@ -149,35 +150,44 @@ class ZooKeeperElection:
             return Absent()
         passed = 0
         while True:
-            own, *others = self._look(mine, mine.path)
+            others, own = self._look(mine, mine.path)
             if isinstance(own, Exception) or not _is_node_of(mine, own[1]):
                 return Absent()
             if own[1].version != 0:
                 return Absent(overwritten=True)
             if mine.ahead is None:
-                if isinstance(others[0], Exception) or not mine.rank(others[0]):
+                if isinstance(others, Exception) or not mine.rank(others):
                     return Absent()
-            elif not mine.ahead:
-                assert mine.token is not None
-                return Leading(mine.token, watched=bool(mine.wakes))
-            elif not isinstance(others[0], Exception):
+                if mine.ahead:
+                    continue  # the next one is not watched yet
+            elif mine.ahead and not isinstance(others, Exception):
                 return Waiting(watched=bool(mine.wakes))
-            else:
+            elif mine.ahead:
                 mine.ahead.pop()
                 passed += 1
-                if passed > _PASSED and mine.ahead:
-                    mine.ahead = None
+            if not mine.ahead:
+                assert mine.token is not None
+                return Leading(mine.token, watched=bool(mine.wakes))
+            if passed > _PASSED:
+                mine.ahead = None
 
-    def _look(self, claim: ZooKeeperClaim, path: str) -> list[Any]:
-        """Read its node, and the one before it or the queue, as they are; and watch them."""
-        before = f"{self._folder}/{claim.ahead[-1]}" if claim.ahead else None
-        fired = claim.watch(path) if before is None else claim.watch(path, before)
-        requests = [sync, read(path, fired)]
-        if before is not None:
-            requests.append(read(before, fired))
-        elif claim.ahead is None:
-            requests.append(children(self._folder))
-        return claim.owner.link.ask(f"look at {self._key!r}", *requests)[1:]
+    def _look(self, claim: ZooKeeperClaim, path: str) -> tuple[Any, Any]:
+        """Read the claim before it, or the queue, and then its own node; and watch them.
+
+        In this order: what is before it and gone stays gone, so both answers together are true at
+        the moment of the second. The first is None for a claim with nothing before it.
+        """
+        link, doing = claim.owner.link, f"look at {self._key!r}"
+        if claim.ahead:
+            before = f"{self._folder}/{claim.ahead[-1]}"
+            fired = claim.watch(path, before)
+            _, other, own = link.ask(doing, sync, read(before, fired), read(path, fired))
+            return other, own
+        own_read = read(path, claim.watch(path))
+        if claim.ahead is None:
+            _, names, own = link.ask(doing, sync, children(self._folder), own_read)
+            return names, own
+        return None, link.ask(doing, sync, own_read)[1]
 
     def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
         mine = ZooKeeperClaim.of(claim)

@@ -19,7 +19,6 @@ from leadership_core.errors import (
     ConfigurationError,
     Fenced,
     StoreError,
-    StoreRefused,
     StoreUnavailable,
 )
 from leadership_core.guards import check_expected
@@ -27,14 +26,11 @@ from leadership_core.store import ABSENT, ANY, Entry, Expected
 
 from .errors import translated
 from .link import Link
-from .nodes import Node, Nodes, delete, make_folders, parent_of, path_of, read, sync
+from .nodes import Node, Nodes, check_size, delete, make_folders, parent_of, path_of, read, sync
 from .session import ZooKeeperSession
 from .view import TreeView, unwatched
 
-__all__ = ["MAX_VALUE", "Entries"]
-
-MAX_VALUE = 1_040_000
-"""Bytes; a server breaks the connection when a request has more than 1 MiB (jute.maxbuffer)."""
+__all__ = ["Entries"]
 
 _TRIES = 100
 _STEP = 500_000  # bytes of a transaction, about
@@ -72,11 +68,7 @@ class Entries:
         fence: tuple[str, int] | None,
     ) -> Entry:
         """Write one; see `leadership_core.store.Store.put`."""
-        if len(value) > MAX_VALUE:
-            raise StoreRefused(
-                f"cannot write {key!r}: ZooKeeper takes {MAX_VALUE} bytes at most, "
-                f"and these are {len(value)}"
-            )
+        check_size(key, value)
         link = self._nodes.link if session is None else session.link
         path, owner = path_of(key), 0 if session is None else session.number
         guard = self._guard(fence)

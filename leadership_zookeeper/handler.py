@@ -134,7 +134,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         self._check()
         self._trying = host = self._hosts[self._turn % len(self._hosts)]
         self._turn += 1  # the next one, whatever comes of this one
-        self.tap = Tap(self._granted, pings=self._pings)
+        self.tap = Tap(self._granted, self._note, pings=self._pings)
         context = None if self._tls is None else self._tls.context()
         try:
             return dial(self.way, host.name, host.port or 0, self._share(), self.tap, context)

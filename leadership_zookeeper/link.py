@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 from kazoo import exceptions as zk
 from kazoo.client import KazooClient
-from kazoo.protocol.serialization import Auth, Close, Connect
 from kazoo.protocol.states import KazooState, KeeperState
-from kazoo.retry import KazooRetry
 
 from leadership_core import clock
 from leadership_core.budget import remaining_budget
@@ -24,14 +21,13 @@ from leadership_core.errors import (
     StoreUnavailable,
 )
 
+from .client import Goodbye, kazoo_client
 from .errors import ANSWERS, refused_login, translated, unreached
 from .grant import Grant
 from .handler import Handler
 from .options import Options
 
 __all__ = ["Link", "Pending", "Request"]
-
-log = logging.getLogger(__name__)
 
 Pending = Any
 """An answer of kazoo's that may not have come yet."""
@@ -79,6 +75,7 @@ class Link:
         self._lost: StoreError | None = None  # why it will never be connected again
         self._session = resume[0] if resume else None
         self.ended_by_server = False
+        self._down_since = math.inf
         self._rounds_failed_at = math.inf
         self._handler = Handler(
             name,
@@ -91,23 +88,7 @@ class Link:
             failed=self._failed,
             ended=self._ended,
         )
-        self._client = KazooClient(
-            hosts=self._handler.placeholders,
-            timeout=timeout,
-            client_id=resume,
-            handler=self._handler,
-            default_acl=self.acl,
-            auth_data=[("digest", options.credentials)] if options.credentials else None,
-            randomize_hosts=False,
-            connection_retry=KazooRetry(
-                max_tries=-1,
-                delay=0.1,
-                max_delay=0.5,
-                sleep_func=self._handler.sleep_func,
-            ),
-            command_retry=KazooRetry(max_tries=0, sleep_func=self._handler.sleep_func),
-            logger=_Quiet(logging.getLogger("leadership.zookeeper.kazoo"), {}),
-        )
+        self._client = kazoo_client(options, self._handler, timeout, resume)
         self._client.add_listener(self._state_changed)
         self._client.start_async()
 
@@ -126,6 +107,11 @@ class Link:
     def over(self) -> bool:
         """Whether it will never be connected again."""
         return self._lost is not None
+
+    @property
+    def down_for(self) -> float:
+        """Seconds since the connection was lost; 0.0 if it stands, or never did."""
+        return max(0.0, clock.now() - self._down_since)
 
     def check(self) -> None:
         """Raise if it will never be connected again.
@@ -234,7 +220,7 @@ class Link:
         # kazoo's own `stop` does not say whether there was an answer, and may wait for ten seconds.
         def close(client: KazooClient) -> Pending:
             pending = client.handler.async_result()
-            client._call(_Goodbye(), pending)  # noqa: SLF001
+            client._call(Goodbye(), pending)  # noqa: SLF001
             return pending
 
         self.ask("end the session", close)
@@ -277,6 +263,7 @@ class Link:
     def _state_changed(self, state: str) -> None:
         with self._changed:
             self._connected = state == KazooState.CONNECTED and self._lost is None
+            self._down_since = math.inf if self._connected else clock.now()
             if self._connected:
                 self._handler.failed.clear()
                 self._rounds_failed_at = math.inf
@@ -304,31 +291,3 @@ class Link:
         if state == KeeperState.CLOSED:
             return StoreUnavailable("kazoo has given up the connection")
         return None  # it opens another session
-
-
-class _Goodbye(Close):  # type: ignore[misc]  # kazoo has no types
-    """The request to end a session, whose answer is told.
-
-    Of its own one kazoo thinks that it is none, because it has no fields.
-    """
-
-    def __bool__(self) -> bool:
-        return True
-
-    @classmethod
-    def deserialize(cls, data: bytes, offset: int) -> bool:  # noqa: ARG003
-        return True
-
-
-class _Quiet(logging.LoggerAdapter[logging.Logger]):
-    """kazoo's log: only for those who debug, and without what is secret."""
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        if level < logging.DEBUG or any(isinstance(one, Auth | Connect) for one in args):
-            return  # passwords, of the session and of the user
-        super().log(min(level, logging.DEBUG), msg, *args, **kwargs)
-
-    def process(
-        self, msg: Any, kwargs: MutableMapping[str, Any]
-    ) -> tuple[Any, MutableMapping[str, Any]]:
-        return msg, kwargs

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from kazoo.exceptions import NoNodeError
 
-from leadership_core.errors import StoreUnavailable
+from leadership_core.errors import StoreRefused, StoreUnavailable
 from leadership_core.store import Entry, Leader
 
 from .claim import first
@@ -20,8 +20,10 @@ from .reader import Reader
 from .session import session_id
 
 __all__ = [
+    "MAX_VALUE",
     "Node",
     "Nodes",
+    "check_size",
     "children",
     "create",
     "delete",
@@ -34,7 +36,19 @@ __all__ = [
     "sync",
 ]
 
+MAX_VALUE = 1_040_000
+"""Bytes; a server breaks the connection when a request has more than 1 MiB (jute.maxbuffer)."""
+
 _TRIES = 20
+
+
+def check_size(key: str, value: bytes) -> None:
+    """Raise `StoreRefused` for a value that no server takes."""
+    if len(value) > MAX_VALUE:
+        raise StoreRefused(
+            f"cannot write {key!r}: ZooKeeper takes {MAX_VALUE} bytes at most, "
+            f"and these are {len(value)}"
+        )
 
 
 def path_of(key: str) -> str:

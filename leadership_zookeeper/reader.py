@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from leadership_core.budget import remaining_budget
+from leadership_core.budget import budget, remaining_budget
 from leadership_core.errors import StoreClosed, StoreError
 
 from .bell import Bell
@@ -14,6 +14,7 @@ from .options import Options
 __all__ = ["Reader"]
 
 _TIMEOUT = 10.0  # seconds, of its sessions; a server that is silent is left after two thirds of it
+_FAREWELL = 0.5  # seconds for the servers to hear that its session is over
 _JOIN = 0.5  # seconds for a thread that has been cut off to end
 
 
@@ -32,7 +33,10 @@ class Reader:
         self._closed = False
 
     def link(self) -> Link:
-        """The link of now; opened if there is none, or if kazoo has given it up.
+        """The link of now; opened anew when the last one has come to nothing.
+
+        A server lets nobody in who has seen more of ZooKeeper's history than there is, as when its
+        data were lost. So a client that has been away for longer than its session is replaced.
 
         Raises:
             StoreClosed: the store was closed.
@@ -40,7 +44,8 @@ class Reader:
         with self._lock:
             if self._closed:
                 raise StoreClosed("the ZooKeeper store is closed")
-            if self._link is not None and self._link.over:
+            if self._link is not None and (self._link.over or self._link.down_for > _TIMEOUT):
+                self._link.cut()
                 self._link.join(_JOIN)
                 self._link = None
             if self._link is None:
@@ -68,7 +73,8 @@ class Reader:
             return
         try:
             if link.connected:
-                link.close_session()
+                with budget(min(_FAREWELL, remaining_budget() / 2)):
+                    link.close_session()
         except StoreError:
             pass  # it ends by itself
         finally:

@@ -36,12 +36,16 @@ class Tap:
 
     Args:
         tell: called with what the server grants when it is connected to.
+        broken: called when the connection ends before that.
         pings: whether kazoo may keep the session alive by itself.
     """
 
-    def __init__(self, tell: Callable[[Grant], None], *, pings: bool) -> None:
+    def __init__(
+        self, tell: Callable[[Grant], None], broken: Callable[[OSError], None], *, pings: bool
+    ) -> None:
         self.heard = clock.now()
         self._greeting = Greeting(tell)
+        self._broken = broken
         self._pings = pings
 
     @property
@@ -49,11 +53,25 @@ class Tap:
         """Whether the server has answered yet."""
         return self._greeting.complete
 
-    def received(self, data: bytes) -> None:
-        """This has come in."""
+    def pass_on(self, receive: Callable[[], bytes]) -> bytes:
+        """Receive, and look at what comes in."""
+        try:
+            data = receive()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+            raise
+        except OSError as error:
+            self._end(error)
+            raise
         if data:
             self.heard = clock.now()
             self._greeting.pass_by(data)
+        else:
+            self._end(ConnectionResetError("it closes connections without an answer"))
+        return data
+
+    def _end(self, error: OSError) -> None:
+        if not self.greeted:
+            self._broken(error)
 
     def swallows(self, data: Any) -> bool:
         """Whether this is not to be sent."""
@@ -66,9 +84,7 @@ class PlainWire(socket.socket):
     tap: Tap
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        data = super().recv(bufsize, flags)
-        self.tap.received(data)
-        return data
+        return self.tap.pass_on(lambda: super(PlainWire, self).recv(bufsize, flags))
 
     def send(self, data: Any, flags: int = 0) -> int:
         return len(data) if self.tap.swallows(data) else super().send(data, flags)
@@ -80,9 +96,7 @@ class TLSWire(ssl.SSLSocket):
     tap: Tap
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        data = super().recv(buflen, flags)
-        self.tap.received(data)
-        return data
+        return self.tap.pass_on(lambda: super(TLSWire, self).recv(buflen, flags))
 
     def send(self, data: Any, flags: int = 0) -> int:
         return len(data) if self.tap.swallows(data) else super().send(data, flags)

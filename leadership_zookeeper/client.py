@@ -1,0 +1,71 @@
+"""kazoo's client as we want it: quiet, without retries of requests, and never giving up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.protocol.serialization import Auth, Close, Connect
+from kazoo.retry import KazooRetry
+
+from .handler import Handler
+from .options import Options
+
+__all__ = ["Goodbye", "kazoo_client"]
+
+
+def kazoo_client(
+    options: Options, handler: Handler, timeout: float, resume: tuple[int, bytes] | None
+) -> KazooClient:
+    """Make a client, which is not started.
+
+    Args:
+        options: whose user it is.
+        handler: has its thread and its sockets.
+        timeout: seconds to ask for.
+        resume: number and password of a session to join.
+    """
+    pause = handler.sleep_func
+    return KazooClient(
+        hosts=handler.placeholders,
+        timeout=timeout,
+        client_id=resume,
+        handler=handler,
+        default_acl=options.acl,
+        auth_data=[("digest", options.credentials)] if options.credentials else None,
+        randomize_hosts=False,
+        # Soon enough for a server that is back, and slow enough for one that is down for long.
+        connection_retry=KazooRetry(max_tries=-1, delay=0.1, max_delay=0.5, sleep_func=pause),
+        command_retry=KazooRetry(max_tries=0, sleep_func=pause),
+        logger=_Quiet(logging.getLogger("leadership.zookeeper.kazoo"), {}),
+    )
+
+
+class Goodbye(Close):  # type: ignore[misc]  # kazoo has no types
+    """The request to end a session, whose answer is told.
+
+    Of its own one kazoo thinks that it is none, because it has no fields.
+    """
+
+    def __bool__(self) -> bool:
+        return True
+
+    @classmethod
+    def deserialize(cls, data: bytes, offset: int) -> bool:  # noqa: ARG003
+        return True
+
+
+class _Quiet(logging.LoggerAdapter[logging.Logger]):
+    """kazoo's log: only for those who debug, and without what is secret."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if level < logging.DEBUG or any(isinstance(one, Auth | Connect) for one in args):
+            return  # passwords, of the session and of the user
+        super().log(min(level, logging.DEBUG), msg, *args, **kwargs)
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        return msg, kwargs

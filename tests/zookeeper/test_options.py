@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import logging
+import socket
+from pathlib import Path
+
+import pytest
+
+from leadership_core import open_store
+from leadership_core.errors import ConfigurationError, StoreRefused, StoreUnavailable, URLError
+from leadership_core.store import Capability
+from leadership_core.url import StoreURL
+from leadership_zookeeper.options import Options
+from leadership_zookeeper.store import ZooKeeperStore
+from tests.servers.ports import free_port
+from tests.servers.zookeeper import ZooKeeper
+from tests.zookeeper.conftest import Opener
+
+
+def _read(url: str) -> Options:
+    return Options.read(StoreURL.parse(url))
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("zk://", ["localhost:2181"]),
+        ("zk://a", ["a:2181"]),
+        ("zk://a:1,b,[::1]:2", ["a:1", "b:2181", "[::1]:2"]),
+        ("zookeeper://a,a:2181,b", ["a:2181", "b:2181"]),
+    ],
+)
+def test_hosts_have_the_port_of_zookeeper(url: str, hosts: list[str]) -> None:
+    """Unless the URL says another one; each address counts once."""
+    assert [str(host) for host in _read(url).hosts] == hosts
+
+
+def test_what_is_not_said_is_as_zookeeper_has_it() -> None:
+    """A tick of two seconds, no user, no TLS."""
+    options = _read("zk://a/some/chroot")
+
+    assert (options.tick, options.credentials, options.tls) == (2.0, None, None)
+    assert options.prefix == "some/chroot"
+    assert options.acl[0].id.scheme == "world"
+
+
+def test_a_user_gives_rights_to_itself_only() -> None:
+    """Percent-decoded; and shown nowhere."""
+    options = _read("zk://frank:p%40ss@a")
+
+    assert options.credentials == "frank:p@ss"
+    assert options.acl[0].id.scheme == "auth"
+    assert "p@ss" not in repr(options)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("zk://a?tick=0", "tick"),
+        ("zk://a?tick=soon", "tick"),
+        ("zk://a?tick=61", "tick"),
+        ("zk://a?timeout=4", "tick"),
+        ("zk://a?ca=x", "zk\\+tls"),
+        ("zk://frank@a", "password"),
+        ("zk://:secret@a", "user"),
+        ("zk://fr%3Aank:secret@a", "colon"),
+        ("zk+tls://a?key=x", "cert"),
+        ("zk+tls://a?verify=maybe", "verify"),
+    ],
+)
+def test_what_does_not_work_is_refused_at_once(url: str, says: str) -> None:
+    """With what is wrong, and without the password."""
+    with pytest.raises(URLError, match=says) as caught:
+        _read(url)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_tls_files_are_looked_at_when_the_store_is_opened(tmp_path: Path) -> None:
+    """Not when the first connection is made."""
+    file = tmp_path / "ca.pem"
+    file.write_text("no certificate")
+
+    for name in (file, tmp_path / "missing.pem"):
+        with pytest.raises(ConfigurationError, match="TLS files"):
+            _read(f"zk+tls://a?ca={name}")
+
+
+def test_both_schemes_open_the_store_and_contact_nobody() -> None:
+    """It has all capabilities, and needs a margin of half a tick."""
+    for scheme in ("zk", "zookeeper"):
+        with open_store(f"{scheme}://nowhere.invalid:1/x?tick=4") as handle:
+            assert handle.capabilities == frozenset(Capability)
+            assert handle.expires_within(10) == 14
+    store = ZooKeeperStore(StoreURL.parse("zk://frank:secret@nowhere.invalid?tick=4"))
+    assert store.least_margin == 2.0
+    assert "secret" not in repr(store)
+
+
+def test_the_granted_ttl_is_the_servers(shared_zookeeper: ZooKeeper, opened: Opener) -> None:
+    """Two to twenty ticks, whatever is asked for; each renewal says it again."""
+    store = opened(shared_zookeeper.url)
+    for asked, granted in ((0.2, 2), (3.0, 6), (60.0, 20)):
+        session = store.open_session(asked)
+        assert session.ttl == session.renew() == granted * shared_zookeeper.tick
+        session.close()
+
+
+def test_a_session_of_no_time_is_refused(store: ZooKeeperStore) -> None:
+    """ZooKeeper would give it one of its own."""
+    for ttl in (0.0, -1.0, float("nan")):
+        with pytest.raises(ConfigurationError):
+            store.open_session(ttl)
+
+
+def test_an_unknown_host_is_refused_and_a_server_that_is_down_is_awaited(opened: Opener) -> None:
+    """The first takes a person to mend; both say which address it was."""
+    with pytest.raises(StoreRefused, match=r"nowhere\.invalid:2181: unknown host"):
+        opened("zk://nowhere.invalid").get("a")
+    port = free_port()
+    with pytest.raises(StoreUnavailable, match=f"{port}.*is a server running there") as caught:
+        opened(f"zk://127.0.0.1:{port}").open_session(4)
+    assert not isinstance(caught.value, StoreRefused)
+
+
+def test_one_address_that_works_is_enough(shared_zookeeper: ZooKeeper, opened: Opener) -> None:
+    """Names that nobody knows and servers that are down are passed over."""
+    address = f"127.0.0.1:{shared_zookeeper.port}"
+    store = opened(f"zk://nowhere.invalid,127.0.0.1:{free_port()},{address}?tick=0.5")
+
+    assert store.get("missing") is None
+    store.open_session(4).close()
+
+
+def test_what_is_no_zookeeper_ends_in_time(opened: Opener) -> None:
+    """It takes the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        store = opened(f"zk://127.0.0.1:{deaf.getsockname()[1]}")
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            store.get("a")
+
+
+def test_logs_are_quiet_and_tell_no_secret(
+    shared_zookeeper: ZooKeeper, opened: Opener, caplog: pytest.LogCaptureFixture, unique_key: str
+) -> None:
+    """Even for who debugs; and nothing of kazoo's is a warning."""
+    with caplog.at_level(1):
+        url = shared_zookeeper.url_at(shared_zookeeper.port, user="frank", password="p4ssw0rd")
+        store = opened(url)
+        session = store.open_session(4)
+        store.election(unique_key).enter(session, b"Frank")
+        shared_zookeeper.expire(session.number)
+        with pytest.raises(Exception, match="session"):
+            session.renew()
+        password = session._password.hex()
+        store.close()
+
+    assert caplog.records
+    assert "p4ssw0rd" not in caplog.text
+    assert password not in caplog.text
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []

@@ -1,0 +1,200 @@
+"""What a server grants, now and after it was started with another configuration."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from leadership_core import clock
+from leadership_core.budget import budget
+from leadership_core.errors import (
+    ConfigurationError,
+    ForkedStore,
+    SessionLost,
+    StoreClosed,
+    StoreUnavailable,
+)
+from leadership_core.store import Leader, Leading
+from leadership_zookeeper.grant import Grant, Greeting
+from leadership_zookeeper.wire import Tap
+from tests.conftest import ZooKeeperFactory
+from tests.servers.zookeeper import ZooKeeper, ZooKeeperServer
+from tests.servers.zookeeper_cluster import ZooKeeperCluster
+from tests.zookeeper.conftest import Opener
+from tests.zookeeper.tools import Seen, our_threads, wait_until
+
+
+def test_a_shorter_grant_at_a_new_connection_counts(
+    zookeeper_server: ZooKeeperFactory, opened: Opener
+) -> None:
+    """The server is started again with a smaller maximum: the next renewal says so."""
+    server = zookeeper_server(max_session=8)
+    session = opened(server.url).open_session(8)
+    assert session.renew() == 8
+
+    server.stop()
+    server.settings["maxSessionTimeout"] = 3000
+    server.start()
+
+    with budget(3):
+        assert session.renew() == 3
+    assert session.ttl == 3
+
+
+def test_nobody_leads_without_knowing_what_was_granted(
+    shared_zookeeper: ZooKeeper, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a kazoo that reads its sockets in another way."""
+    monkeypatch.setattr(Tap, "pass_on", lambda _, receive: receive())
+    monkeypatch.setattr(Tap, "greeted", True)
+
+    with pytest.raises(ConfigurationError, match="install kazoo"):
+        opened(shared_zookeeper.url).open_session(4)
+
+
+def test_a_greeting_is_read_whatever_the_pieces() -> None:
+    """Byte by byte, or with all that follows; and nonsense is no grant."""
+    answer = bytes.fromhex("00000025 00000000 00000fa0 0100000cafe00001 00000010") + bytes(17)
+    for size in (1, 7, 100):
+        seen = Seen()
+        greeting = Greeting(seen)
+        for start in range(0, len(answer), size):
+            greeting.pass_by(answer[start : start + size])
+        assert seen == [Grant(4.0, 0x100000CAFE00001)]
+    nonsense = Seen()
+    Greeting(nonsense).pass_by(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert nonsense == []
+
+
+def test_a_session_rides_out_a_restart(
+    zookeeper: ZooKeeperServer, opened: Opener, unique_key: str
+) -> None:
+    """The server keeps sessions on disk: the same one goes on, and its claim stands."""
+    store = opened(zookeeper.url)
+    session, woken = store.open_session(8), threading.Event()
+    claim = store.election(unique_key).enter(session, b"Frank")
+    store.election(unique_key).on_turn(claim, woken.set)
+    woken.clear()
+
+    zookeeper.restart()
+
+    with budget(5):
+        session.renew()
+        assert store.election(unique_key).standing(claim) == Leading(claim.token or 0)
+    assert woken.wait(2)
+
+
+def test_a_server_whose_data_are_gone_is_used_again(
+    zookeeper_server: ZooKeeperFactory,
+    opened: Opener,
+    monkeypatch: pytest.MonkeyPatch,
+    unique_key: str,
+) -> None:
+    """It lets in nobody who remembers more than it does: the session ends, a new client comes."""
+    monkeypatch.setattr("leadership_zookeeper.reader._TIMEOUT", 2.0)
+    server = zookeeper_server()
+    store, seen = opened(server.url), Seen()
+    session = store.open_session(3)
+    store.election(unique_key).enter(session, b"Frank")
+    store.election(unique_key).watch_leader(seen)
+    seen.wait(lambda leader: isinstance(leader, Leader))
+
+    server.stop()
+    for file in (server.folder / "data").rglob("*"):
+        if file.is_file() and file.name != "myid":
+            file.unlink()
+    server.start()
+
+    with budget(5), pytest.raises(SessionLost):
+        while True:
+            with suppress(StoreUnavailable):
+                session.renew()
+    seen.wait(lambda leader: leader is None, 8)
+    assert store.election(unique_key).enter(store.open_session(3), b"Frank").granted
+    seen.wait(lambda leader: isinstance(leader, Leader))
+
+
+def test_a_session_moves_to_another_server(
+    zookeeper_cluster: ZooKeeperCluster, opened: Opener, unique_key: str
+) -> None:
+    """The one that it is connected to is killed; it goes on within its ttl, and still leads."""
+    store = opened(zookeeper_cluster.url)
+    session = store.open_session(6)
+    claim = store.election(unique_key).enter(session, b"Frank")
+    number = session.number
+    connected = next(
+        node for node in zookeeper_cluster.nodes if f"sid=0x{number:x}" in node.ask("cons")
+    )
+    began = clock.now()
+
+    connected.kill()
+
+    with budget(5):
+        session.renew()
+        assert store.election(unique_key).standing(claim) == Leading(claim.token or 0)
+    assert clock.now() - began < 5
+
+
+def test_a_follower_that_is_cut_off_acknowledges_no_renewal(
+    zookeeper_cluster: ZooKeeperCluster, opened: Opener
+) -> None:
+    """It goes on answering reads for seconds, and would answer pings."""
+    follower = zookeeper_cluster.followers()[0]
+    session = opened(follower.url).open_session(6)
+    session.renew()
+
+    zookeeper_cluster.cut_off(follower)
+
+    with budget(1.0), pytest.raises(Exception, match="no answer"):
+        session.renew()
+
+
+def test_a_closed_store_leaves_its_sessions_to_their_ttl(
+    shared_zookeeper: ZooKeeper, opened: Opener
+) -> None:
+    """One that was not closed may hold the claim of work that goes on."""
+    store = opened(shared_zookeeper.url)
+    session = store.open_session(2)
+
+    store.close()
+
+    assert session.number in shared_zookeeper.sessions()
+    with pytest.raises((SessionLost, StoreClosed, StoreUnavailable)):
+        session.renew()
+    with pytest.raises(StoreClosed):
+        store.get("a")
+    with pytest.raises(StoreClosed):
+        store.open_session(2)
+    assert our_threads() == []
+
+
+def test_the_store_is_inert_in_a_forked_child(
+    shared_zookeeper: ZooKeeper, opened: Opener, unique_key: str
+) -> None:
+    """Its calls raise, its close touches nothing, and the parent goes on as before."""
+    store = opened(shared_zookeeper.url)
+    session = store.open_session(4)
+    store.put(unique_key, b"1")
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            store.after_fork_in_child()
+            try:
+                store.get(unique_key)
+            except ForkedStore:
+                code = 0
+            session.link.cut()
+            store.close()
+        finally:
+            os._exit(code)
+
+    assert os.waitpid(pid, 0)[1] == 0
+
+    assert session.renew() == 4
+    entry: Any = store.get(unique_key)
+    assert entry.value == b"1"
