@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,19 +27,18 @@ def owner_of(port: int, pids: Mapping[str, int]) -> str | None:
 
 def _sockets_at(port: int) -> set[str]:
     # Java's sockets are IPv6 ones, also where they connect to an IPv4 address.
-    found = set()
-    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
-        for line in Path(table).read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[1].endswith(f":{port:04X}"):
-                found.add(f"socket:[{fields[9]}]")
-    return found
+    # Searched as a whole, because thousands of connections that are over may be in there.
+    line = re.compile(rf"^ *\d+: \w+:{port:04X} (?:\S+ +){{7}}(\d+)", re.MULTILINE)
+    tables = (Path(f"/proc/self/net/{name}").read_text() for name in ("tcp", "tcp6"))
+    return {f"socket:[{inode}]" for table in tables for inode in line.findall(table)}
 
 
 def _sockets_of(pid: int) -> set[str]:
     found = set()
     with contextlib.suppress(OSError):  # it has ended
-        for file in Path(f"/proc/{pid}/fd").iterdir():
+        # Not by pathlib: a Java has hundreds, and a proxy waits for the answer.
+        folder = f"/proc/{pid}/fd"
+        for name in os.listdir(folder):  # noqa: PTH208
             with contextlib.suppress(OSError):
-                found.add(str(file.readlink()))
+                found.add(os.readlink(f"{folder}/{name}"))  # noqa: PTH115
     return found

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Literal, Self
+from weakref import WeakSet
 
 from tests.servers.ports import free_port
 
@@ -72,6 +73,7 @@ class Proxy:
         self._changed = asyncio.Event()
         self._held: list[Held] = []
         self._links: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
+        self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
         self._server: asyncio.Server | None = None
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(
@@ -147,9 +149,13 @@ class Proxy:
         self._started.set_result(asyncio.get_running_loop())
         await self._closing.wait()
         await self._stop()
-        # asyncio may have accepted a connection that has not come to `_accept` yet.
-        await asyncio.sleep(0.01)
-        await self._reset()
+        # A connection that asyncio has accepted may not have come to `_accept` yet, and one that
+        # is closed may still have something to say to somebody who does not listen.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=0.05)
+            await self._reset()
+        for transport in self._transports:
+            transport.abort()
 
     async def _cut(self, cuts: set[tuple[str | None, Way]]) -> None:
         self._cuts |= cuts
@@ -206,8 +212,10 @@ class Proxy:
         link = asyncio.current_task()
         assert link is not None
         self._links[link] = [writer]
-        side = self._side_of(writer.get_extra_info("peername")[1])
+        self._transports.add(writer.transport)
         try:
+            peer = writer.get_extra_info("peername")
+            side = self._side_of(peer[1]) if peer else ""  # None if it has gone already
             try:
                 far_reader, far_writer = await asyncio.open_connection(*self.target)
             except OSError:
@@ -215,6 +223,7 @@ class Proxy:
                 _abort(writer)
                 return
             self._links[link].append(far_writer)
+            self._transports.add(far_writer.transport)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pump(reader, far_writer, side, "up"))
                 both.create_task(self._pump(far_reader, writer, side, "down"))
