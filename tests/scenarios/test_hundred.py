@@ -16,6 +16,7 @@ from tests.conftest import ConsulFactory
 from tests.scenarios.conftest import OwnServer
 from tests.scenarios.fleet import await_true
 from tests.scenarios.offices import office_of
+from tests.servers.owners import connections_to
 
 _MOST_THREADS = 16
 _MOST_POLLS = 8
@@ -38,7 +39,7 @@ def test_many_candidates_on_consul(layout: list[str], consul_server: ConsulFacto
         assert _threads() <= _MOST_THREADS
         assert sum("watch" in name for name in _names()) <= _MOST_POLLS
         # Each watch, each worker, and the session's thread have one at most.
-        assert _connections(agent.port) <= _MOST_THREADS
+        assert connections_to(agent.port) <= _MOST_THREADS
 
         entries = agent.request("GET", "/v1/kv/?recurse").body
         assert {entry["Session"] for entry in entries} == {session["ID"]}
@@ -83,7 +84,7 @@ def test_many_candidates(kind: str, layout: str, own_server: OwnServer) -> None:
         assert _threads() <= _MOST_THREADS
         # The client library has its own: those are not many either, nor do they grow.
         assert _outside() - before <= 8
-        assert _connections(server.port) <= _MOST_THREADS
+        assert connections_to(server.port) <= _MOST_THREADS
         assert len({office.holder(key) for key in keys}) == 1
         for candidate in candidates[::25]:
             assert candidate.term is not None
@@ -157,11 +158,3 @@ def _threads() -> int:
 def _outside() -> int:
     """The threads that are not named as ours are."""
     return threading.active_count() - _threads()
-
-
-def _connections(port: int) -> int:
-    """How many connections from anywhere stand at a server's port."""
-    established, end = "01", f":{port:04X}"
-    lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
-    fields = [line.split() for line in lines]
-    return sum(remote.endswith(end) and state == established for _, _, remote, state, *_ in fields)

@@ -15,6 +15,7 @@ from tests.scenarios.fleet import Fleet, Reign, await_true
 from tests.scenarios.places import on_servers
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
+from tests.servers.owners import connections_to
 from tests.servers.proxy import Proxy, Way
 from tests.servers.zookeeper import ZooKeeper
 
@@ -89,8 +90,9 @@ def test_stop_and_close_return_although_nothing_answers(
     proxy: ProxyFactory,
     unique_key: str,
 ) -> None:
-    """Within their timeout, and all iterators end, in order."""
+    """Within their timeout, and all iterators end, in order; nothing is left."""
     link = proxy(shared.port)
+    threads = threading.active_count()
     with open_store(shared.url) as near, open_store(shared.url_at(link.port)) as store:
         if not leads:
             assert Candidate(near, unique_key, "near", ttl=place.ttl).wait_elected(10)
@@ -119,6 +121,8 @@ def test_stop_and_close_return_although_nothing_answers(
             reader.join()
         with pytest.raises(StoreClosed):
             first.run_for_election()
+        await_true("no connection is left", lambda: not connections_to(link.port), 2)
+    await_true("no thread is left", lambda: threading.active_count() <= threads, 2)
 
     assert readers[0].told == ([False, True, False] if leads else [False])
     assert readers[1].told == [False, True, False]

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.etcd import EtcdServer
+from tests.servers.ports import free_port
 from tests.servers.test_servers import eventually
+from tests.servers.zookeeper import ZooKeeperServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,3 +85,35 @@ def test_servers_end_with_a_test_that_fails(tmp_path: Path) -> None:
     assert found, said
     assert "1 failed" in said
     assert eventually(lambda: not any(Path("/proc", pid).exists() for pid in found.groups()))
+
+
+def test_running_servers_that_are_named_are_used(
+    tmp_path: Path, etcd: EtcdServer, zookeeper: ZooKeeperServer
+) -> None:
+    """The shared servers are those of the environment, if they do what is needed."""
+    said = _pytest(
+        tmp_path,
+        "def test_shared(shared_etcd, shared_zookeeper):\n"
+        "    print('ports', shared_etcd.port, shared_zookeeper.port)\n"
+        "    raise RuntimeError('on purpose')\n",
+        LEADERSHIP_TEST_ETCD=etcd.url,
+        LEADERSHIP_TEST_ZOOKEEPER=zookeeper.url,
+    )
+
+    assert f"ports {etcd.port} {zookeeper.port}\n" in said
+    assert etcd.serves()
+    assert zookeeper.serves()
+
+
+def test_running_server_that_does_not_answer_is_a_failure(tmp_path: Path) -> None:
+    """Whoever names a server wants that one to be used, and hears that it cannot be."""
+    said = _pytest(
+        tmp_path,
+        "def test_one(shared_etcd):\n    pass\n\ndef test_other(shared_zookeeper):\n    pass\n",
+        LEADERSHIP_TEST_ETCD=f"etcd://127.0.0.1:{free_port()}",
+        LEADERSHIP_TEST_ZOOKEEPER=f"zk://127.0.0.1:{free_port()}",
+    )
+
+    assert "LEADERSHIP_TEST_ETCD: 127.0.0.1:" in said
+    assert "LEADERSHIP_TEST_ZOOKEEPER: 127.0.0.1:" in said
+    assert "2 errors" in said
