@@ -10,7 +10,6 @@ from ..errors import ConfigurationError, LeadershipError
 from ..handle import StoreHandle
 from ..optional import (
     capabilities_of,
-    delete_tree,
     election_of,
     expires_within,
     least_margin_of,
@@ -115,7 +114,10 @@ class FaultyStore(Link):
         return self.through("delete", lambda: self.inner.delete(key, expect=expect))
 
     def delete_tree(self, prefix: str) -> int:
-        return self.through("delete_tree", lambda: delete_tree(self.inner, prefix))
+        own: Callable[[str], int] | None = getattr(self.inner, "delete_tree", None)
+        if own is None:
+            return sum(self.delete(entry.key) for entry in self.list(prefix))
+        return self.through("delete_tree", lambda: own(prefix))
 
     def watch(
         self, key: str, on_change: Callable[[Change], None], *, tree: bool = False

@@ -11,19 +11,14 @@ from leadership_core.memory import MemoryStore, State
 from leadership_core.sqlite import SqliteStore
 from leadership_core.sqlite.database import Database
 from leadership_core.store import Change
+from leadership_core.testing import VirtualClock
 
 
-class FakeClock:
-    """Seconds that pass when the test says so."""
+class FakeClock(VirtualClock):
+    """A clock that does not begin at 0, as no boot clock does."""
 
     def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
+        super().__init__(1000.0)
 
 
 class Seen:

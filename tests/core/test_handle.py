@@ -24,7 +24,8 @@ from leadership_core import (
 )
 from leadership_core.memory import MemoryStore
 from leadership_core.store import Change, Expected
-from tests.core.faulty import Fault, FaultyStore
+from leadership_core.testing import FaultyStore as AnyFaultyStore
+from tests.core.faulty import Fault
 from tests.core.stores_harness import Seen
 
 
@@ -169,7 +170,7 @@ def test_an_empty_prefix_is_all_that_the_url_covers() -> None:
 
 def test_a_tree_of_a_store_without_a_way_of_its_own_is_deleted_one_by_one() -> None:
     """An answer that is lost on the way is an error, and the next call does the rest."""
-    faulty = FaultyStore()
+    faulty = AnyFaultyStore(LeastStore())
     with faulty.opened() as store:
         for number in range(4):
             store.put(f"a/{number}", b"1")

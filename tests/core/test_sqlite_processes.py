@@ -23,6 +23,7 @@ from leadership_core.sqlite.forks import gate
 from leadership_core.sqlite.step import renew
 from leadership_core.sqlite.turns import Turns
 from leadership_core.store import ABSENT
+from leadership_core.testing import VirtualClock
 from leadership_core.url import StoreURL
 from tests.core.stores_harness import FakeClock, Seen, sqlite_store
 
@@ -311,15 +312,13 @@ def test_no_writer_of_a_process_is_left_waiting(store: SqliteStore) -> None:
 
 def test_a_reboot_ends_every_session(path: Path) -> None:
     """The boot clock begins anew and says nothing of sessions of before; entries stay."""
-    clock = FakeClock()
-    before = sqlite_store(path, clock, "first boot")
+    before = sqlite_store(path, FakeClock(), "first boot")
     session = before.open_session(60)
     claim = before.put("leader", b"one", session=session)
     kept = before.put("kept", b"")
     before.close()
 
-    clock.seconds = 3.0
-    after = sqlite_store(path, clock, "second boot")
+    after = sqlite_store(path, VirtualClock(3.0), "second boot")
     assert after.get("leader") is None
     assert after.list("") == [kept]
     assert after.put("leader", b"two", expect=ABSENT).revision > claim.revision

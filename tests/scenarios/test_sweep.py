@@ -1,4 +1,4 @@
-"""The check that all scenarios rely on does find what it is there for."""
+"""The check that all scenarios rely on does find what it is there for, in what processes wrote."""
 
 from __future__ import annotations
 
@@ -7,65 +7,52 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.diary import Belief, Diary, Note, Writer
-from tests.scenarios.sweep import faults_of_beliefs, faults_of_story
+from tests.scenarios.sweep import sweep
+
+SECOND = 1_000_000_000
 
 
-def test_a_sound_election_has_no_faults() -> None:
-    """One after the other, with growing tokens."""
-    assert not faults_of_beliefs([Belief("b", 8, 30, 40), Belief("a", 7, 10, 20)])
+def diary(who: str, token: int, since: float, until: float, *, last: str = "stopped") -> Diary:
+    """One term, from the first event to the last."""
+    names = ["campaigning", "elected", "resigned", last]
+    notes = [Note(1, name, token if name == "elected" else None) for name in names]
+    belief = Belief(who, token, int(since * SECOND), int(until * SECOND), open=False)
+    return Diary(Path("/nowhere") / who, who, notes=notes, beliefs=[belief])
 
 
-@pytest.mark.parametrize(
-    "beliefs",
-    [
-        [Belief("a", 7, 10, 20), Belief("b", 8, 19, 30)],
-        [Belief("a", 7, 10, 90), Belief("b", 8, 20, 30), Belief("c", 9, 50, 60)],
-        [Belief("a", 7, 10, 90), Belief("b", 8, 31, 29)],
-    ],
-    ids=["by a little", "within a long one", "a single look"],
-)
-def test_two_believers_are_found(beliefs: list[Belief]) -> None:
-    """Beliefs of which it is certain that they overlap."""
-    assert "two believers" in faults_of_beliefs(beliefs)[0]
+def test_a_sound_election_is_let_through() -> None:
+    """Also that of two programs with the same name."""
+    one, other = diary("same", 7, 1.0, 2.0), diary("same", 8, 3.0, 4.0)
+    sweep([other, one], ended=[one, other])
 
 
-def test_doubt_is_no_fault() -> None:
-    """A process that was stopped between the clock and the look cannot be blamed."""
-    assert not faults_of_beliefs([Belief("a", 7, 35, 5), Belief("b", 8, 20, 30)])
+def test_two_believers_are_found() -> None:
+    """By a millisecond, long after the machine was started."""
+    month = 2_600_000.0
+    with pytest.raises(AssertionError, match=r"two believers for 1\.0 ms"):
+        sweep([diary("a", 7, month, month + 2.001), diary("b", 8, month + 2.0, month + 3.0)])
 
 
 def test_a_gap_has_its_limit() -> None:
     """An operator's deletion is an excuse for so long and no longer."""
-    beliefs = [Belief("a", 7, 10, 2_000_000_010), Belief("b", 8, 1_000_000_010, 3_000_000_000)]
-    assert not faults_of_beliefs(beliefs, gap=1.1)
-    assert faults_of_beliefs(beliefs, gap=0.9)
+    diaries = [diary("a", 7, 1.0, 3.0), diary("b", 8, 2.0, 4.0)]
+    sweep(diaries, gap=1.1)
+    with pytest.raises(AssertionError, match="two believers"):
+        sweep(diaries, gap=0.9)
 
 
-@pytest.mark.parametrize("token", [7, 6])
-def test_tokens_that_do_not_grow_are_found(token: int) -> None:
-    """A later term with the same token, or with a smaller one."""
-    faults = faults_of_beliefs([Belief("a", 7, 10, 20), Belief("b", token, 30, 40)])
-    assert "tokens do not grow" in faults[0]
+def test_a_token_that_does_not_grow_is_found() -> None:
+    """From one process to the next."""
+    with pytest.raises(AssertionError, match="tokens do not grow"):
+        sweep([diary("a", 7, 1.0, 2.0), diary("b", 6, 3.0, 4.0)])
 
 
-@pytest.mark.parametrize(
-    "story",
-    [
-        "campaigning elected lost resigned campaigning stopped",
-        "campaigning elected elected lost stopped",
-        "campaigning elected stopped",
-        "campaigning elected resigned stopped campaigning",
-        "campaigning elected resigned elected lost stopped",
-        "campaigning elected resumed lost stopped",
-        "campaigning store_up stopped",
-        "elected lost stopped",
-        "campaigning elected lost campaigning",
-    ],
-)
-def test_events_out_of_order_are_found(story: str, tmp_path: Path) -> None:
-    """Each of them breaks one rule."""
-    diary = Diary(tmp_path / "none", "a", notes=[Note(1, name, 7) for name in story.split()])
-    assert faults_of_story(diary, ended=True)
+def test_a_story_that_breaks_off_is_found_only_of_those_that_ended_in_order() -> None:
+    """One that was killed may leave anything unsaid."""
+    killed = diary("a", 7, 1.0, 2.0, last="campaigning")
+    sweep([killed])
+    with pytest.raises(AssertionError, match="stopped does not come last"):
+        sweep([killed], ended=[killed])
 
 
 def test_a_diary_survives_its_writer(tmp_path: Path) -> None:
@@ -75,9 +62,9 @@ def test_a_diary_survives_its_writer(tmp_path: Path) -> None:
     writer.note(event="elected", token=5)
     writer.note(believes=5, at=100, until=90)
     writer.beat(5, 130)
-    diary = Diary(tmp_path / "one.diary", "a").read()
-    assert [(b.token, b.since, b.until, b.open) for b in diary.beliefs] == [(5, 100, 130, True)]
-    assert not faults_of_story(diary, ended=False)
+    written = Diary(tmp_path / "one.diary", "a").read()
+    assert [(b.token, b.since, b.until, b.open) for b in written.beliefs] == [(5, 100, 130, True)]
+    sweep([written])
     writer.note(believed=5, at=140, seen=150)
-    assert diary.read().beliefs[-1].until == 140
-    assert diary.belief is None
+    assert written.read().beliefs[-1].until == 140
+    assert written.belief is None
