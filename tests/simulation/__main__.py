@@ -1,4 +1,4 @@
-"""`python -m tests.simulation --seed N --backend consul --trace` runs one seed again."""
+"""`python -m tests.simulation --backend consul --seed 7 --trace` runs one seed again."""
 
 from __future__ import annotations
 
@@ -6,42 +6,55 @@ import argparse
 import sys
 import time
 import traceback
+from math import inf
 
 from .backends import BACKENDS
 from .kernel import Hosts
-from .run import Plan, simulate
+from .plan import Plan
+from .run import simulate
+from .shrink import report
 
 
 def main() -> int:
     """Run what the command line asks for; 1 if something is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--backend", choices=[*BACKENDS, "all"], default="all")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--trace", action="store_true")
+    parser.add_argument("--seed", type=int, default=0, help="the first")
+    parser.add_argument("--runs", type=int, default=1, help="how many seeds")
+    parser.add_argument("--trace", action="store_true", help="show all that happens")
+    parser.add_argument("--faults", help="only those with these numbers")
+    parser.add_argument("--messages", type=float, default=inf, help="no trouble from that one on")
+    parser.add_argument("--shrink", action="store_true", help="find a smaller run that fails")
     args = parser.parse_args()
     hosts = Hosts()
     failed = 0
     for backend in BACKENDS if args.backend == "all" else [args.backend]:
         begun = time.perf_counter()
-        terms = steps = 0
+        terms = 0
         for seed in range(args.seed, args.seed + args.runs):
-            outcome = simulate(Plan.of(seed, backend), hosts, print if args.trace else None)
+            plan = Plan.of(seed, backend)
+            if args.faults is not None:
+                kept = [int(number) for number in args.faults.split(",") if number]
+                plan = plan.only(kept, args.messages)
+            outcome = simulate(plan, hosts, print if args.trace else None)
             terms += outcome.terms
-            steps += outcome.steps
             if args.runs == 1:
-                print(outcome)
-            if outcome.error is not None:
-                failed += 1
-                print(
-                    f"{backend} {seed}: {type(outcome.error).__name__}: {str(outcome.error)[:300]}"
-                )
-                if args.trace:
-                    traceback.print_exception(outcome.error)
+                print(f"digest {outcome.digest}, {outcome.steps} steps, {dict(outcome.faults)}")
+            if outcome.error is None:
+                continue
+            failed += 1
+            first = str(outcome.error).splitlines()[0]
+            print(f"{backend} {seed}: {type(outcome.error).__name__}: {first}")
+            if args.trace:
+                traceback.print_exception(outcome.error)
+            if args.shrink:
+                print(report(outcome, hosts))
         took = time.perf_counter() - begun
-        print(f"{backend}: {args.runs} runs, {terms} terms, {steps} steps, {took:.1f} s")
+        each = 60 * args.runs / took
+        print(f"{backend}: {args.runs} runs, {failed} failed, {terms} terms, {each:.0f} a minute")
     hosts.close()
     return bool(failed)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -39,8 +39,16 @@ class Checks:
 
     def began(self, who: Contender, token: int) -> None:
         """A term has begun, now."""
+        try:
+            self._began(who, token)
+        except AssertionError as error:  # the product would log it, and go on
+            self.run.world.failure = self.run.world.failure or error
+
+    def _began(self, who: Contender, token: int) -> None:
         run = self.run
         reign = Reign(who.name, token, run.world.now)
+        if who.believes() != token:
+            return  # it was over before it began: a pause came in between, and nobody believes
         run.world.note(f"{who.name} believes in term {token}")
         if token not in run.server.by_hand:
             earlier = [one for one in self.reigns if one.token not in run.server.by_hand]
@@ -59,8 +67,12 @@ class Checks:
                 )
 
     def after_each(self) -> None:
-        """Two never believe at a time, other than where somebody has meddled."""
+        """Two never believe at a time, other than where somebody has meddled.
+
+        More than that: who believes has the claim that stands first at the server.
+        """
         believing = None
+        server = self.run.server
         for node in self.run.nodes:
             process = node.process
             if process.dead:
@@ -78,6 +90,11 @@ class Checks:
                     if believing is not None:
                         self._two(believing, one)
                     believing = one
+                    if term.token != server.token() and term.token not in server.by_hand:
+                        raise AssertionError(
+                            f"{one.name} believes in term {term.token}, and the server has "
+                            f"{server.token()} of {server.holders()}"
+                        )
 
     def _two(self, one: Contender, other: Contender) -> None:
         tokens = (one.believes(), other.believes())
@@ -106,6 +123,10 @@ class Checks:
             if hasattr(one, "candidate") and (mine := one.believes()) is not None and mine == token:
                 return one
         return None
+
+    def believers(self) -> list[str]:
+        """Who believes now."""
+        return [one.name for one in self.run.contenders() if one.believes() is not None]
 
     def resigns(self) -> None:
         """No term that was resigned stands."""

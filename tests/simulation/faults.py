@@ -94,6 +94,22 @@ def _cut(run: Run, fault: Fault, rng: random.Random) -> None:
         run.world.after(fault.seconds, lambda: run.mend(node))
 
 
+def _slow(run: Run, fault: Fault, rng: random.Random) -> None:
+    """Each way takes up to a third of the ttl, and then, mostly, there is no way at all."""
+    if node := _node(run, rng):
+        node.link.slow = rng.choice([0.1, 0.3]) * run.ttl
+        run.world.after(fault.seconds, lambda: setattr(node.link, "slow", 0.0))
+        if rng.random() < 0.7:
+            run.world.after(fault.seconds * rng.random(), lambda: _cut_off(run, node, fault))
+
+
+def _cut_off(run: Run, node: Node, fault: Fault) -> None:
+    if run.calm:
+        return
+    node.link.cut_requests = True
+    run.world.after(2 * run.ttl, lambda: run.mend(node))
+
+
 def _cut_all(run: Run, fault: Fault, rng: random.Random) -> None:
     for node in run.nodes:
         node.link.cut_answers = True
@@ -174,6 +190,7 @@ KINDS: dict[str, tuple[int, Callable[[Run, Fault, random.Random], None]]] = {
     "pause": (3, _pause),
     "stall": (4, _stall),
     "cut": (4, _cut),
+    "slow": (3, _slow),
     "cut all": (1, _cut_all),
     "outage": (2, _outage),
     "end session": (1, _end_session),

@@ -72,8 +72,10 @@ class Network:
             and self.messages < self.profile.until
         )
 
-    def delay(self) -> float:
+    def delay(self, link: Link) -> float:
         """Seconds for one way."""
+        if link.slow and not self.calm:
+            return self.rng.uniform(0, link.slow)
         if self.bad(self.profile.late):
             self.faults["late"] += 1
             return self.rng.uniform(0, self.profile.lateness)
@@ -86,11 +88,13 @@ class Link:
     Attributes:
         cut_requests: no request arrives; what is on its way does.
         cut_answers: no answer arrives.
+        slow: seconds that each way may take, if not 0.
     """
 
     def __init__(self, network: Network, process: Process) -> None:
         self.network, self.process = network, process
         self.cut_requests = self.cut_answers = False
+        self.slow = 0.0
         self.closed = False
         self.sent: Counter[int] = Counter()  # requests in each second
         self._open: list[_Call] = []
@@ -158,11 +162,11 @@ class Link:
             net.faults["request lost"] += 1
             world.note(f"lost: {what} of {task!r}")
         else:
-            world.after(net.delay(), arrive)
+            world.after(net.delay(self), arrive)
             if copies and net.bad(net.profile.copied):
                 net.faults["copied"] += 1
                 world.note(f"copied: {what} of {task!r}")
-                world.after(net.delay() + net.rng.uniform(0, net.profile.lateness), arrive)
+                world.after(net.delay(self) + net.rng.uniform(0, net.profile.lateness), arrive)
         until = world.now + max(limit, 0.001) / self.process.rate
         self._open.append(call)
         try:
@@ -226,7 +230,7 @@ class _Call:
             net.faults["answer lost"] += 1
             net.world.note(f"lost: the answer to {self.what} of {self.task!r}")
             return
-        net.world.after(net.delay(), lambda: self._arrive(answer))
+        net.world.after(net.delay(link), lambda: self._arrive(answer))
 
     def fail(self, error: Exception) -> None:
         """It ends with this."""

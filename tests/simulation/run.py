@@ -7,63 +7,23 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 from .backends import BACKENDS, Backend
 from .checks import Checks
 from .contender import Contender
-from .faults import Fault, befall, draw
+from .faults import befall
 from .kernel import Hosts, World
-from .network import Network, Profile
+from .network import Network
 from .node import Node
+from .plan import TTL, Plan
 from .server import Server
 from .stage import on_stage
 
-__all__ = ["Outcome", "Plan", "Run", "simulate"]
+__all__ = ["Outcome", "Run", "simulate"]
 
-TTL = 6.0
 _CONFIRMED = 21.0  # seconds in which a follower reads once more what it may have missed
-_TROUBLE = 40.0  # seconds in which things go wrong
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a run is made of but chance, which comes from the seed.
-
-    Attributes:
-        seed: of the run.
-        backend: whose election it is.
-        faults: what goes wrong.
-        network: how bad the network is.
-        trouble: seconds until all is well.
-        nodes: how many processes there are.
-    """
-
-    seed: int
-    backend: str
-    faults: tuple[Fault, ...] = ()
-    network: Profile = field(default_factory=Profile)
-    trouble: float = _TROUBLE
-    nodes: int = 2
-
-    @classmethod
-    def of(cls, seed: int, backend: str) -> Plan:
-        """What that seed stands for."""
-        rng = random.Random(f"plan {backend} {seed}")
-        bad = rng.choice([0.0, 0.01, 0.05])
-        profile = Profile(
-            lost=bad,
-            late=rng.choice([0.0, bad, bad * 2]),
-            copied=rng.choice([0.0, 0.02]) if BACKENDS[backend].copies else 0.0,
-            lateness=rng.choice([0.5, TTL, 2.5 * TTL]),
-        )
-        faults = tuple(draw(rng, _TROUBLE, TTL))
-        return cls(seed, backend, faults, profile, _TROUBLE, rng.choice([2, 2, 3, 4]))
-
-    def without(self, n: int) -> Plan:
-        """The same without one of the faults."""
-        return replace(self, faults=self.faults[:n] + self.faults[n + 1 :])
 
 
 @dataclass
@@ -75,6 +35,8 @@ class Outcome:
         terms: how many there were.
         waited: seconds from the end of the last fault to a leader.
         events: how often each was told.
+        steps: how many things happened.
+        messages: how many of them could have been in trouble.
         digest: of all that happened; the same seed gives the same.
     """
 
@@ -85,6 +47,7 @@ class Outcome:
     events: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     steps: int = 0
+    messages: int = 0
     digest: str = ""
 
 
@@ -142,7 +105,7 @@ class Run:
 
     def trouble(self) -> None:
         """All goes wrong that is to go wrong."""
-        for fault in self.plan.faults:
+        for _, fault in self.plan.faults:
             self.world.at(fault.at, lambda fault=fault: befall(self, fault))  # type: ignore[misc]
         for _ in range(self.plan.nodes):
             self.add()
@@ -185,6 +148,12 @@ class Run:
         after = leader.believes()
         assert before == after, f"{leader.name} has lost its term although all is well"
         self.checks.resigns()
+        # Whoever was deposed by hand has been told by now, or will be.
+        until = self.world.now + self.backend.deaf
+        while len(self.checks.believers()) > 1 and self.world.now < until:
+            self.world.run(1.0)
+        believers = self.checks.believers()
+        assert len(believers) <= 1, f"{believers} believe although all is well"
         if any(node.follows for node in self.nodes):
             self.world.run(_CONFIRMED - 2 * TTL)
             self.checks.followers()
@@ -237,6 +206,7 @@ def simulate(plan: Plan, hosts: Hosts, trace: Callable[[str], None] | None = Non
         run.world.end([node.process for node in run.nodes])
     outcome.digest = hashlib.sha256(digest.encode()).hexdigest()[:16]
     outcome.steps = steps
+    outcome.messages = run.network.messages
     outcome.terms = len(run.checks.reigns)
     outcome.faults = run.befallen + run.network.faults
     for node in run.nodes:

@@ -1,0 +1,68 @@
+"""Finds a smaller run with the same failure."""
+
+from __future__ import annotations
+
+import re
+from math import inf
+
+from .kernel import Hosts
+from .run import Outcome, simulate
+
+__all__ = ["report", "shrunk"]
+
+_MOST_RUNS = 150
+
+
+def shrunk(outcome: Outcome, hosts: Hosts) -> Outcome:
+    """Leave out what the failure does not need; at most some hundred runs."""
+    full, kind = outcome.plan, _kind(outcome)
+    kept, messages, best, runs = [n for n, _ in full.faults], inf, outcome, 0
+
+    def fails(numbers: list[int], until: float) -> bool:
+        nonlocal best, runs
+        runs += 1
+        if runs > _MOST_RUNS:
+            return False
+        found = simulate(full.only(numbers, until), hosts)
+        if found.error is None or _kind(found) != kind:
+            return False
+        best = found
+        return True
+
+    # Without any trouble in the network, or else with as little as will do.
+    if fails(kept, 0):
+        messages = 0
+    size = max(1, len(kept) // 2)
+    while kept:
+        for start in range(0, len(kept), size):
+            fewer = kept[:start] + kept[start + size :]
+            if fails(fewer, messages):
+                kept = fewer
+                break
+        else:
+            if size == 1:
+                break
+            size //= 2
+    if messages:
+        low, high = 0.0, float(best.messages)
+        while high - low > 1 and runs < _MOST_RUNS:
+            middle = (low + high) // 2
+            if fails(kept, middle):
+                high = middle
+            else:
+                low = middle
+    return best
+
+
+def report(outcome: Outcome, hosts: Hosts) -> str:
+    """What to tell of a run that has failed."""
+    small = shrunk(outcome, hosts)
+    return (
+        f"{outcome.plan.backend}, seed {outcome.plan.seed}: {outcome.error}\n"
+        f"shrunk to {len(small.plan.faults)} faults: {small.error}\n{small.plan}"
+    )
+
+
+def _kind(outcome: Outcome) -> str:
+    """What went wrong, without who and when."""
+    return re.sub(r"p\d+\.\d+|[\d.]+|\W+|'.*'", " ", str(outcome.error))[:60]
