@@ -74,11 +74,12 @@ class PolledWatches:
         with self._lock:
             if self._closed:
                 raise StoreClosed("the store is closed")
-            self._watched[subscription] = key, tree
             if self._thread is None:
+                # It cannot look before this block has ended.
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 thread.start()
                 self._thread = thread
+            self._watched[subscription] = key, tree
         self.wake()
         return subscription
 

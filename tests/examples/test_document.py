@@ -136,7 +136,9 @@ def test_its_types_are_right(author: Stranger) -> None:
         "    return of.open_session(1.0)\n"
     )
 
-    author.run("python", "-m", "mypy", "--strict", "leadership_shelf", "claim.py", seconds=100)
+    author.run(
+        "python", "-m", "mypy", "--strict", "leadership_shelf", "tests", "claim.py", seconds=100
+    )
 
 
 @pytest.mark.build
@@ -154,10 +156,14 @@ def test_the_command_elects_on_it(author: Stranger) -> None:
 @pytest.mark.build
 @pytest.mark.timeout(240)
 def test_the_check_finds_it_sound(author: Stranger) -> None:
-    """`leadership check`, as the page says."""
+    """`leadership check`, as the page says, with a ttl and a contention that take less time."""
     (typed,) = (words for words in _typed() if words[:2] == ["leadership", "check"])
+    words = [_here(word, author.folder) for word in typed]
 
-    author.run(*(_here(word, author.folder) for word in typed), seconds=220)
+    said = author.run(*words, "--ttl", "1", "--seconds", "3", seconds=220)
+
+    assert "SOUND" in said
+    assert "NOT SOUND" not in said
 
 
 def _typed() -> Iterator[list[str]]:

@@ -101,7 +101,7 @@ def test_tokens_grow_when_all_data_were_lost(redis: RedisServer, opened: Opener)
 
 
 def test_a_leader_is_replaced_after_its_belief_has_ended(
-    redis: RedisServer, opened: Opener, proxy: ProxyFactory
+    redis: RedisServer, proxy: ProxyFactory, opened: Opener
 ) -> None:
     """Cut off from Redis, it stops believing by itself, and only then another one is elected."""
     link = proxy(redis.port)
@@ -133,7 +133,7 @@ def test_resigning_hands_over_at_once(redis: RedisServer, opened: Opener) -> Non
 
 
 def test_a_watch_goes_on_over_broken_connections(
-    redis: RedisServer, opened: Opener, proxy: ProxyFactory
+    redis: RedisServer, proxy: ProxyFactory, opened: Opener
 ) -> None:
     """Reset, refused, cut and healed: afterwards it tells what has changed meanwhile."""
     link, heard, writer = proxy(redis.port), Heard(), opened(redis.url)
