@@ -22,6 +22,9 @@ def leadership_open_store(url: StoreURL) -> Store | None:
     """Open the store of an ``etcd://`` URL; nobody is contacted."""
     if url.scheme != "etcd":
         return None
+    from .fork import renew_grpc
+
+    renew_grpc()
     from .store import EtcdStore
 
     return EtcdStore(url)

@@ -17,7 +17,6 @@ from leadership_core.errors import NotDone, StoreClosed, StoreRefused
 
 from .connection import Connection
 from .errors import Unreached, Verdict, translated, unreached, verdict
-from .fork import immortalise
 from .methods import AUTHENTICATE, Method
 from .options import Options
 from .proto import grpc
@@ -163,10 +162,8 @@ class Client:
             connection.close()
 
     def after_fork_in_child(self) -> None:
-        """Touch no connection: they are the parent's."""
+        """Begin no call; without the lock, which a thread of the parent may hold for ever."""
         self._closed = True
-        # Without the lock, which a thread of the parent may hold for ever.
-        immortalise(self._open)
 
     # -- one attempt -------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["grpc", "rpc"]
+__all__ = ["PID", "grpc", "rpc"]
 
 _FILES = ("kv", "auth", "rpc")  # each needs those before it
 
@@ -66,22 +66,30 @@ def _descriptor(file: str) -> bytes:
     raise ImportError(f"{source} has no descriptor: this python-etcd3 is not one that we know")
 
 
+# gRPC's core reads these once, when it is loaded. As it comes, it writes to stderr with every fork
+# and every handshake that fails, of which the user hears otherwise; and what it does to a child at
+# a fork, while other threads are using it, ends one child in four with a crash. Ours never touch it.
+_SETTINGS = {"GRPC_VERBOSITY": "NONE", "GRPC_ENABLE_FORK_SUPPORT": "0"}
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    # gRPC's core reads this once. Left alone it writes to stderr with every fork, and with every
-    # handshake that fails, about things that the user gets as errors or need not know.
-    ours = "GRPC_VERBOSITY" not in os.environ and "grpc" not in sys.modules
-    if ours:
-        os.environ["GRPC_VERBOSITY"] = "NONE"
+def _settings() -> Iterator[None]:
+    ours = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
+    if "grpc" in sys.modules:
+        ours = {}
+    os.environ.update(ours)
     try:
         yield
     finally:
-        if ours:
-            del os.environ["GRPC_VERBOSITY"]
+        for name in ours:
+            del os.environ[name]
 
 
-with _quiet():
+with _settings():
     import grpc
+
+PID = os.getpid()
+"""Of the process that has loaded this."""
 
 rpc: Any = _messages()
 """python-etcd3's generated messages."""

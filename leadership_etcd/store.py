@@ -21,6 +21,7 @@ from .client import Client
 from .election import EtcdElection
 from .entries import entry_of, read_below
 from .errands import Errands
+from .fork import immortalise
 from .messages import below, delete, encode, read
 from .methods import DELETE, RANGE
 from .options import Options
@@ -119,6 +120,7 @@ class EtcdStore:
 
     def after_fork_in_child(self) -> None:
         self._client.after_fork_in_child()
+        immortalise(self)
 
     def __repr__(self) -> str:
         return f"<EtcdStore {self._url}>"
