@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -85,6 +87,25 @@ def test_a_consul_is_found_sound_and_left_as_it_was(consul_server: ConsulFactory
     assert "SOUND." in done.out
     assert consul.cli("kv", "get", "-keys", "-separator=").stdout == "mine/other\n"
     assert consul.request("GET", "/v1/session/list").body == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("kind", ["etcd", "zookeeper"])
+def test_a_server_is_found_sound_and_left_as_it_was(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """What was there before is there afterwards, and nothing else."""
+    url = str(request.getfixturevalue(kind).url)
+    with open_store(url) as store:
+        store.put("mine/other", b"1")
+    before = contents(url)
+
+    done = run("check", url, timeout=390)
+
+    assert (done.code, done.err) == (0, ""), done.out
+    assert "SOUND." in done.out
+    assert contents(url) == before
 
 
 def test_an_unsound_store_is_found_out(broken: str, tmp_path: Path) -> None:
@@ -192,6 +213,26 @@ def test_it_needs_no_test_framework(url: str) -> None:
         timeout=20,
     )
     assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+def test_a_terminal_is_shown_a_counter(url: str) -> None:
+    """One line that is written over, and no line for what holds."""
+    ours, theirs = pty.openpty()
+    words = [sys.executable, str(FEW), QUICK, url]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+    with subprocess.Popen(words, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        while b"2. Contention" not in shown:
+            shown += os.read(ours, 4096)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+    os.close(ours)
+
+    assert b"   1/2  " in shown
+    assert b"   2/2  " in shown
+    assert b"what is put is read" in shown
+    assert b" ok " not in shown
 
 
 def test_progress_is_one_line_for_each_check(start: Start, url: str) -> None:
