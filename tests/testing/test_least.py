@@ -1,0 +1,61 @@
+"""A store with nothing but what is required keeps the contract for the least there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from leadership_core import ANY, Closable, Entry, Session
+from leadership_core.memory import MemoryStore, State
+from leadership_core.store import Change, Expected
+from leadership_core.testing import ElectionContract, Lab, StoreContract
+
+
+class Least:
+    """No attribute, no election and no tree of its own: the core does all that."""
+
+    def __init__(self, state: State) -> None:
+        self._inner = MemoryStore(state)
+
+    def get(self, key: str) -> Entry | None:
+        return self._inner.get(key)
+
+    def list(self, prefix: str) -> list[Entry]:
+        return self._inner.list(prefix)
+
+    def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expect: Expected = ANY,
+        session: Session | None = None,
+        fence: tuple[str, int] | None = None,
+    ) -> Entry:
+        return self._inner.put(key, value, expect=expect, session=session)
+
+    def delete(self, key: str, *, expect: Expected = ANY) -> bool:
+        return self._inner.delete(key, expect=expect)
+
+    def watch(
+        self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
+    ) -> Closable:
+        return self._inner.watch(key, on_change, tree=tree)
+
+    def open_session(self, ttl: float) -> Session:
+        return self._inner.open_session(ttl)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class TestLeast(StoreContract, ElectionContract):
+    """Its terms are counted by the core, in an entry beside the key."""
+
+    @pytest.fixture
+    def lab(self) -> Iterator[Lab]:
+        """A store that no URL opens."""
+        state = State()
+        with Lab(lambda: Least(state), ttl=1.0) as lab:
+            yield lab
