@@ -60,8 +60,9 @@ def open_store(
 class StoreHandle:
     """An open store.
 
-    All methods may be called from any thread, and block for five seconds at most. Used as a context manager it is closed at the end, with its candidates and followers. In a
-    forked child it is inert: `with` does nothing there, and any call raises `ForkedStore`.
+    All methods may be called from any thread, and block for five seconds at most. Used as a
+    context manager it is closed at the end, with its candidates and followers. In a forked child
+    it is inert: `with` does nothing there, and any call raises `ForkedStore`.
 
     Args:
         backend: what a plugin implements.
@@ -93,10 +94,7 @@ class StoreHandle:
         return self.get(key) is not None
 
     def list(self, prefix: str) -> list[Entry]:
-        """Read what is below `prefix`: the keys that begin with `prefix/`.
-
-        An empty prefix stands for all that the store's URL covers.
-        """
+        """Read what is below `prefix`, the keys that begin with `prefix/`; "" stands for all."""
         return [self._keys.mine(entry) for entry in self._open().list(self._keys.tree(prefix))]
 
     def put(
@@ -187,10 +185,7 @@ class StoreHandle:
         return self._backend.watch(full, self._keys.reporter(on_change), tree=tree)
 
     def watch_tree(self, prefix: str, on_change: Callable[[Change], None]) -> Closable:
-        """Call `on_change` with what `list(prefix)` lists, now and after every change.
-
-        Like `watch`, whose remarks on the callback hold here, too.
-        """
+        """Call `on_change` with what `list(prefix)` lists, now and after changes; see `watch`."""
         return self.watch(prefix, on_change, tree=True)
 
     def open_session(self, ttl: float) -> Session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ... import clock
 from ...errors import StoreError
@@ -34,11 +34,17 @@ class Outcome:
         case: which.
         seconds: how long it took.
         fault: what was wrong, or nothing.
+        wavers: whether it held at the second try.
     """
 
     case: Case
     seconds: float
     fault: str = ""
+    wavers: bool = False
+
+    def tried_again(self, second: Outcome) -> Outcome:
+        """It has failed; say so, and whether it did so once more."""
+        return replace(self, wavers=not second.fault)
 
 
 def run_case(case: Case, new_lab: Callable[[], Lab], expiry: float) -> Outcome:

@@ -42,11 +42,13 @@ def check_up(arguments: Arguments) -> int:
         outcomes = []
         for case in cases:
             report.case_begins(case)
-            outcome = run_case(case, partial(Lab, arguments.url, ttl=ttl), expires)
+            new_lab = partial(Lab, arguments.url, ttl=ttl)
+            outcome = run_case(case, new_lab, expires)
+            if outcome.fault:
+                _check_reachable(store, arguments.timeout, case.name)
+                outcome = outcome.tried_again(run_case(case, new_lab, expires))
             report.case_ends(outcome)
             outcomes.append(outcome)
-            if outcome.fault:
-                _check_reachable(store, arguments.timeout, outcome.case.name)
         report.contention_begins(arguments.seconds)
         contended = _contend(arguments, report, ttl, expires)
         if contended.faults:

@@ -69,6 +69,7 @@ class Report:
         text = f"   {'FAILED' if failed else 'ok':<6}  {outcome.seconds:6.2f} s  {_plain(case)}"
         if failed:
             text += f"\n           {case.docstring}\n           {outcome.fault}"
+            text += "\n           It held at the second try." * outcome.wavers
         self._tell(
             "case",
             text,
@@ -76,7 +77,7 @@ class Report:
             what=case.docstring,
             ok=not failed,
             seconds=round(outcome.seconds, 3),
-            **({"fault": outcome.fault} if failed else {}),
+            **({"fault": outcome.fault, "wavers": outcome.wavers} if failed else {}),
         )
 
     def contention_begins(self, seconds: float) -> None:
@@ -103,6 +104,11 @@ class Report:
         for text in dict.fromkeys(map(meaning, failed)):
             names = ", ".join(_plain(one.case) for one in failed if meaning(one) == text)
             lines.append(f"   {text}\n      because of: {names}")
+        if any(outcome.wavers for outcome in failed):
+            lines.append(
+                "   What held at the second try the store does not do now and then, or this machine is\n"
+                "   too busy to tell: check again when it is idle, or with a longer --ttl."
+            )
         lines += _of_contention(contended)
         if sound:
             lines.append("   You can elect leaders on this store.")
