@@ -9,8 +9,10 @@ from typing import Any
 
 from leadership_core.store import Store
 
+from .client_etcd import open_etcd
 from .kernel import World
 from .model_consul import ConsulServer, open_consul
+from .model_etcd import EtcdServer
 from .model_store import ModelServer, ModelStore
 from .network import Link
 from .server import Server
@@ -63,5 +65,11 @@ BACKENDS: dict[str, Backend] = {
         lambda ttl, server: 2 * ttl + server.lock_delay,  # type: ignore[attr-defined]
         copies=True,
         deaf=37.0,  # a long poll, and what its answer may be late
+    ),
+    "etcd": Backend(
+        ("leadership_core", "leadership_etcd"),
+        EtcdServer,
+        open_etcd,
+        lambda ttl, server: ttl + 0.5,
     ),
 }

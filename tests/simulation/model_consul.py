@@ -207,6 +207,7 @@ class _Client:
     def __init__(self, options: Options, server: ConsulServer, link: Link) -> None:
         self.options = options
         self._server, self._link = server, link
+        link.answers = (TxnRefused,)
 
     def read(self, key: str) -> Record | None:
         return self._link.call("read", lambda: self._server.read(key))

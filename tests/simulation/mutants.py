@@ -232,7 +232,7 @@ def _drained_at_once(end_term: Any) -> Any:
     return mutant
 
 
-def _always(value: object) -> Callable[[Any], Any]:
+def _always(*, value: object) -> Callable[[Any], Any]:
     return lambda _: lambda *_, **__: value
 
 
@@ -284,10 +284,10 @@ MUTANTS = [
     Mutant("suspended is told again and again", "default",
            ((Campaign, "_renewal_failed", _suspended_again),)),
     Mutant("nobody is told of a change", "default", ((TurnWatch, "wake", _nothing),)),
-    Mutant("tries without a wait", "default", ((timing.Backoff, "next", _always(0.0)),)),
+    Mutant("tries without a wait", "default", ((timing.Backoff, "next", _always(value=0.0)),)),
     Mutant("the release comes before the work has ended", "default",
            ((Tenure, "end_term", _drained_at_once),)),
-    Mutant("stop says yes at once", "default", ((Candidate, "await_stop", _always(True)),)),
+    Mutant("stop says yes at once", "default", ((Candidate, "await_stop", _always(value=True)),)),
     Mutant("loose claims are forgotten", "default",
            ((Campaign, "_failed", _forgets_loose), (Sessions, "discard", _nothing))),
     Mutant("a resignation is lost", "default", ((Campaign, "step", _ignores(on.Resign)),)),

@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 from leadership_core.budget import remaining_budget
-from leadership_core.errors import NotDone, StoreClosed, StoreUnavailable
+from leadership_core.errors import LeadershipError, NotDone, StoreClosed, StoreUnavailable
 
 from .kernel import Task
 
@@ -89,15 +89,19 @@ class Link:
         cut_requests: no request arrives; what is on its way does.
         cut_answers: no answer arrives.
         slow: seconds that each way may take, if not 0.
+        answers: exceptions that the server may answer, beside those of the library; others are
+            mistakes of the model.
     """
 
     def __init__(self, network: Network, process: Process) -> None:
         self.network, self.process = network, process
         self.cut_requests = self.cut_answers = False
         self.slow = 0.0
+        self.answers: tuple[type[Exception], ...] = ()
         self.closed = False
         self.sent: Counter[int] = Counter()  # requests in each second
         self._open: list[_Call] = []
+        self._resets: list[Callable[[], None]] = []
 
     def call(self, what: str, perform: Callable[[], T], *, copies: bool = True) -> T:
         """Make a request: `perform` runs at the server, whenever and however often it arrives.
@@ -109,10 +113,12 @@ class Link:
             Exception: what `perform` raises.
         """
 
+        known: tuple[type[Exception], ...] = (LeadershipError, *self.answers)
+
         def answered(reply: Reply) -> None:
             try:
                 value = perform()
-            except Exception as error:  # noqa: BLE001 - it is the answer
+            except known as error:
                 reply(error)
             else:
                 reply(value)
@@ -195,8 +201,14 @@ class Link:
         self.closed = True
         self._end(lambda _: True)
 
+    def on_reset(self, call: Callable[[], None]) -> None:
+        """Call that when the server hangs up."""
+        self._resets.append(call)
+
     def reset(self) -> None:
         """The server hangs up on all that waits."""
+        for one in self._resets:
+            one()
         for call in self._open:
             call.fail(StoreUnavailable(f"{call.what}: connection reset"))
 
