@@ -6,6 +6,7 @@ else. All lanes go to one endpoint; who finds that it does not answer moves them
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from enum import Enum
@@ -13,7 +14,7 @@ from typing import Any
 
 from leadership_core import clock
 from leadership_core.budget import remaining_budget
-from leadership_core.errors import NotDone, StoreClosed, StoreRefused
+from leadership_core.errors import NotDone, StoreClosed, StoreRefused, StoreUnavailable
 
 from .connection import Connection
 from .errors import Unreached, Verdict, translated, unreached, verdict
@@ -111,6 +112,11 @@ class Client:
             finally:
                 self._give_back(connection)
         raise AssertionError("unreachable")
+
+    def warm(self, lane: Lane) -> None:
+        """Connect, so that the first call of a lane need not wait for that."""
+        with contextlib.suppress(StoreUnavailable, StoreClosed):  # the call itself will tell
+            self._give_back(self._reach(lane, clock.now() + remaining_budget()))
 
     def watch(self, requests: Any) -> tuple[Connection, Any]:
         """Open a stream for watches, at an endpoint that works.

@@ -22,6 +22,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.errors import ClaimUnknown, SessionLost, StoreUnavailable
@@ -131,6 +132,7 @@ class EtcdElection:
         mine = EtcdClaim.of(claim)
         if mine.token is None:
             raise StoreUnavailable(f"the claim for {self._key!r} has not entered")
+        self._errands.add(partial(self._client.warm, Lane.RELEASES))  # others wait for a release
         mine.turn = Turn(self._watcher, mine.own, mine.token, wake)
         return mine.turn
 
