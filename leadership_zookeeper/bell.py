@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from kazoo.protocol.states import EventType
+
 __all__ = ["Bell", "Ring"]
 
-Ring = Callable[[str | None], None]
-"""Called with the path that has changed, or None when anything may have."""
+Ring = Callable[[str | None, bool], None]
+"""Called with the path that has changed, or None when anything may have; and whether it is gone."""
 
 
 class Bell:
@@ -41,9 +43,9 @@ class Bell:
 
     def fired(self, event: Any) -> None:
         """A watch has fired; kazoo calls it, also when the connection is lost."""
-        self.ring(event.path)
+        self.ring(event.path, gone=event.type == EventType.DELETED)
 
-    def ring(self, path: str | None) -> None:
+    def ring(self, path: str | None = None, *, gone: bool = False) -> None:
         """Ring for one path, or for all."""
         with self._lock:
             if path is not None:
@@ -51,4 +53,4 @@ class Bell:
             else:
                 rings = set().union(*self._rings.values())
         for ring in rings:
-            ring(path)
+            ring(path, gone)

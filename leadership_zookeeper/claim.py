@@ -17,7 +17,7 @@ __all__ = ["ZooKeeperClaim", "first", "in_order"]
 _NAME = re.compile(r"__lock__(-?\d{10})$", re.ASCII)
 """What kazoo takes for a claim, whoever has made it."""
 
-_WORLD = 2**32
+_WORLD, _HALF = 2**32, 2**31
 
 
 def _sequence(name: str) -> int | None:
@@ -37,7 +37,7 @@ def in_order(names: Iterable[str]) -> list[str]:
     one = next(iter(numbers.values()))
 
     def place(name: str) -> tuple[int, str]:
-        return ((numbers[name] - one + _WORLD // 2) % _WORLD, name)
+        return ((numbers[name] - one + _HALF) % _WORLD, name)
 
     return sorted(numbers, key=place)
 
@@ -69,6 +69,7 @@ class ZooKeeperClaim(Claim):
     withdrawn: bool = False
     wakes: list[Callable[[], None]] = field(default_factory=list)
     watched: set[str] = field(default_factory=set)
+    _gone: str = ""
 
     @classmethod
     def of(cls, claim: Claim) -> ZooKeeperClaim:
@@ -86,14 +87,31 @@ class ZooKeeperClaim(Claim):
         self.path = f"{folder}/{name}"
         self.token = token
 
-    def rank(self, names: Iterable[str]) -> bool:
-        """Note who is ahead of it; False if it is not among them itself."""
-        queue = in_order(names)
+    def rank(self, names: Iterable[str]) -> list[str] | None:
+        """The claims before it, the nearest last; None if it is not among them itself."""
         own = (self.path or "").rpartition("/")[2]
-        if own not in queue:
-            return False
-        self.ahead = queue[: queue.index(own)]
-        return True
+        here = _sequence(own)
+        assert here is not None
+        # Whoever is woken has many behind it and few ahead, so only those are put in order.
+        ahead, found = [], False
+        for name in names:
+            match = _NAME.search(name)
+            if name == own:
+                found = True
+            elif match is not None:
+                distance = (int(match[1]) - here + _HALF) % _WORLD - _HALF
+                if (distance, name) < (0, own):
+                    ahead.append((distance, name))
+        return [name for _, name in sorted(ahead)] if found else None
+
+    def known_ahead(self) -> list[str] | None:
+        """The claims that may still be before it; None if the queue is to be looked at."""
+        ahead = self.ahead
+        if not ahead or not self._gone.endswith(f"/{ahead[-1]}"):
+            return ahead
+        # What is gone stays gone, since no two nodes have one name. And most often it has led, so
+        # all before it have gone, too, which the queue tells at once.
+        return [] if len(ahead) == 1 else None
 
     def watch(self, *paths: str) -> Callable[[Any], None] | None:
         """Let changes of these nodes wake who wants to know, if somebody does.
@@ -109,7 +127,9 @@ class ZooKeeperClaim(Claim):
         self.watched = wanted
         return bell.fired if wanted else None
 
-    def stirred(self, _: str | None) -> None:
-        """A node that matters to it has changed."""
+    def stirred(self, path: str | None, gone: bool) -> None:
+        """A node that matters to it has changed, or all may have."""
+        if gone and path is not None:
+            self._gone = path
         for wake in list(self.wakes):
             wake()

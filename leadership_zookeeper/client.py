@@ -61,9 +61,10 @@ class _Quiet(logging.LoggerAdapter[logging.Logger]):
     """kazoo's log: only for those who debug, and without what is secret."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        if level < logging.DEBUG or any(isinstance(one, Auth | Connect) for one in args):
-            return  # passwords, of the session and of the user
-        super().log(min(level, logging.DEBUG), msg, *args, **kwargs)
+        if level < logging.DEBUG or not self.isEnabledFor(logging.DEBUG):
+            return  # what is less than that tells the passwords of sessions
+        if not any(isinstance(one, Auth | Connect) for one in args):  # and these tell them, too
+            super().log(logging.DEBUG, msg, *args, **kwargs)
 
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]

@@ -37,7 +37,6 @@ __all__ = ["ZooKeeperElection"]
 log = logging.getLogger(__name__)
 
 _TRIES = 5
-_PASSED = 2  # claims ahead that are gone, before the queue is looked at as a whole
 
 
 class ZooKeeperElection:
@@ -98,8 +97,9 @@ class ZooKeeperElection:
             names = claim.owner.link.answer(listed, f"list {self._key!r}")
         except StoreUnavailable:
             return  # it is in the race, and `standing` will tell the rest
-        if not isinstance(names, Exception) and claim.rank(names):
-            claim.granted = claim.led = not claim.ahead
+        if not isinstance(names, Exception):
+            claim.ahead = claim.rank(names)
+            claim.granted = claim.led = claim.ahead == []
 
     def _read_back(self, claim: ZooKeeperClaim, error: StoreUnavailable) -> None:
         """Find out what has become of the request to make the node."""
@@ -148,43 +148,43 @@ class ZooKeeperElection:
     def _stand(self, mine: ZooKeeperClaim) -> Standing:
         if mine.path is None:
             return Absent()
-        passed = 0
+        ahead = mine.known_ahead()
         while True:
-            others, own = self._look(mine, mine.path)
+            others, own = self._look(mine, mine.path, ahead)
             if isinstance(own, Exception) or not _is_node_of(mine, own[1]):
                 return Absent()
             if own[1].version != 0:
                 return Absent(overwritten=True)
-            if mine.ahead is None:
-                if isinstance(others, Exception) or not mine.rank(others):
+            if ahead is None:
+                ahead = None if isinstance(others, Exception) else mine.rank(others)
+                if ahead is None:
                     return Absent()
-                if mine.ahead:
-                    continue  # the next one is not watched yet
-            elif mine.ahead and not isinstance(others, Exception):
+                mine.ahead = ahead
+                if ahead:
+                    continue  # the one before it is not watched yet
+            elif ahead and not isinstance(others, Exception):
                 return Waiting(watched=bool(mine.wakes))
-            elif mine.ahead:
-                mine.ahead.pop()
-                passed += 1
-            if not mine.ahead:
-                assert mine.token is not None
-                return Leading(mine.token, watched=bool(mine.wakes))
-            if passed > _PASSED:
-                mine.ahead = None
+            elif len(ahead) > 1:
+                ahead = None  # it is gone, and those before it may be
+                continue
+            mine.ahead = []
+            assert mine.token is not None
+            return Leading(mine.token, watched=bool(mine.wakes))
 
-    def _look(self, claim: ZooKeeperClaim, path: str) -> tuple[Any, Any]:
+    def _look(self, claim: ZooKeeperClaim, path: str, ahead: list[str] | None) -> tuple[Any, Any]:
         """Read the claim before it, or the queue, and then its own node; and watch them.
 
         In this order: what is before it and gone stays gone, so both answers together are true at
         the moment of the second. The first is None for a claim with nothing before it.
         """
         link, doing = claim.owner.link, f"look at {self._key!r}"
-        if claim.ahead:
-            before = f"{self._folder}/{claim.ahead[-1]}"
+        if ahead:
+            before = f"{self._folder}/{ahead[-1]}"
             fired = claim.watch(path, before)
             _, other, own = link.ask(doing, sync, read(before, fired), read(path, fired))
             return other, own
         own_read = read(path, claim.watch(path))
-        if claim.ahead is None:
+        if ahead is None:
             _, names, own = link.ask(doing, sync, children(self._folder), own_read)
             return names, own
         return None, link.ask(doing, sync, own_read)[1]

@@ -54,7 +54,7 @@ class Reader:
                     _TIMEOUT,
                     name="leadership-zookeeper-reader",
                     pinned=False,
-                    changed=lambda: self.bell.ring(None),
+                    changed=self.bell.ring,
                 )
             return self._link
 

@@ -47,7 +47,7 @@ class ZooKeeperSession:
             ttl,
             name="leadership-zookeeper-session",
             pinned=True,
-            changed=lambda: self.bell.ring(None),
+            changed=self.bell.ring,
         )
 
     @classmethod
@@ -140,7 +140,7 @@ class ZooKeeperSession:
         """Cut it off from the servers, and leave it to its ttl; takes a moment at most."""
         self.link.cut(why or SessionLost("the session was closed"))
         self.link.join(min(_JOIN, remaining_budget()))
-        self.bell.ring(None)
+        self.bell.ring()
 
     def __repr__(self) -> str:
         return f"<ZooKeeperSession {self.id} ttl={self._ttl:g}>"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Set as AbstractSet
 
 from leadership_core.errors import ForkedStore, StoreClosed
@@ -42,7 +41,7 @@ class ZooKeeperStore:
         self._entries = Entries(self._nodes)
         self._watcher = Watcher(self._reader)
         self._lock = threading.Lock()
-        self._sessions: weakref.WeakSet[ZooKeeperSession] = weakref.WeakSet()
+        self._sessions: list[ZooKeeperSession] = []  # whose threads may be running
         self._elections: dict[str, ZooKeeperElection] = {}
         self._closed = False
         self._forked = False
@@ -113,7 +112,8 @@ class ZooKeeperStore:
         session = ZooKeeperSession.open(self._options, ttl)
         with self._lock:
             closed = self._closed
-            self._sessions.add(session)
+            self._sessions = [one for one in self._sessions if not one.link.over]
+            self._sessions.append(session)
         if closed:
             session.abandon()
             raise StoreClosed("the ZooKeeper store is closed")

@@ -69,7 +69,7 @@ class Subscription:
             bell.hang(self.ring, path)
         return bell.fired
 
-    def ring(self, path: str | None) -> None:
+    def ring(self, path: str | None, _: bool) -> None:
         """A node has changed, or all may have."""
         self._watcher.stir(self, path)
 
