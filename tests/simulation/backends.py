@@ -71,5 +71,6 @@ BACKENDS: dict[str, Backend] = {
         EtcdServer,
         open_etcd,
         lambda ttl, server: ttl + 0.5,
+        copies=True,
     ),
 }

@@ -62,7 +62,8 @@ class Checks:
             if busy is None or other is who or busy.token in run.server.by_hand:
                 continue
             if token not in run.server.by_hand and not other.node.process.dead:
-                assert other.node.clock() >= busy._lease.deadline or busy._lease.over, (
+                until = min(other.work_until, busy._lease.deadline)
+                assert other.node.clock() >= until or busy._lease.over, (
                     f"{who.name} was elected while the work of {other.name} goes on"
                 )
 
@@ -118,9 +119,12 @@ class Checks:
 
     def leader(self) -> Contender | None:
         """Who believes now, and is right."""
-        token = self.run.server.token()
+        server = self.run.server
+        token = server.token()
+        if token is None or token in server.by_hand:
+            return None
         for one in self.run.contenders():
-            if hasattr(one, "candidate") and (mine := one.believes()) is not None and mine == token:
+            if hasattr(one, "candidate") and one.believes() == token:
                 return one
         return None
 

@@ -41,7 +41,10 @@ class _Client:
         for left in range(2 if again else 1, 0, -1):
             try:
                 with budget(remaining_budget() / left):
-                    answer = self._link.call(what, lambda: self._server.call(method, request))
+                    # What may be repeated may come twice: the real client sends it again.
+                    answer = self._link.call(
+                        what, lambda: self._server.call(method, request), copies=again
+                    )
             except (StoreClosed, SessionLost):
                 raise
             except StoreUnavailable as error:
@@ -97,6 +100,14 @@ class _Ended(grpc.RpcError):  # type: ignore[misc]  # grpc has no types
         return self._details
 
 
+class _Pipe:
+    """What is on its way in one direction."""
+
+    def __init__(self) -> None:
+        self.until = 0.0  # when the last message arrives
+        self.waiting: deque[Callable[[], None]] = deque()
+
+
 class _Stream:
     """A stream both ways: in order, late at times, and broken when it is silent for too long."""
 
@@ -110,7 +121,7 @@ class _Stream:
         self._error: Exception | None = None
         self._watches: dict[int, list[Any]] = {}  # by id: key, end, index of the next event
         self._numbers = 0
-        self._sent_until = self._told_until = 0.0
+        self._sent, self._told = _Pipe(), _Pipe()
         self._silent_since: float | None = None
         link.on_reset(self._reset)
         Threading.Thread(target=self._send, args=(requests,), name="grpc").start()
@@ -121,7 +132,7 @@ class _Stream:
         for request in requests:
             if self._error is not None:
                 return
-            self._sent_until = self._deliver(self._sent_until, partial(self._take, request))
+            self._deliver(self._sent, partial(self._take, request))
 
     def __iter__(self) -> _Stream:
         return self
@@ -150,14 +161,14 @@ class _Stream:
 
     # -- on the way --------------------------------------------------------------------------
 
-    def _deliver(self, not_before: float, what: Callable[[], None]) -> float:
+    def _deliver(self, pipe: _Pipe, what: Callable[[], None]) -> None:
         """Messages of one way come in their order."""
-        when = max(not_before, self._world.now) + self._link.network.delay(self._link)
-        self._world.at(when, lambda: self._arrive(what))
-        return when
+        pipe.until = max(pipe.until, self._world.now) + self._link.network.delay(self._link)
+        pipe.waiting.append(what)
+        self._world.at(pipe.until, lambda: self._arrive(pipe))
 
-    def _arrive(self, what: Callable[[], None]) -> None:
-        if self._error is not None:
+    def _arrive(self, pipe: _Pipe) -> None:
+        if self._error is not None or not pipe.waiting:
             return
         link, network = self._link, self._link.network
         if network.down or link.cut_answers or link.cut_requests:
@@ -167,10 +178,10 @@ class _Stream:
             if self._world.now - self._silent_since > _DEAD:
                 self._reset()
             else:
-                self._world.after(0.5, lambda: self._arrive(what))
+                self._world.after(0.5, lambda: self._arrive(pipe))
             return
         self._silent_since = None
-        what()
+        pipe.waiting.popleft()()
 
     # -- at the server -----------------------------------------------------------------------
 
@@ -226,7 +237,7 @@ class _Stream:
             if self._reader is not None:
                 self._world.wake(self._reader)
 
-        self._told_until = self._deliver(self._told_until, arrived)
+        self._deliver(self._told, arrived)
 
 
 def open_etcd(server: EtcdServer, link: Link) -> EtcdStore:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 from leadership_core.candidate import Candidate
 from leadership_core.errors import StoreClosed
-from leadership_core.events import Event
+from leadership_core.events import Event, Lost, Resigned
 from leadership_core.lease import Lease
 from leadership_core.term import Term
 
@@ -41,6 +42,8 @@ class Contender:
         left: and was told that nothing is left.
         ended: its events have come to their end.
         breaks: how often it left, to come back.
+        busy: the term that its work is done under.
+        work_until: when, on its clock, the work must have ended since the term has.
     """
 
     node: Node
@@ -54,6 +57,7 @@ class Contender:
     ended: bool = False
     breaks: int = 0
     busy: Term | None = None
+    work_until: float = inf
 
     def start(self, ttl: float) -> None:
         """Stand; in a task of the process."""
@@ -66,7 +70,16 @@ class Contender:
             begin(token, lease, renew)
             run.checks.began(self, token)
 
+        end = tenure.end_term
+
+        def end_term(event: Lost | Resigned) -> bool:
+            # The work has until the end of the lease that it was done under, as it is now.
+            if self.busy is not None:
+                self.work_until = self.busy._lease.deadline
+            return end(event)
+
         tenure.begin_term = begin_term  # type: ignore[method-assign]
+        tenure.end_term = end_term  # type: ignore[method-assign]
         if self.works:
             run.world.spawn(self.node.process, f"{self.name}-work", self._lead)
         for event in self.candidate.events():
@@ -83,7 +96,8 @@ class Contender:
         world = self.node.run.world
         until = world.now + world.rng.choice([0.3, 3.0, 30.0])
         while world.now < until and not term.lost:
-            self.busy = term
+            if self.busy is not term:
+                self.busy, self.work_until = term, inf
             world.sleep(min(0.2, max(term.remaining(), 0.01)))
         if world.rng.random() < 0.3:
             world.sleep(world.rng.uniform(0, 0.5))

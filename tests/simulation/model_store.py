@@ -42,7 +42,6 @@ class ModelServer(Server):
         self.entries: dict[str, Entry] = {}
         self.counts = counts
         self.changes = 0
-        self.told_by_hand: dict[tuple[int, str], None] = {}
 
     def get(self, key: str) -> Entry | None:
         return self.entries.get(key)
@@ -99,9 +98,9 @@ class ModelServer(Server):
         token, revision, session = (
             ("0", "0", "") if epoch is None else epoch.value.decode().split(" ", 2)
         )
+        # Until its term is counted nobody leads.
         mine = (int(revision), session) == (entry.revision, entry.session)
-        # Until it has counted its term nobody knows the token; it will be the next one at least.
-        return int(token) if mine else int(token) + 1
+        return int(token) if mine else None
 
     # -- people ------------------------------------------------------------------------------
 

@@ -22,6 +22,10 @@ from leadership_core.lease import Lease
 from leadership_core.machine import Campaign, Phase, actions, happenings as on
 from leadership_core.store import ANY, Entry, Leading
 from leadership_core.tenure import Tenure
+from leadership_etcd import messages
+from leadership_etcd.election import EtcdElection
+from leadership_etcd.methods import TXN
+from leadership_etcd.turn import Turn
 
 __all__ = ["MUTANTS", "Mutant"]
 
@@ -254,6 +258,29 @@ def _forgets_loose(failed: Any) -> Any:
     return mutant
 
 
+def _phantom(standing: Any) -> Any:
+    """Nobody is before it, so it leads: whether its own key is still there is not looked at."""
+
+    def mutant(self: Any, claim: Any) -> Any:
+        request = messages.txn(then=[self._queue.page_ahead(claim.token)])
+        answer = self._client.call(TXN, request, repeatable=True)
+        page = answer.responses[0].response_range
+        ahead = self._queue.ahead(page, claim.token, answer.header.revision)
+        if ahead is None:
+            return Leading(claim.token)
+        return standing(self, claim)
+
+    return mutant
+
+
+def _delete_own(remove: Any) -> Any:
+    def mutant(self: Any, claim: Any, revision: int) -> None:
+        request = messages.txn(then=[messages.delete(claim.own)])
+        self._client.call(TXN, request, repeatable=True)
+
+    return mutant
+
+
 MUTANTS = [
     Mutant("deadline from the reply's time", "default", ((Lease, "acknowledge", _from_the_reply),)),
     Mutant("no margin", "default", ((lease, "margin_for", _no_margin),)),
@@ -291,4 +318,8 @@ MUTANTS = [
     Mutant("loose claims are forgotten", "default",
            ((Campaign, "_failed", _forgets_loose), (Sessions, "discard", _nothing))),
     Mutant("a resignation is lost", "default", ((Campaign, "step", _ignores(on.Resign)),)),
+    Mutant("a phantom leads", "etcd", ((EtcdElection, "standing", _phantom),)),
+    Mutant("a withdrawal of any claim of the lease", "etcd",
+           ((EtcdElection, "_remove", _delete_own),)),
+    Mutant("nobody is told that the one before is gone", "etcd", ((Turn, "follow", _nothing),)),
 ]  # fmt: skip

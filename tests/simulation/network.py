@@ -112,7 +112,6 @@ class Link:
             StoreClosed: the link is closed.
             Exception: what `perform` raises.
         """
-
         known: tuple[type[Exception], ...] = (LeadershipError, *self.answers)
 
         def answered(reply: Reply) -> None:
