@@ -160,12 +160,12 @@ def test_a_token_that_expires_is_not_noticed(
     fleet.start_all("ann", "ben")
     reign = fleet.await_reign(10)
 
-    time.sleep(6.0)
+    time.sleep(3.5)
     assert fleet.await_reign(1).token == reign.token
     assert all(worker.count("store_down") == 0 for worker in fleet.workers)
 
     etcd.restart()
-    time.sleep(3.0)
+    time.sleep(2.0)
     assert fleet.await_reign(1).token == reign.token
     reign.worker.stop()
     assert fleet.await_reign(5, after=reign).worker is not reign.worker

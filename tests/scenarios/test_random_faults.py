@@ -157,8 +157,8 @@ def _on_sqlite(make_fleet: FleetFactory, place: Place, seed: int, seconds: float
 def test_random_faults(
     kind: str, seed: int, make_fleet: FleetFactory, own_server: OwnServer, proxy: ProxyFactory
 ) -> None:
-    """Processes, links and the server fail for 12 s."""
-    _on_server(make_fleet, own_server(), proxy, seed, seconds=12)
+    """Processes, links and the server fail for 9 s."""
+    _on_server(make_fleet, own_server(), proxy, seed, seconds=9)
 
 
 def test_random_faults_on_sqlite(make_fleet: FleetFactory, on_sqlite: Place) -> None:

@@ -85,7 +85,12 @@ class Process:
 
     def pause(self) -> None:
         """Freeze it (SIGSTOP): its sockets stay open, and nothing is answered."""
-        self._running().send_signal(signal.SIGSTOP)
+        child = self._running()
+        child.send_signal(signal.SIGSTOP)
+        # Each of its threads goes on until the kernel comes to it.
+        deadline = time.monotonic() + 5
+        while not _is_stopped(child.pid) and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
@@ -127,3 +132,12 @@ class Process:
     @property
     def _name(self) -> str:
         return Path(self.command[0]).name
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        states = {(one / "stat").read_text().rpartition(")")[2].split()[0] for one in threads}
+    except OSError:
+        return True  # it has ended, or this is no Linux
+    return states <= {"T", "t"}

@@ -74,7 +74,7 @@ class Proxy:
         self._held: list[Held] = []
         self._links: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
         self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve()), name="test-proxy", daemon=True
@@ -149,13 +149,8 @@ class Proxy:
         self._started.set_result(asyncio.get_running_loop())
         await self._closing.wait()
         await self._stop()
-        # A connection that asyncio has accepted may not have come to `_accept` yet, and one that
-        # is closed may still have something to say to somebody who does not listen.
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(others, timeout=0.05)
-            await self._reset()
         for transport in self._transports:
-            transport.abort()
+            transport.abort()  # it may have something to say to somebody who does not listen
 
     async def _cut(self, cuts: set[tuple[str | None, Way]]) -> None:
         self._cuts |= cuts
@@ -189,17 +184,32 @@ class Proxy:
             await self._changed.wait()
 
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        # Not by asyncio's server: what that has accepted while it is being closed, it forgets.
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+            self._listener.settimeout(0)
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            near, _ = listener.accept()
+        except OSError:
+            return  # it has gone again
+        self.connections += 1
+        link = asyncio.create_task(self._forward(near))
+        self._links[link] = []
+        # One that is cancelled before it has begun has not come to the end of `_forward`.
+        link.add_done_callback(lambda link: near.close() if link.cancelled() else None)
 
     async def _stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         await self._reset()
 
     async def _reset(self) -> None:
-        links = dict(self._links)
+        links, self._links = self._links, {}
         for task, writers in links.items():
             for writer in writers:
                 _abort(writer)
@@ -207,31 +217,37 @@ class Proxy:
         if links:
             await asyncio.wait(links)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+    async def _forward(self, near: socket.socket) -> None:
         link = asyncio.current_task()
         assert link is not None
-        self._links[link] = [writer]
-        self._transports.add(writer.transport)
+        ends = self._links[link]
         try:
-            peer = writer.get_extra_info("peername")
-            side = self._side_of(peer[1]) if peer else ""  # None if it has gone already
+            peer = near.getpeername()
+            reader, writer = await asyncio.open_connection(sock=near)
+            ends.append(writer)
+            self._transports.add(writer.transport)
+            side = self._side_of(peer[1])
             try:
                 far_reader, far_writer = await asyncio.open_connection(*self.target)
             except OSError:
                 await self._pass(side, "down", b"")  # that the target does not listen is news, too
                 _abort(writer)
                 return
-            self._links[link].append(far_writer)
+            ends.append(far_writer)
             self._transports.add(far_writer.transport)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pump(reader, far_writer, side, "up"))
                 both.create_task(self._pump(far_reader, writer, side, "down"))
         except asyncio.CancelledError:
-            pass  # by _reset, which waits for us; asyncio would report it as a failure
+            pass  # by _reset, which waits for us
+        except OSError:
+            pass  # whoever connected has gone already
         finally:
-            for end in self._links.pop(link):
+            self._links.pop(link, None)
+            for end in ends:
                 end.close()
+            if not ends:
+                near.close()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, side: str, way: Way
