@@ -1,15 +1,9 @@
-"""Calls to whichever endpoint answers: deadlines, failover and tokens, in this one place.
-
-Each lane has a connection of its own, so that a renewal or a release never waits for anything
-else. All lanes go to one endpoint; who finds that it does not answer moves them all to the next.
-"""
+"""Calls to whichever endpoint answers: deadlines, failover and tokens, in this one place."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 from leadership_core import clock
@@ -18,23 +12,14 @@ from leadership_core.errors import NotDone, StoreClosed, StoreRefused, StoreUnav
 
 from .connection import Connection
 from .errors import Unreached, Verdict, translated, unreached, verdict
+from .lanes import Lane, Lanes
 from .methods import AUTHENTICATE, Method
 from .options import Options
 from .proto import grpc
 
 __all__ = ["Client", "Lane"]
 
-_PATIENCE = 0.5  # seconds without an answer after which a connection is given up
 _SIGN_INS = 3  # in one call: a token may be taken away as soon as it is there
-
-
-class Lane(Enum):
-    """What waits for nothing but its like."""
-
-    REQUESTS = "requests"
-    RENEWALS = "renewals"
-    RELEASES = "releases"
-    WATCHES = "watches"
 
 
 class Client:
@@ -47,13 +32,8 @@ class Client:
     def __init__(self, options: Options) -> None:
         self.revision = 0
         self._options = options
-        self._first = 0  # the endpoint that all go to
+        self._lanes = Lanes(options)
         self._token: str | None = None  # "" where etcd wants none
-        self._lock = threading.Lock()
-        self._lanes: dict[Lane, Connection] = {}
-        self._open: set[Connection] = set()
-        self._moved: Callable[[], None] | None = None
-        self._closed = False
 
     def call(
         self,
@@ -96,9 +76,9 @@ class Client:
                 what = verdict(error)
                 if what is Verdict.REFUSED or what is Verdict.STALE:
                     raise translated(error, connection.endpoint, 0) from error
-                if self._closed:
+                if self._lanes.closed:
                     raise StoreClosed("the etcd store is closed") from error
-                self._gave_no_answer(connection, more=left > 1 and clock.now() < until)
+                self._lanes.give_up(connection, more=left > 1 and clock.now() < until)
                 if left == 1 or clock.now() >= until or not (again or what is Verdict.NOT_SENT):
                     problem = translated(error, connection.endpoint, clock.now() - sent)
                     if what is Verdict.NOT_SENT:
@@ -110,13 +90,13 @@ class Client:
                 self._note(answer)
                 return answer
             finally:
-                self._give_back(connection)
+                self._lanes.give_back(connection)
         raise AssertionError("unreachable")
 
     def warm(self, lane: Lane) -> None:
         """Connect, so that the first call of a lane need not wait for that."""
         with contextlib.suppress(StoreUnavailable, StoreClosed):  # the call itself will tell
-            self._give_back(self._reach(lane, clock.now() + remaining_budget()))
+            self._lanes.give_back(self._reach(lane, clock.now() + remaining_budget()))
 
     def watch(self, requests: Any) -> tuple[Connection, Any]:
         """Open a stream for watches, at an endpoint that works.
@@ -134,17 +114,17 @@ class Client:
             # A member that loses its cluster then ends the stream, instead of staying silent.
             return connection, connection.watch(requests, (*metadata, ("hasleader", "true")))
         except ValueError as error:  # the channel is closed
-            self._give_back(connection)
+            self._lanes.give_back(connection)
             raise StoreClosed("the etcd store is closed") from error
         except BaseException:
-            self._give_back(connection)
+            self._lanes.give_back(connection)
             raise
 
     def end_watch(self, connection: Connection, *, broken: bool) -> None:
         """A stream has ended."""
         if broken:
-            self._gave_no_answer(connection, more=True)
-        self._give_back(connection)
+            self._lanes.give_up(connection, more=True)
+        self._lanes.give_back(connection)
 
     def forget_token(self) -> None:
         """Sign in anew with the next call."""
@@ -152,24 +132,19 @@ class Client:
 
     def on_move(self, moved: Callable[[], None]) -> None:
         """Call this when all go to another endpoint; it must not block."""
-        self._moved = moved
+        self._lanes.on_move(moved)
 
     def is_current(self, connection: Connection) -> bool:
         """Whether it goes to the endpoint that all go to."""
-        return connection.number == self._first
+        return self._lanes.is_current(connection)
 
     def close(self) -> None:
         """Cut off what is under way, and let nothing else begin; may be called again."""
-        with self._lock:
-            self._closed = True
-            connections, self._open = self._open, set()
-            self._lanes.clear()
-        for connection in connections:
-            connection.close()
+        self._lanes.close()
 
     def after_fork_in_child(self) -> None:
         """Begin no call; without the lock, which a thread of the parent may hold for ever."""
-        self._closed = True
+        self._lanes.closed = True
 
     # -- one attempt -------------------------------------------------------------------------
 
@@ -214,84 +189,23 @@ class Client:
         failed: list[tuple[str, Unreached]] = []
         for left in range(len(self._options.endpoints), 0, -1):
             share = clock.now() + (until - clock.now()) / left
-            connection = self._take(lane)
+            connection = self._lanes.take(lane)
             try:
                 connection.greet(share)
                 self._sign_in(connection, share)
             except (Unreached, grpc.RpcError, ValueError) as error:
-                if self._closed:
+                if self._lanes.closed:
                     raise StoreClosed("the etcd store is closed") from error
                 problem = _as_unreached(error, connection)
                 failed.append((connection.endpoint, problem))
-                self._gave_no_answer(connection, more=True)
-                self._give_back(connection)
+                self._lanes.give_up(connection, more=True)
+                self._lanes.give_back(connection)
             except BaseException:
-                self._give_back(connection)
+                self._lanes.give_back(connection)
                 raise
             else:
                 return connection
         raise unreached(failed) from (failed[-1][1] if failed else None)
-
-    def _take(self, lane: Lane) -> Connection:
-        """The lane's connection to the endpoint of now, not necessarily made yet."""
-        over = None
-        with self._lock:
-            if self._closed:
-                raise StoreClosed("the etcd store is closed")
-            found = self._lanes.get(lane)
-            if found is None or found.number != self._first:
-                if found is not None:
-                    found.retired = True
-                    over = None if found.users else found
-                number = self._first
-                found = self._lanes[lane] = Connection(
-                    number,
-                    self._options.endpoints[number],
-                    self._options.tls,
-                    streams=lane is Lane.WATCHES,
-                )
-                self._open.add(found)
-            found.users += 1
-            if over is not None:
-                self._open.discard(over)
-        if over is not None:
-            over.close()
-        return found
-
-    def _give_back(self, connection: Connection) -> None:
-        with self._lock:
-            connection.users -= 1
-            over = connection.retired and not connection.users
-            if over:
-                self._open.discard(connection)
-        if over:
-            connection.close()
-
-    def _gave_no_answer(self, connection: Connection, *, more: bool) -> None:
-        """Use it no more, and go to the next endpoint; but not because one answer was slow.
-
-        Args:
-            connection: which.
-            more: whether there is something else to be tried at once.
-        """
-        silent = connection.silent_since
-        if not more and silent is not None and clock.now() - silent < _PATIENCE:
-            return
-        with self._lock:
-            connection.retired = True
-            for lane, present in list(self._lanes.items()):
-                if present is connection:
-                    del self._lanes[lane]
-        self._move_from(connection.number)
-
-    def _move_from(self, number: int) -> None:
-        count = len(self._options.endpoints)
-        with self._lock:
-            if self._first != number or count == 1:
-                return
-            self._first = (number + 1) % count
-        if self._moved is not None:
-            self._moved()
 
 
 def _metadata(token: str | None) -> tuple[tuple[str, str], ...]:

@@ -19,6 +19,8 @@ _OPTIONS: list[tuple[str, Any]] = [
     # Without this, channels to one address share a connection, and wait for each other in it.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
+    # What a name server says is no reason to send a write twice.
+    ("grpc.service_config_disable_resolution", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 2000),  # which is the time that a connect may take
