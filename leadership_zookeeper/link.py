@@ -109,6 +109,12 @@ class Link:
         return self._lost is not None
 
     @property
+    def age(self) -> float:
+        """Seconds since it began to connect to the server of now; 0.0 if it never has."""
+        tap = self._handler.tap
+        return 0.0 if tap is None else clock.now() - tap.since
+
+    @property
     def down_for(self) -> float:
         """Seconds since the connection was lost; 0.0 if it stands, or never did."""
         return max(0.0, clock.now() - self._down_since)
@@ -195,6 +201,20 @@ class Link:
         if self._pinned:
             self.check()  # an answer is worth nothing once the session has ended
         return found
+
+    def pause(self, seconds: float) -> None:
+        """Wait for so long, unless it is cut off meanwhile.
+
+        Raises:
+            SessionLost: see `check`.
+            StoreUnavailable: the budget is shorter than that.
+        """
+        if remaining_budget() <= seconds:
+            raise StoreUnavailable(
+                f"to renew a session of ZooKeeper takes {seconds:g} s, which is more than there is"
+            )
+        self._handler.way.ended.wait(seconds)
+        self.check()
 
     def _suspect(self, since: float) -> None:
         """A request got no answer: if nothing else came in either, try another connection.

@@ -56,9 +56,9 @@ class ZooKeeperStore:
 
     @property
     def least_margin(self) -> float:
-        # A server tells ZooKeeper's leader only every half tick which sessions it has heard of.
-        # If it fails before it has told, the leader counts from that much earlier.
-        return self._options.tick / 2
+        # A quarter of it is what a renewal may be older than it was sent (`ZooKeeperSession.renew`).
+        # And a renewal takes most of a tick, so a ttl has to have room for three at least.
+        return self._options.tick
 
     def expires_within(self, ttl: float) -> float:
         # Sessions are ended at the ends of ticks.

@@ -32,7 +32,8 @@ class Tap:
     """What is known of the traffic of one connection.
 
     Attributes:
-        heard: when something came in last, on `clock.now`.
+        since: when it began to connect, on `clock.now`.
+        heard: when something came in last.
 
     Args:
         tell: called with what the server grants when it is connected to.
@@ -43,7 +44,7 @@ class Tap:
     def __init__(
         self, tell: Callable[[Grant], None], broken: Callable[[OSError], None], *, pings: bool
     ) -> None:
-        self.heard = clock.now()
+        self.since = self.heard = clock.now()
         self._greeting = Greeting(tell)
         self._broken = broken
         self._pings = pings
