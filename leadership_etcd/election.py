@@ -42,7 +42,7 @@ from .client import Client, Lane
 from .errands import Errands
 from .errors import is_definite
 from .messages import absent, created, delete, put, read, txn
-from .methods import TIME_TO_LIVE, TXN
+from .methods import RANGE, TIME_TO_LIVE, TXN
 from .queue import Queue
 from .turn import Turn
 from .views import LeaderView, leader_of
@@ -100,22 +100,30 @@ class EtcdElection:
         mine = EtcdClaim.of(claim)
         if mine.token is None:
             return Absent()  # it has not entered
-        answer = self._client.call(
-            TXN,
-            txn(then=[read(mine.own, keys_only=True), self._queue.page_ahead(mine.token)]),
-            repeatable=True,
-        )
+        # One read tells both that it is there and that it is first, which is what counts when the
+        # one before it has just gone. Only if it is not does it matter who is before it now.
+        page = self._client.call(RANGE, self._queue.page_up_to(mine.token))
+        first = self._queue.first_in(page)
+        if first is not None and first.key == mine.own and mine.is_intact(first):
+            if mine.turn is not None:
+                mine.turn.follow(None, page.header.revision)
+            return Leading(mine.token)
+        return self._standing_in_the_queue(mine, mine.token)
+
+    def _standing_in_the_queue(self, mine: EtcdClaim, token: int) -> Standing:
+        reads = [read(mine.own, keys_only=True), self._queue.page_ahead(token)]
+        answer = self._client.call(TXN, txn(then=reads), repeatable=True)
         own, page = (response.response_range for response in answer.responses)
-        if not own.kvs or own.kvs[0].create_revision != mine.token:
+        if not own.kvs or own.kvs[0].create_revision != token:
             return Absent()
         if not mine.is_intact(own.kvs[0]):
             return Absent(overwritten=True)
         revision = answer.header.revision
-        ahead = self._queue.ahead(page, mine.token, revision)
+        ahead = self._queue.ahead(page, token, revision)
         if mine.turn is not None:
             mine.turn.follow(None if ahead is None else ahead.key, revision)
         if ahead is None:
-            return Leading(mine.token)
+            return Leading(token)
         return Waiting(watched=mine.turn is not None)
 
     def withdraw(self, claim: Claim) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from .claim import is_claim
@@ -30,6 +29,10 @@ class Queue:
         """The read that is to tell who is first, for use in a transaction."""
         return read(*self._range, order="first", limit=_PAGE, keys_only=keys_only)
 
+    def page_up_to(self, token: int) -> Any:
+        """The read that is to tell whether a claim is first."""
+        return read(*self._range, order="first", limit=_PAGE, keys_only=True, most=token)
+
     def page_ahead(self, token: int) -> Any:
         """The read that is to tell who is next before a claim, for use in a transaction."""
         return read(*self._range, order="last", limit=_PAGE, keys_only=True, most=token - 1)
@@ -56,7 +59,7 @@ class Queue:
         self, page: Any, revision: int, *, order: Literal["first", "last"], most: int = 0
     ) -> Any | None:
         limit = _PAGE
-        while (found := self._claim_in(page.kvs)) is None and page.more:
+        while (found := self.first_in(page)) is None and page.more:
             # From the start again: of keys that one transaction has made, a page may end with any.
             limit *= 8
             request = read(
@@ -68,7 +71,8 @@ class Queue:
     def with_token(self, token: int) -> Any | None:
         """The claim with that token, if it stands."""
         page = self._client.call(RANGE, read(*self._range, keys_only=True, least=token, most=token))
-        return self._claim_in(page.kvs)
+        return self.first_in(page)
 
-    def _claim_in(self, kvs: Iterable[Any]) -> Any | None:
-        return next((kv for kv in kvs if is_claim(self._key, kv)), None)
+    def first_in(self, page: Any) -> Any | None:
+        """The first claim of an answer, if there is one in it."""
+        return next((kv for kv in page.kvs if is_claim(self._key, kv)), None)
