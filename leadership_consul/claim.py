@@ -18,10 +18,12 @@ class ConsulClaim(Claim):
     Attributes:
         guard: the index that the key had; a copy of the request takes effect on no other.
         withdrawn: it was confirmed that the claim is out of the race.
+        doubted: the store has said that it does not stand, or it was withdrawn before.
     """
 
     guard: int | None = None
     withdrawn: bool = False
+    doubted: bool = False
 
     @classmethod
     def of(cls, claim: Claim) -> ConsulClaim:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from consul import base
 from consul.callback import CB
@@ -24,11 +23,10 @@ from .durations import duration, parse_duration
 from .errors import translated, ttl_is_refused
 from .lane import Lane
 from .options import Options
+from .records import Operation, Record, records_at, records_below, records_of, session_id
 from .transport import Transport
 
 __all__ = ["Client", "Operation", "Record", "TxnRefused", "operation"]
-
-Operation = dict[str, Any]
 
 _RACE = re.compile("lock|index|exist|invalid session")
 """How Consul words that a key, or a session, is not as a transaction wants it."""
@@ -48,42 +46,6 @@ class TxnRefused(Exception):  # it never leaves this package
         super().__init__(what)
         self.step = step
         self.what = what
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A key as Consul has it.
-
-    Attributes:
-        key: with the prefix of the URL.
-        value: in the answer to a transaction it is left out.
-        flags: what the programs that use the key have agreed on.
-        session: who has locked it.
-        created: index of the write that made it.
-        modified: index of the last write; the index grows over the whole of Consul.
-        locked: how often it was locked since somebody put or made it.
-    """
-
-    key: str
-    value: bytes
-    flags: int
-    session: str | None
-    created: int
-    modified: int
-    locked: int
-
-    @classmethod
-    def of(cls, item: dict[str, Any]) -> Self:
-        value = item.get("Value")
-        return cls(
-            key=str(item["Key"]),
-            value=value if isinstance(value, bytes) else b"",
-            flags=int(item["Flags"]),
-            session=item.get("Session") or None,
-            created=int(item["CreateIndex"]),
-            modified=int(item["ModifyIndex"]),
-            locked=int(item["LockIndex"]),
-        )
 
 
 def operation(
@@ -113,13 +75,13 @@ class Client:
         """Read a key, linearizably."""
         with translated(f"read {key!r}"):
             _, item = self._consul.kv.get(key, consistency="consistent")
-            return None if item is None else Record.of(item)
+            return next(iter(records_at(key, item)), None)
 
     def read_below(self, path: str) -> list[Record]:
         """Read all keys that begin with `path`, linearizably."""
         with translated(f"list {path!r}"):
             _, items = self._consul.kv.get(path, recurse=True, consistency="consistent")
-            return [Record.of(item) for item in items or ()]
+            return records_below(path, items)
 
     def poll(
         self, path: str, *, below: bool, index: int = 0, wait: float = 0
@@ -134,8 +96,7 @@ class Client:
             after, found = self._consul.kv.get(
                 path, recurse=below, index=index or None, wait=f"{wait:g}s"
             )
-            items = found if below else [found] if found else []
-            return int(after), [Record.of(item) for item in items or ()]
+            return int(after), (records_below if below else records_at)(path, found)
 
     def txn(self, *operations: Operation) -> list[Record]:
         """Do all operations at once or none; returns what they left, in their order.
@@ -145,7 +106,7 @@ class Client:
             StoreUnavailable: no answer; they may have been done.
         """
         payload = json.dumps([{"KV": one} for one in operations])
-        with translated(f"write {operations[-1]['Key']!r}"):
+        with translated(f"write {operations[-1]['Key']!r}", session=True):
             answer = self._raw("/v1/txn", payload, allowed=409)
             for refusal in answer.get("Errors") or ():
                 what = str(refusal["What"])
@@ -154,7 +115,7 @@ class Client:
                 if "permission denied" in what.lower():
                     raise ACLPermissionDenied(what)
                 raise StoreRefused(f"Consul refuses to write {operations[-1]['Key']!r}: {what}")
-            return [Record.of(result["KV"]) for result in answer["Results"] or ()]
+            return records_of(operations, answer["Results"])
 
     def create_session(
         self, ttl: float, lock_delay: float, *, name: str = "leadership", deletes: bool = False
@@ -183,7 +144,7 @@ class Client:
         # whose session_ttl_min nobody has lowered.
         with translated("open a session"):
             try:
-                return str(self._raw("/v1/session/create", json.dumps(said))["ID"])
+                return session_id(self._raw("/v1/session/create", json.dumps(said))["ID"])
             except ConsulException as error:
                 if ttl_is_refused(str(error)):
                     raise _ttl_refused(ttl, str(error)) from error
@@ -191,7 +152,7 @@ class Client:
 
     def renew_session(self, session: str) -> float:
         """Make the server count anew; returns the ttl in force, in seconds."""
-        with translated("renew the session"):
+        with translated("renew the session", session=True):
             try:
                 found = self._consul.session.renew(session)
             except NotFound as error:
@@ -199,6 +160,8 @@ class Client:
                 if "session" in str(error).lower():
                     raise SessionLost("Consul has ended the session") from error
                 raise
+            if session_id(found["ID"]) != session:
+                raise ValueError("it is about another session")
             return parse_duration(found["TTL"])
 
     def session_name(self, session: str) -> str | None:
@@ -209,7 +172,7 @@ class Client:
 
     def destroy_session(self, session: str) -> None:
         """End a session; one that is gone already is no error."""
-        with translated("end the session"):
+        with translated("end the session", session=True):
             if not self._consul.session.destroy(session):
                 raise StoreUnavailable("cannot end the session: the answer is not Consul's")
 

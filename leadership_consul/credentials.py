@@ -45,6 +45,10 @@ class Token:
             self._refresh(self._file)
         return {} if self._value is None else {"X-Consul-Token": self._value}
 
+    def masked(self, text: str) -> str:
+        """The text without the token: a proxy in trouble shows what it was asked."""
+        return text if self._value is None else text.replace(self._value, "***")
+
     def _refresh(self, file: Path) -> None:
         try:
             state = _state(file)

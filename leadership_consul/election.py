@@ -33,6 +33,7 @@ from leadership_core.store import (
 from .claim import ConsulClaim
 from .client import Client, Record, TxnRefused, operation
 from .errors import is_definite, session_is_gone
+from .pace import Pace, PacedClient
 from .view import Found, Scope
 from .watch import Watcher
 
@@ -46,13 +47,18 @@ SEMAPHORE_FLAG = 0xE0F69A2BAA414DE0
 """How they mark the key of a semaphore."""
 
 _TRIES = 3
+_RATE, _BURST = 2.5, 6.0  # requests a second, of each candidate and each follower
+
+_SESSION = 3  # requests that it takes to get another session
 
 
 class ConsulElection:
     """One race; see `leadership_core.store.Election`."""
 
     def __init__(self, client: Client, watcher: Watcher, key: str) -> None:
-        self._client = client
+        self._pace = Pace(_RATE, _BURST)
+        self._client = PacedClient(client, self._pace, watcher.ended)
+        self._unpaced = client
         self._watcher = watcher
         self._key = key
         # Which claim the session last entered here: withdrawing an older one again must not
@@ -73,6 +79,12 @@ class ConsulElection:
         return claim
 
     def standing(self, claim: Claim) -> Standing:
+        found = self._standing(claim)
+        if not isinstance(found, Leading):
+            ConsulClaim.of(claim).doubted = True
+        return found
+
+    def _standing(self, claim: Claim) -> Standing:
         record = self._client.read(self._key)
         holder = None if record is None else record.session
         if record is not None and holder == claim.session.id:
@@ -92,6 +104,7 @@ class ConsulElection:
         if holder is not None:
             return Waiting()
         if claim.token is not None and self._client.session_name(claim.session.id) is None:
+            self._pace.spend(_SESSION)
             raise SessionLost("Consul has ended the session")
         self._seen = None if record is None or record.flags == SEMAPHORE_FLAG else record
         # What has ended its lock leaves the flag, what was put in its place does not have it.
@@ -101,6 +114,9 @@ class ConsulElection:
         mine = ConsulClaim.of(claim)
         if mine.withdrawn or (mine.settled and mine.token is None):
             return  # nothing of it is in the race
+        if mine.token is not None and not mine.doubted:
+            self._pace.refill()  # no store makes a user resign
+        mine.doubted = True
         problem: StoreUnavailable | None = None
         for _ in range(_TRIES):
             try:
@@ -125,10 +141,10 @@ class ConsulElection:
             if after_outage or ConsulClaim.of(claim).may_have_turned(found[0] if found else None):
                 wake()
 
-        return self._watcher.subscribe(Scope(self._key), look)
+        return self._watcher.subscribe(Scope(self._key), look, pace=self._pace)
 
     def leader(self) -> Leader | None:
-        return _leader(self._client.read(self._key))
+        return _leader(self._unpaced.read(self._key))
 
     def watch_leader(
         self, on_change: Callable[[Leader | StoreUnavailable | None], None]
@@ -139,7 +155,7 @@ class ConsulElection:
             else:
                 on_change(_leader(found[0] if found else None))
 
-        return self._watcher.subscribe(Scope(self._key), look, confirm=True)
+        return self._watcher.subscribe(Scope(self._key), look, confirm=True, pace=self._pace)
 
     def _is_latest(self, claim: Claim) -> bool:
         return self._latest.get(claim.session.id) is claim
@@ -183,11 +199,14 @@ class ConsulElection:
                             "lock", self._key, session=sid, value=claim.value, flags=LOCK_FLAG
                         ),
                     )
+                if done[-1].modified <= vacant.modified:
+                    raise StoreUnavailable("the lock has an index from before it")
                 claim.token, claim.granted, claim.settled = done[-1].modified, True, True
                 return True
             except TxnRefused as refusal:
                 if session_is_gone(refusal.what):
                     claim.settled = True  # no copy of the request can lock with it any more
+                    self._pace.spend(_SESSION)
                     raise SessionLost("Consul has ended the session") from refusal
                 log.debug("%s was not granted: %s", self._key, refusal.what)
                 if claim.settled:  # nothing else was sent

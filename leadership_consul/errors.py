@@ -29,6 +29,7 @@ __all__ = [
     "is_answer",
     "is_definite",
     "session_is_gone",
+    "strange",
     "translated",
     "unreached",
 ]
@@ -57,11 +58,12 @@ def is_answer(body: str) -> bool:
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
+def translated(doing: str, *, session: bool = False) -> Iterator[None]:
     """Turn what a call of py-consul raises into ours; the original is the cause.
 
     Args:
         doing: what cannot be done then, for the message.
+        session: whether it is done with a session, which may be gone.
     """
     try:
         yield
@@ -87,16 +89,20 @@ def translated(doing: str) -> Iterator[None]:
             raise StoreRefused(f"cannot {doing}: {_short(error)}") from error
         raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
     except ConsulException as error:
-        if session_is_gone(str(error)):
+        if session and session_is_gone(str(error)):
             raise SessionLost(f"cannot {doing}: {_short(error)}") from error
         if "missing index header" in str(error).lower():
             raise StoreUnavailable(
                 f"cannot {doing}: what answers there is not a Consul agent; check host and port"
             ) from error
         raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
         # py-consul takes JSON apart as it comes.
-        raise StoreUnavailable(f"cannot {doing}: the answer is not Consul's ({error!r})") from error
+        raise StoreUnavailable(
+            f"cannot {doing}: the answer is not Consul's ({_short(repr(error))})"
+        ) from error
+    except RecursionError as error:
+        raise StoreUnavailable(f"cannot {doing}: the answer is nested too deep") from error
 
 
 def broken(agent: str, given: float, error: Exception) -> StoreUnavailable:
@@ -109,6 +115,13 @@ def broken(agent: str, given: float, error: Exception) -> StoreUnavailable:
     if isinstance(error, TimeoutError):
         return StoreUnavailable(f"{agent} gave no answer within {given:.2f} s")
     return StoreUnavailable(f"{agent} broke off before the answer: {_short(error)}")
+
+
+def strange(agent: str, status: int) -> StoreUnavailable:
+    """Say that an answer has a status that Consul's answers do not have."""
+    return StoreUnavailable(
+        f"{agent} answers with the status {status}, as no Consul agent does; check host and port"
+    )
 
 
 def unreached(failed: Sequence[tuple[str, Exception]]) -> StoreUnavailable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPMessage
+from http.client import HTTPConnection, HTTPMessage, HTTPResponse, IncompleteRead
 from ssl import SSLContext
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -19,6 +19,8 @@ from .credentials import TLS
 from .wire import DeadlineTLSSocket, Line, dial
 
 __all__ = ["Answer", "Lane"]
+
+_PIECE = 256 * 1024  # bytes
 
 
 class Answer(NamedTuple):
@@ -51,7 +53,7 @@ class Lane:
             shown = {"User-Agent": "leadership", "Accept-Encoding": "identity", **headers}
             connection.request(method, target, body, shown)
             with connection.getresponse() as response:
-                return Answer(response.status, response.headers, response.read())
+                return Answer(response.status, response.headers, _body(response))
         except BaseException:
             connection.close()  # what is left of the answer belongs to no other request
             raise
@@ -104,6 +106,16 @@ class _Connection(HTTPConnection):
     def is_stale(self) -> bool:
         """Whether the agent has hung up, or said something that nobody had asked for."""
         return self.sock is not None and bool(_readable(self.sock))
+
+
+def _body(response: HTTPResponse) -> bytes:
+    # Piece by piece: reading all of it would get the memory for as much as the head promises.
+    pieces = []
+    while piece := response.read(_PIECE):
+        pieces.append(piece)
+    if response.length:
+        raise IncompleteRead(b"", response.length)
+    return b"".join(pieces)
 
 
 def _readable(sock: socket.socket) -> bool:

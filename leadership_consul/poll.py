@@ -6,13 +6,12 @@ import itertools
 import logging
 import random
 import threading
-from collections.abc import Callable
 
-from leadership_core import clock
 from leadership_core.errors import StoreClosed, StoreUnavailable
 
 from .client import Client, Record
 from .lane import Lane
+from .pace import Pace
 from .view import Scope, Subscription, View
 
 __all__ = ["Poll"]
@@ -51,7 +50,7 @@ class Poll:
         self._versions = itertools.count()
         self._index = 0
         self._failures = 0
-        self._pace = _Pace(_RATE, _BURST)
+        self._pace = Pace(_RATE, _BURST)
         self._ended = threading.Event()
         self._lane: Lane | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -100,15 +99,23 @@ class Poll:
                 return _ROUND
             # Change upon change is followed at once. An answer that came early without any, be it
             # a wrong index or a busy neighbour in the folder, is not asked for again at once.
-            return 0.0 if news and grew else self._pace.delay()
+            wait = 0.0 if news and grew else self._pace.delay()
+            # Nor can a server that has news in every answer make it look for ever without a break.
+            return max(wait, self._spend())
         if self._ended.is_set():
             return 0.0
         self._index = 0  # after an outage the state counts, not what has changed since
         self._failures += 1
         self._show(View(next(self._versions), problem))
-        return max(
-            random.uniform(0, min(_CAP, 0.1 * 2.0 ** min(self._failures, 10))), self._pace.delay()
-        )
+        backoff = random.uniform(0, min(_CAP, 0.1 * 2.0 ** min(self._failures, 10)))
+        return max(backoff, self._pace.delay(), self._spend())
+
+    def _spend(self) -> float:
+        """Charge the look to whoever can best afford it; returns when the next one may follow."""
+        with self._lock:
+            paces = {one.pace for one in self.subscriptions}
+        payer = min(paces, key=Pace.wait, default=self._pace)
+        return payer.delay()
 
     def _look(self) -> tuple[dict[str, Record], bool]:
         scopes = self.scopes
@@ -140,21 +147,3 @@ class Poll:
             subscriptions = list(self.subscriptions)
         news = [one.show(self, view) for one in subscriptions]
         return any(news)
-
-
-class _Pace:
-    """Says how long to wait, so that something happens `rate` times a second at most."""
-
-    def __init__(self, rate: float, burst: int, now: Callable[[], float] = clock.now) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._now = now
-        self._tokens = float(burst)
-        self._at = now()
-
-    def delay(self) -> float:
-        """Count one, and return the seconds until it may happen."""
-        at = self._now()
-        self._tokens = min(self._burst, self._tokens + (at - self._at) * self._rate) - 1
-        self._at = at
-        return max(0.0, -self._tokens / self._rate)

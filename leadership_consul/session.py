@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 
 from leadership_core.errors import ConfigurationError, LeadershipError, SessionLost
 from leadership_core.session import Session
@@ -23,23 +24,38 @@ class ConsulSession:
     that are to go with it are bound to a companion, whose keys Consul deletes. That one is opened
     when the first entry is bound; from then on both are renewed and closed together, and the loss
     of either is the loss of the session.
+
+    Args:
+        client: of the store.
+        session: its id.
+        ttl: that it was opened with, in seconds.
+        on_lost: called when a renewal says that it is gone.
     """
 
-    def __init__(self, client: Client, session: str, ttl: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        session: str,
+        ttl: float,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> None:
         self._client = client
         self._id = session
-        self._ttl = ttl
+        self._ttl = self._asked = ttl
+        self._on_lost = on_lost
         self._lock = threading.Lock()
         self._companion: str | None = None
         self._closed = False
 
     @classmethod
-    def open(cls, client: Client, ttl: float) -> ConsulSession:
+    def open(
+        cls, client: Client, ttl: float, on_lost: Callable[[], None] = lambda: None
+    ) -> ConsulSession:
         """Open one; raises `ConfigurationError` if the server refuses the ttl."""
         if not ttl >= 0.001:
             # "0s" would be taken: Consul reads it as a session that never ends.
             raise ConfigurationError(f"a ttl of {ttl!r} seconds is too short")
-        return cls(client, client.create_session(ttl, client.options.lock_delay), ttl)
+        return cls(client, client.create_session(ttl, client.options.lock_delay), ttl, on_lost)
 
     @classmethod
     def of(cls, session: Session) -> ConsulSession:
@@ -58,16 +74,26 @@ class ConsulSession:
 
     def renew(self) -> float:
         try:
-            self._ttl = self._client.renew_session(self._id)
+            self._ttl = self._renewed(self._id)
             if self._companion is not None:
-                self._ttl = min(self._ttl, self._client.renew_session(self._companion))
+                self._ttl = min(self._ttl, self._renewed(self._companion))
         except SessionLost:
+            self._on_lost()
             if self._companion is not None:
                 # What is left of the two must not keep an entry, or a lock, any longer.
                 with contextlib.suppress(LeadershipError):
                     self.close()
             raise
         return self._ttl
+
+    def _renewed(self, session: str) -> float:
+        ttl = self._client.renew_session(session)
+        if ttl < self._asked / 3:
+            # To live with it would take more requests than an agent should get, or than are possible.
+            raise SessionLost(
+                f"the session was opened with a ttl of {self._asked:g} s, and Consul says {ttl:g} s"
+            )
+        return min(ttl, self._asked)  # nobody has asked for more, so it cannot be relied on
 
     def companion(self) -> str:
         """The id of the session that entries are bound to, which is opened if need be.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Set as AbstractSet
 
+from leadership_core.budget import remaining_budget
 from leadership_core.errors import StoreUnavailable
 from leadership_core.store import (
     ANY,
@@ -21,11 +22,14 @@ from .client import Client
 from .election import ConsulElection
 from .entries import Entries, below
 from .options import Options
+from .pace import Pace
 from .session import ConsulSession
 from .view import Found, Scope
 from .watch import Watcher
 
 __all__ = ["ConsulStore"]
+
+_RATE, _BURST = 0.5, 4.0  # sessions a second that may follow on lost ones
 
 
 class ConsulStore:
@@ -48,6 +52,7 @@ class ConsulStore:
         self._client = Client(self._options)
         self._entries = Entries(self._client)
         self._watcher = Watcher(self._client)
+        self._losses = Pace(_RATE, _BURST)
         self._lock = threading.Lock()
         self._elections: dict[str, ConsulElection] = {}
 
@@ -107,7 +112,10 @@ class ConsulStore:
         return self._watcher.subscribe(scope, look)
 
     def open_session(self, ttl: float) -> ConsulSession:
-        return ConsulSession.open(self._client, ttl)
+        wait = self._losses.wait()
+        if wait > 0:  # as fast as they are lost they would be opened, for ever
+            self._watcher.ended.wait(min(wait, remaining_budget() / 2))
+        return ConsulSession.open(self._client, ttl, self._losses.spend)
 
     def election(self, key: str) -> ConsulElection:
         with self._lock:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,12 +21,14 @@ from leadership_core.budget import remaining_budget
 from leadership_core.errors import StoreClosed
 
 from .credentials import TLS, Token
-from .errors import broken, is_answer, unreached
+from .errors import broken, is_answer, strange, unreached
 from .lane import Lane
 
 __all__ = ["Transport"]
 
 _CONNECT = 5.0  # seconds, at most, of a request's time for all its connects; a poll has more time
+
+_INDEX = "X-Consul-Index"
 
 Callback = Callable[[Any], Any]
 
@@ -99,7 +101,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         sent = data.encode() if isinstance(data, str) else data
         failed: list[tuple[str, Exception]] = []
         for left, number, agent in self._in_turn():
-            line.sent = False
+            line.sent, line.received = False, 0
             line.connect_until = clock.now() + (connect_until - clock.now()) / left
             try:
                 shown = {**(headers or {}), **self._token.headers()}
@@ -109,15 +111,27 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
                     raise StoreClosed("the request was cut off: it is no longer wanted") from error
                 if line.sent:
                     self._first = (number + 1) % len(self._agents)
-                    raise broken(agent, given, error) from error
+                    shown_error = self._shown(error)
+                    raise broken(agent, given, shown_error) from shown_error
                 failed.append((agent, error))
                 continue
-            body = answer.body.decode("utf-8", "replace")
+            body = self._token.masked(answer.body.decode("utf-8", "replace"))
             # An agent that has lost its servers says so with a 500; another may still have them.
             works = answer.status < 500 or is_answer(body)
             self._first = number if works else (number + 1) % len(self._agents)
-            return base.Response(answer.status, answer.headers, body)
+            if answer.status != 200 and not 400 <= answer.status < 600:
+                raise strange(agent, answer.status)  # a redirect, for one
+            return base.Response(answer.status, self._told(answer.headers), body)
         raise unreached(failed) from (failed[-1][1] if failed else None)
+
+    def _told(self, headers: HTTPMessage) -> dict[str, str]:
+        # py-consul looks at no other, and repeats what it gets in its errors.
+        index = headers.get(_INDEX)
+        return {} if index is None else {_INDEX: self._token.masked(index)}
+
+    def _shown(self, error: Exception) -> Exception:
+        text = self._token.masked(str(error))
+        return error if text == str(error) else HTTPException(text)
 
     def _in_turn(self) -> Iterator[tuple[int, int, str]]:
         count, first = len(self._agents), self._first

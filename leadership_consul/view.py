@@ -11,12 +11,14 @@ from leadership_core import clock
 from leadership_core.errors import StoreUnavailable
 
 from .client import Record
+from .pace import Pace
 
 __all__ = ["Found", "Look", "Scope", "Subscription", "View"]
 
 log = logging.getLogger(__name__)
 
 _CONFIRM = 15.0  # seconds
+_RATE, _BURST = 20.0, 20.0  # looks a second for one who watches an entry
 
 Found = tuple[Record, ...] | StoreUnavailable
 Look = Callable[[Found, bool], None]
@@ -73,12 +75,21 @@ class Subscription:
         look: the callback.
         drop: called once, when it is closed.
         confirm: whether to call again from time to time although nothing has changed.
+        pace: how often to look for it.
     """
 
     def __init__(
-        self, scope: Scope, look: Look, drop: Callable[[Subscription], None], *, confirm: bool
+        self,
+        scope: Scope,
+        look: Look,
+        drop: Callable[[Subscription], None],
+        *,
+        confirm: bool,
+        pace: Pace | None = None,
     ) -> None:
         self.scope = scope
+        self.pace = pace or Pace(_RATE, _BURST)
+        self.pace.join()
         self._look = look
         self._drop = drop
         self._confirm = confirm
@@ -138,6 +149,7 @@ class Subscription:
             if self._closed:
                 return
             self._closed = True
+        self.pace.leave()
         self._drop(self)
 
 

@@ -16,6 +16,7 @@ from leadership_core.budget import remaining_budget
 from leadership_core.errors import StoreClosed
 
 from .client import Client
+from .pace import Pace
 from .poll import Poll
 from .view import Look, Scope, Subscription
 
@@ -27,7 +28,11 @@ _Changed = tuple[list[Poll], list[Poll]]
 
 
 class Watcher:
-    """All watches of one store; safe for several threads."""
+    """All watches of one store; safe for several threads.
+
+    Attributes:
+        ended: set when it is closed.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -35,8 +40,11 @@ class Watcher:
         self._polls: list[Poll] = []  # in the order in which they were started
         self._changed: list[Poll] = []  # to be started or stopped once the lock is free
         self._closed = False
+        self.ended = threading.Event()
 
-    def subscribe(self, scope: Scope, look: Look, *, confirm: bool = False) -> Subscription:
+    def subscribe(
+        self, scope: Scope, look: Look, *, confirm: bool = False, pace: Pace | None = None
+    ) -> Subscription:
         """Call `look` with what is there, soon, and whenever that changes.
 
         Args:
@@ -44,11 +52,12 @@ class Watcher:
             look: called from any thread, with what is there or why that is not known, and with
                 whether the store was away before.
             confirm: whether to call again from time to time although nothing has changed.
+            pace: how often to look; the subscription is a member of it until it is closed.
 
         Raises:
             StoreClosed: the store was closed.
         """
-        subscription = Subscription(scope, look, self._drop, confirm=confirm)
+        subscription = Subscription(scope, look, self._drop, confirm=confirm, pace=pace)
         with self._lock:
             if self._closed:
                 raise StoreClosed("the Consul store is closed")
@@ -65,6 +74,7 @@ class Watcher:
         """End all threads, within the budget; may be called again."""
         with self._lock:
             self._closed = True
+            self.ended.set()
             polls, self._polls = self._polls, []
         for poll in polls:
             poll.stop()

@@ -18,6 +18,8 @@ from leadership_core import clock
 
 __all__ = ["DeadlineSocket", "DeadlineTLSSocket", "Line", "dial"]
 
+_LONGEST = 64 * 1024 * 1024  # bytes of an answer: one that never ends must not fill the memory
+
 # A long poll is silent for its whole wait. These tell a dead peer from a quiet one; where a
 # platform lacks one, the read limit of the poll does it, only later.
 _KEEPALIVE = [
@@ -34,12 +36,14 @@ class Line:
         until: when the request under way must be over, on `clock.now`.
         connect_until: when its connection must stand.
         sent: whether anything of it may have reached an agent.
+        received: bytes of its answer so far.
     """
 
     def __init__(self) -> None:
         self.until = 0.0
         self.connect_until = 0.0
         self.sent = False
+        self.received = 0
         self._socket: socket.socket | None = None
         self._cut = False
         self._pid = os.getpid()
@@ -61,6 +65,13 @@ class Line:
             raise TimeoutError("the time for the request is over")
         sock.settimeout(remaining)
 
+    def count(self, received: int) -> int:
+        """Note that so many bytes have come, and return them."""
+        self.received += received
+        if self.received > _LONGEST:
+            raise OSError(f"the answer is longer than {_LONGEST // 1024**2} MiB")
+        return received
+
     def cut(self) -> None:
         """End what is under way, and let nothing else begin; from any thread."""
         # The flag first: a socket that is opened from now on looks at it before it waits.
@@ -80,7 +91,7 @@ class DeadlineSocket(socket.socket):
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         self.line.arm(self)
-        return super().recv_into(buffer, nbytes, flags)
+        return self.line.count(super().recv_into(buffer, nbytes, flags))
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         self.line.arm(self)
@@ -95,7 +106,7 @@ class DeadlineTLSSocket(ssl.SSLSocket):
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         self.line.arm(self)
-        return super().recv_into(buffer, nbytes, flags)
+        return self.line.count(super().recv_into(buffer, nbytes, flags) or 0)
 
     def send(self, data: Any, flags: int = 0) -> int:
         self.line.arm(self)
