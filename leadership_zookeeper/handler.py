@@ -8,6 +8,7 @@ every wait in it ends when the way to the servers is cut, which no method of kaz
 from __future__ import annotations
 
 import logging
+import math
 import random
 import select
 import socket
@@ -30,6 +31,11 @@ __all__ = ["Handler"]
 
 log = logging.getLogger(__name__)
 
+# Twice a tick, a server tells ZooKeeper's leader whom it has heard of since it told it last. So
+# these, in ticks, make sure that it has something to tell each time.
+_TOUCH = 0.15
+_GAP = 0.45
+
 _READ = select.POLLIN | select.POLLPRI
 _BROKEN = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
@@ -41,13 +47,16 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         way: what cuts all of it off.
         failed: why the servers that were tried since the last success could not be connected to.
         thread: kazoo's, once it has been started.
+        tap: of the connection of now.
+        touch_until: when to stop keeping the session alive, on `clock.now`.
 
     Args:
         name: the thread's.
         hosts: where to connect; kazoo itself gets numbers in their place (`placeholders`).
         tls: None for plain connections.
         patience: seconds for a server to take a connection, and again to answer to it.
-        pings: whether kazoo may send something when nothing else is sent.
+        tick: seconds; the servers' measure of time.
+        pings: whether kazoo may keep the session alive by itself, however long.
         granted: called with what a server grants when it is connected to.
         until: when the way is to be cut, on `clock.now`.
         failed: called when a server could not be connected to.
@@ -60,6 +69,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         hosts: Sequence[Host],
         tls: TLS | None,
         patience: float,
+        tick: float,
         *,
         pings: bool,
         granted: Callable[[Grant], None],
@@ -79,6 +89,8 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         self._trying = self._hosts[0]
         self._tls = tls
         self._patience = patience
+        self.touch_until = -math.inf
+        self._interval, self._gap = tick * _TOUCH, tick * _GAP
         self._pings = pings
         self._granted = granted
         self._until = until
@@ -172,7 +184,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         return min(self._patience, max(0.001, self._until() - clock.now()))
 
     def _check(self) -> None:
-        if clock.now() >= self._until():
+        if not self.way.ended.is_set() and clock.now() >= self._until():
             self.way.cut()
         if self.way.ended.is_set():
             # Of all exceptions, this is the one that ends kazoo's thread in an orderly way.
@@ -191,11 +203,18 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
             poll.register(one, _READ)
         for one in wlist:
             poll.register(one, select.POLLOUT)
+        idle = rlist[0] if len(rlist) > 1 and timeout is None else None
         # What TLS has decrypted already, no poll tells of.
         ahead = [one for one in rlist if _has_more(one)]
-        end = None if timeout is None else clock.now() + timeout
+        end = math.inf if timeout is None else clock.now() + timeout
         while True:
-            events = dict(poll.poll(self._milliseconds(end, ahead)))
+            touch_at = math.inf if idle is None else self._touch(idle)
+            events = dict(
+                poll.poll(0 if ahead else _milliseconds(min(end, touch_at, self._until())))
+            )
+            if idle is not None and clock.now() >= self._until() and _is_writable(idle):
+                idle.end_session()  # which nobody has renewed
+                self.way.ended.set()
             self._check()
             readable = [
                 one
@@ -203,17 +222,33 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
                 if one in ahead or events.get(one.fileno(), 0) & (_READ | _BROKEN)
             ]
             writable = [one for one in wlist if one.fileno() in events]
-            if readable or writable or (end is not None and clock.now() >= end):
+            if readable or writable or clock.now() >= end:
                 return readable, writable
 
-    def _milliseconds(self, end: float | None, ahead: Sequence[Any]) -> float | None:
-        if ahead:
-            return 0
-        limit = min(self._until(), float("inf") if end is None else end)
-        if limit == float("inf"):
-            return None
-        return max(0.0, limit - clock.now()) * 1000 + 1
+    def _touch(self, sock: Any) -> float:
+        """Keep the session alive if it is time for that; returns when it is to be done next."""
+        now = clock.now()
+        if self.tap is None or now >= self.touch_until:
+            return math.inf
+        if now < self.tap.touched + self._interval:
+            return self.tap.touched + self._interval
+        if _is_writable(sock):
+            self.tap.note_touch(self._gap)  # first: what is sent later is as good
+            sock.touch()
+        return now + self._interval
 
 
 def _has_more(one: Any) -> bool:
     return isinstance(one, ssl.SSLSocket) and one.pending() > 0
+
+
+def _is_writable(sock: Any) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return any(event & select.POLLOUT for _, event in poll.poll(0))
+
+
+def _milliseconds(until: float) -> float | None:
+    if until == math.inf:
+        return None
+    return max(0.0, until - clock.now()) * 1000 + 1

@@ -26,6 +26,7 @@ from .errors import ANSWERS, refused_login, translated, unreached
 from .grant import Grant
 from .handler import Handler
 from .options import Options
+from .wire import Tap
 
 __all__ = ["Link", "Pending", "Request"]
 
@@ -71,7 +72,7 @@ class Link:
         self._tell_changed = changed
         self._timeout = timeout
         self._changed = threading.Condition()
-        self._connected = False
+        self.connected = False
         self._lost: StoreError | None = None  # why it will never be connected again
         self._session = resume[0] if resume else None
         self.ended_by_server = False
@@ -82,6 +83,7 @@ class Link:
             options.hosts,
             options.tls,
             min(_PATIENCE, timeout / 3),
+            options.tick,
             pings=not pinned,
             granted=self._granted,
             until=lambda: self.until,
@@ -99,20 +101,14 @@ class Link:
         return found
 
     @property
-    def connected(self) -> bool:
-        """Whether it is connected now."""
-        return self._connected
-
-    @property
     def over(self) -> bool:
         """Whether it will never be connected again."""
         return self._lost is not None
 
-    @property
-    def age(self) -> float:
-        """Seconds since it began to connect to the server of now; 0.0 if it never has."""
-        tap = self._handler.tap
-        return 0.0 if tap is None else clock.now() - tap.since
+    def keep_touching(self, until: float) -> Tap | None:
+        """Keep the session alive until then, on `clock.now`; returns what has been done so far."""
+        self._handler.touch_until = until
+        return self._handler.tap
 
     @property
     def down_for(self) -> float:
@@ -133,17 +129,11 @@ class Link:
     # -- requests ----------------------------------------------------------------------------
 
     def wait_connected(self) -> None:
-        """Return once it is connected.
-
-        Raises:
-            SessionLost: the session has ended, or was cut off.
-            StoreClosed: it was cut off.
-            StoreUnavailable: it is not connected within the budget.
-        """
+        """Return once it is connected; raises as `check`, or if that takes longer than there is."""
         begun = clock.now()
         given = remaining_budget()
         with self._changed:
-            while not self._connected:
+            while not self.connected:
                 self.check()
                 now = clock.now()
                 patience = max(begun, self._rounds_failed_at) + _ROUNDS
@@ -159,14 +149,12 @@ class Link:
             )
 
     def ask(self, doing: str, *requests: Request) -> list[Any]:
-        """Send the requests in one go, and return their answers.
-
-        ZooKeeper serves them in their order. An answer may be one of the exceptions in
-        `errors.ANSWERS`.
+        """Send the requests in one go, and return their answers, which may be `errors.ANSWERS`.
 
         Args:
             doing: what cannot be done if that fails, for the message.
-            requests: each calls one of the ``_async`` methods of kazoo's client.
+            requests: each calls one of the ``_async`` methods of kazoo's client; they are served
+                in this order.
 
         Raises:
             SessionLost: the session has ended.
@@ -175,12 +163,12 @@ class Link:
         return [self.answer(one, doing) for one in self.send(*requests)]
 
     def send(self, *requests: Request) -> list[Pending]:
-        """Send the requests in one go; see `ask`."""
+        """See `ask`."""
         self.wait_connected()
         return [request(self._client) for request in requests]
 
     def answer(self, pending: Pending, doing: str) -> Any:
-        """Wait for one of the answers; see `ask`."""
+        """See `ask`."""
         begun = clock.now()
         given = remaining_budget()
         try:
@@ -203,15 +191,10 @@ class Link:
         return found
 
     def pause(self, seconds: float) -> None:
-        """Wait for so long, unless it is cut off meanwhile.
-
-        Raises:
-            SessionLost: see `check`.
-            StoreUnavailable: the budget is shorter than that.
-        """
+        """Wait for so long, unless it is cut off meanwhile, or the budget is shorter."""
         if remaining_budget() <= seconds:
             raise StoreUnavailable(
-                f"to renew a session of ZooKeeper takes {seconds:g} s, which is more than there is"
+                f"to renew a session takes {seconds:g} s after an interruption, and that is too long"
             )
         self._handler.way.ended.wait(seconds)
         self.check()
@@ -250,7 +233,7 @@ class Link:
         with self._changed:
             if self._lost is None:
                 self._lost = why or StoreClosed("the ZooKeeper store is closed")
-            self._connected = False
+            self.connected = False
             self._changed.notify_all()
         self._handler.way.cut()
 
@@ -282,9 +265,9 @@ class Link:
 
     def _state_changed(self, state: str) -> None:
         with self._changed:
-            self._connected = state == KazooState.CONNECTED and self._lost is None
-            self._down_since = math.inf if self._connected else clock.now()
-            if self._connected:
+            self.connected = state == KazooState.CONNECTED and self._lost is None
+            self._down_since = math.inf if self.connected else clock.now()
+            if self.connected:
                 self._handler.failed.clear()
                 self._rounds_failed_at = math.inf
             elif state == KazooState.LOST:

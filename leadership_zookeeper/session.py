@@ -16,8 +16,8 @@ from .options import Options
 __all__ = ["ZooKeeperSession", "session_id"]
 
 _JOIN = 0.5  # seconds for a thread that has been cut off to end
-_REPORTED = 0.75  # ticks after which a follower has told of a request: a half, and some for delays
-_FRESH = 4  # to connect goes through the leader; the margin of a tick covers a fraction of it
+_GAP = 0.45  # ticks between two touches, at most
+_REPORTED = 0.75  # ticks after which a server has told of a touch: a half, and some for delays
 
 
 def session_id(number: int) -> str:
@@ -28,9 +28,10 @@ def session_id(number: int) -> str:
 class ZooKeeperSession:
     """A session, and the one link that it is bound to; see `leadership_core.store.Session`.
 
-    kazoo's pings do not get through, and the link cuts itself off when a ttl has passed since
-    the last renewal: so the servers end a session that nobody renews, and one that is dead to
-    its owner is not brought back by a connection that heals.
+    kazoo's own pings do not get through. The link keeps the session alive for half a ttl from a
+    renewal on, which is longer than until the next one; it ends the session, and cuts itself
+    off, when a ttl has passed. So the servers end a session that nobody renews, and one that is
+    dead to its owner is not brought back by a connection that heals.
 
     Attributes:
         link: for all requests that belong to the session.
@@ -79,6 +80,7 @@ class ZooKeeperSession:
         self.number, self._password = found
         self._ttl = grant.timeout
         self.link.until = clock.now() + self._ttl
+        self.link.keep_touching(clock.now() + self._ttl / 2)
 
     @classmethod
     def of(cls, session: Session) -> ZooKeeperSession:
@@ -95,17 +97,19 @@ class ZooKeeperSession:
         return self._ttl
 
     def renew(self) -> float:
-        """See `leadership_core.store.Session.renew`; takes three quarters of a tick."""
+        # What a server answers by itself says nothing of the others, which may be about to end the
+        # session. `sync` goes through ZooKeeper's leader, which looks whether the session stands.
+        # It does not count anew for that, though: it counts from what the servers tell it, twice
+        # a tick, of whom they have heard since. So the answer proves what a renewal is for only if
+        # the session has been touched all the time before, or has just been opened; where that
+        # was interrupted, one touch comes first, and time for it to be told.
         link, sent, before = self.link, clock.now(), self.link.grant
-        # What a follower answers by itself says nothing of the others, which may be about to end
-        # the session. `sync` goes through ZooKeeper's leader, which looks whether the session
-        # stands. It does not count anew for that, though: it counts from what its followers tell
-        # it, twice a tick, of whom they have heard. So a request that is older than that has
-        # to come before, on the same way; only then does the answer prove what a renewal is for.
-        if link.age > self._options.tick / _FRESH:
-            link.ask("renew the session", lambda client: client.exists_async("/"))
-            link.pause(self._options.tick * _REPORTED)
-        (answer,) = link.ask("renew the session", lambda client: client.sync_async("/"))
+        tick, doing = self._options.tick, "renew the session"
+        tap = link.keep_touching(sent + self._ttl / 2)
+        if tap is None or not tap.is_steady(tick * _REPORTED, tick * _GAP):
+            link.ask(doing, lambda client: client.exists_async("/"))
+            link.pause(tick * _REPORTED)
+        (answer,) = link.ask(doing, lambda client: client.sync_async("/"))
         after = link.grant
         assert before is not None
         assert after is not None

@@ -56,9 +56,8 @@ class ZooKeeperStore:
 
     @property
     def least_margin(self) -> float:
-        # A quarter of it is what a renewal may be older than it was sent (`ZooKeeperSession.renew`).
-        # And a renewal takes most of a tick, so a ttl has to have room for three at least.
-        return self._options.tick
+        # ZooKeeper's leader hears of a session every half tick; the rest is for delays on the way.
+        return self._options.tick * 0.75
 
     def expires_within(self, ttl: float) -> float:
         # Sessions are ended at the ends of ticks.

@@ -18,6 +18,7 @@ from .grant import Grant, Greeting
 __all__ = ["PlainWire", "TLSWire", "Tap", "Way", "dial"]
 
 _PING = struct.pack("!iii", 8, -2, 11)  # as kazoo sends it: length, xid, type
+_CLOSE = struct.pack("!iii", 8, 2**31 - 1, -11)
 _DISCARD = struct.pack("ii", 1, 0)
 
 # A watch is silent for as long as nothing happens. These tell a dead peer from a quiet one.
@@ -34,6 +35,8 @@ class Tap:
     Attributes:
         since: when it began to connect, on `clock.now`.
         heard: when something came in last.
+        touched: when a touch, which keeps the session alive, was sent last; to connect is one.
+        steady: since when they have been sent without a gap.
 
     Args:
         tell: called with what the server grants when it is connected to.
@@ -44,7 +47,7 @@ class Tap:
     def __init__(
         self, tell: Callable[[Grant], None], broken: Callable[[OSError], None], *, pings: bool
     ) -> None:
-        self.since = self.heard = clock.now()
+        self.since = self.heard = self.touched = self.steady = clock.now()
         self._greeting = Greeting(tell)
         self._broken = broken
         self._pings = pings
@@ -74,6 +77,20 @@ class Tap:
         if not self.greeted:
             self._broken(error)
 
+    def note_touch(self, gap: float) -> None:
+        """One goes out now; the ones before do not count if that is later than `gap` seconds."""
+        now = clock.now()
+        if now - self.touched > gap:
+            self.steady = now
+        self.touched = now
+
+    def is_steady(self, seconds: float, gap: float) -> bool:
+        """Whether touches have gone out without a gap, for so long or since it began to connect."""
+        now = clock.now()
+        return now - self.touched <= gap and (
+            self.steady == self.since or now - self.steady >= seconds
+        )
+
     def swallows(self, data: Any) -> bool:
         """Whether this is not to be sent."""
         return not self._pings and len(data) == len(_PING) and bytes(data) == _PING
@@ -90,6 +107,14 @@ class PlainWire(socket.socket):
     def send(self, data: Any, flags: int = 0) -> int:
         return len(data) if self.tap.swallows(data) else super().send(data, flags)
 
+    def touch(self) -> None:
+        """Keep the session alive."""
+        super().send(_PING)
+
+    def end_session(self) -> None:
+        """End the session, and wait for no answer."""
+        super().send(_CLOSE)
+
 
 class TLSWire(ssl.SSLSocket):
     """The same under TLS."""
@@ -101,6 +126,14 @@ class TLSWire(ssl.SSLSocket):
 
     def send(self, data: Any, flags: int = 0) -> int:
         return len(data) if self.tap.swallows(data) else super().send(data, flags)
+
+    def touch(self) -> None:
+        """See `PlainWire`."""
+        super().send(_PING)
+
+    def end_session(self) -> None:
+        """See `PlainWire`."""
+        super().send(_CLOSE)
 
 
 class Way:
