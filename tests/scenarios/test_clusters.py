@@ -9,7 +9,7 @@ import pytest
 
 from tests.scenarios.conftest import FleetFactory
 from tests.scenarios.fleet import Fleet, Reign, await_true
-from tests.scenarios.places import Running, on_clusters
+from tests.scenarios.places import SERVERS, Running, on_clusters
 from tests.servers.process import ServerError
 
 _TTL = 10.0  # Consul may take 5 s to agree on who leads its servers
@@ -69,7 +69,13 @@ def _kill_servers(make_fleet: FleetFactory, cluster: Cluster) -> None:
     fleet.finish()
 
 
-@on_clusters
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.soak) if kind != "zookeeper" else kind
+        for kind in SERVERS
+    ],
+)
 def test_the_leader_of_three_servers_is_frozen(
     make_fleet: FleetFactory, kind: str, cluster: Cluster
 ) -> None:
