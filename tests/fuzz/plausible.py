@@ -7,6 +7,7 @@ from the request, so that a lock is always granted, and always held by whoever h
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from typing import Any
@@ -26,14 +27,19 @@ class Plausible:
     Args:
         grants: whether locks are granted.
         ttl: of sessions, in the words of the server.
+        leader: who holds the lock at first.
     """
 
-    def __init__(self, *, grants: bool = True, ttl: str | None = None) -> None:
+    def __init__(
+        self, *, grants: bool = True, ttl: str | None = None, leader: str | None = None
+    ) -> None:
         self.grants = grants
         self.ttl = ttl
         self._asked = "15s"
         self._index = 10
         self._held: tuple[int, str, str] | None = None  # index, session, value
+        if leader is not None:
+            self._held = self._index, "another", base64.b64encode(leader.encode()).decode()
         self._lock = threading.Lock()
 
     def say(self, request: Request) -> tuple[str, Any, dict[str, str]]:
