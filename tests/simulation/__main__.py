@@ -9,7 +9,7 @@ import traceback
 from math import inf
 
 from .backends import BACKENDS
-from .kernel import Hosts
+from .hosts import Hosts
 from .plan import Plan
 from .run import simulate
 from .shrink import report

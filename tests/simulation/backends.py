@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from leadership_core.store import Store
 
 from .client_etcd import open_etcd
+from .client_zookeeper import open_zookeeper, zookeeper_on_stage
 from .kernel import World
 from .model_consul import ConsulServer, open_consul
 from .model_etcd import EtcdServer
 from .model_store import ModelServer, ModelStore
+from .model_zookeeper import TICK, ZooKeeperServer
 from .network import Link
 from .server import Server
 
@@ -31,6 +34,9 @@ class Backend:
         expires: seconds after which a session of that ttl is gone, at the latest.
         copies: whether its network may deliver a request twice.
         deaf: seconds for which a lost notification may go unnoticed.
+        slowest: rate of the slowest clock, in relation to the server's. The margin is a tenth of
+            the ttl, unless something else has used it up.
+        stage: what else is put in place while a run lasts.
     """
 
     packages: tuple[str, ...]
@@ -39,6 +45,8 @@ class Backend:
     expires: Callable[[float, Server], float]
     copies: bool = False
     deaf: float = 0.0
+    slowest: float = 0.905
+    stage: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def _most(ttl: float, server: Server) -> float:
@@ -72,5 +80,13 @@ BACKENDS: dict[str, Backend] = {
         open_etcd,
         lambda ttl, server: ttl + 0.5,
         copies=True,
+    ),
+    "zookeeper": Backend(
+        ("leadership_core", "leadership_zookeeper"),
+        ZooKeeperServer,
+        open_zookeeper,
+        lambda ttl, server: ttl + TICK,
+        stage=zookeeper_on_stage,
+        slowest=1.0,
     ),
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .kernel import Hosts
+from .hosts import Hosts
 
 
 @pytest.fixture(scope="module")

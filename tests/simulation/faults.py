@@ -133,6 +133,10 @@ def _outage(run: Run, fault: Fault, rng: random.Random) -> None:
     run.world.after(min(fault.seconds, 2 * run.ttl), back)
 
 
+def _member(run: Run, fault: Fault, rng: random.Random) -> None:
+    run.server.disturb(rng, fault.seconds)
+
+
 def _end_session(run: Run, fault: Fault, rng: random.Random) -> None:
     run.server.kill_by_hand()
 
@@ -193,6 +197,7 @@ KINDS: dict[str, tuple[int, Callable[[Run, Fault, random.Random], None]]] = {
     "slow": (3, _slow),
     "cut all": (1, _cut_all),
     "outage": (2, _outage),
+    "member": (2, _member),
     "end session": (1, _end_session),
     "delete": (1, _delete),
     "overwrite": (1, _overwrite),

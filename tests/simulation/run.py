@@ -14,7 +14,8 @@ from .backends import BACKENDS, Backend
 from .checks import Checks
 from .contender import Contender
 from .faults import befall
-from .kernel import Hosts, World
+from .hosts import Hosts
+from .kernel import World
 from .network import Network
 from .node import Node
 from .plan import TTL, Plan
@@ -79,7 +80,7 @@ class Run:
             self,
             f"p{self._serial}",
             # The margin is a tenth of the ttl, so clocks may differ by that much.
-            rng.choice([1.0, rng.uniform(0.905, 1.1)]),
+            rng.choice([1.0, rng.uniform(self.backend.slowest, 1.1)]),
             contenders=2 if rng.random() < 0.15 else 1,
             follows=rng.random() < 0.3,
             works=rng.random() < 0.2,
@@ -139,7 +140,7 @@ class Run:
 
     def settle(self) -> None:
         """A leader stays while nothing happens, and everybody sees it."""
-        self.world.run(1.0)
+        self.world.run(TTL)  # what was left of its lease may have been too little to renew it
         leader = self.checks.leader()
         if leader is None or leader.works:
             return  # its work ends when it likes
@@ -191,7 +192,7 @@ def simulate(plan: Plan, hosts: Hosts, trace: Callable[[str], None] | None = Non
     outcome = Outcome(plan)
     gc.disable()
     run = Run(plan, hosts, trace)
-    with on_stage(run.world, run.backend.packages) as logged:
+    with run.backend.stage(), on_stage(run.world, run.backend.packages) as logged:
         try:
             run.trouble()
             outcome.waited = run.quieten()

@@ -166,6 +166,9 @@ class Server(ABC):
             self.world.note(f"somebody ends session {session.id}")
             self.end(session)
 
+    def disturb(self, rng: random.Random, seconds: float) -> None:  # noqa: B027 - most have no parts
+        """Let something befall a part of the server, where it has parts."""
+
     @abstractmethod
     def meddled(self, session: ServerSession | None) -> None:
         """Note that the claim that is first is about to end by hand, if it is that session's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from math import inf
 
-from .kernel import Hosts
+from .hosts import Hosts
 from .run import Outcome, simulate
 
 __all__ = ["report", "shrunk"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .kernel import Hosts
+from .hosts import Hosts
 from .mutants import MUTANTS, Mutant
 from .plan import Plan
 from .run import simulate
