@@ -61,7 +61,7 @@ $(VENV)/.python:
 
 # Editable, so that the command and the plugins are found and the working tree is what runs.
 $(VENV)/.parts: $(VENV)/.python $(SETUP)
-	$(PIP) install 'hatchling>=1.27'
+	$(PIP) install 'hatchling>=1.27' setuptools wheel  # the latter two for etcd3, a source package
 	$(PIP) install --no-build-isolation $(PARTS:%=-e ./%)
 	@touch $@
 
