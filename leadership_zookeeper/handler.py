@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 # Twice a tick, a server tells ZooKeeper's leader whom it has heard of since it told it last. So
 # these, in ticks, make sure that it has something to tell each time.
-_TOUCH = 0.15
+_TOUCH = 0.2
 _GAP = 0.45
 
 _READ = select.POLLIN | select.POLLPRI

@@ -57,7 +57,8 @@ class ZooKeeperStore:
     @property
     def least_margin(self) -> float:
         # ZooKeeper's leader hears of a session every half tick; the rest is for delays on the way.
-        return self._options.tick * 0.75
+        # It leaves room for a ttl of two ticks, the shortest that servers grant.
+        return self._options.tick * 2 / 3
 
     def expires_within(self, ttl: float) -> float:
         # Sessions are ended at the ends of ticks.
