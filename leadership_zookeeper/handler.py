@@ -31,10 +31,8 @@ __all__ = ["Handler"]
 
 log = logging.getLogger(__name__)
 
-# Twice a tick, a server tells ZooKeeper's leader whom it has heard of since it told it last. So
-# these, in ticks, make sure that it has something to tell each time.
-_TOUCH = 0.2
-_GAP = 0.45
+# Ticks between two touches. Twice a tick, a server tells ZooKeeper's leader whom it has heard of.
+_TOUCH = 0.1
 
 _READ = select.POLLIN | select.POLLPRI
 _BROKEN = select.POLLHUP | select.POLLERR | select.POLLNVAL
@@ -90,7 +88,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         self._tls = tls
         self._patience = patience
         self.touch_until = -math.inf
-        self._interval, self._gap = tick * _TOUCH, tick * _GAP
+        self._interval = tick * _TOUCH
         self._pings = pings
         self._granted = granted
         self._until = until
@@ -232,8 +230,8 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
             return math.inf
         if now < self.tap.touched + self._interval:
             return self.tap.touched + self._interval
-        if _is_writable(sock):
-            self.tap.note_touch(self._gap)  # first: what is sent later is as good
+        if not self.tap.touching and _is_writable(sock):
+            self.tap.note_touch()  # first: what is sent later is as good
             sock.touch()
         return now + self._interval
 

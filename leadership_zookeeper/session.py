@@ -13,11 +13,14 @@ from .bell import Bell
 from .link import Link
 from .options import Options
 
-__all__ = ["ZooKeeperSession", "session_id"]
+__all__ = ["TOUCH_MARGIN", "ZooKeeperSession", "session_id"]
+
+TOUCH_MARGIN = 2 / 3
+"""Ticks; a ttl of two ticks, the shortest that servers grant, has room for it."""
 
 _JOIN = 0.5  # seconds for a thread that has been cut off to end
-_GAP = 0.45  # ticks between two touches, at most
-_REPORTED = 0.75  # ticks after which a server has told of a touch: a half, and some for delays
+_TOLD = 0.52  # ticks in which a server tells the leader of a touch: a half, and a bit
+_PAUSE = 0.75  # the same where nothing urges
 
 
 def session_id(number: int) -> str:
@@ -100,15 +103,15 @@ class ZooKeeperSession:
         # What a server answers by itself says nothing of the others, which may be about to end the
         # session. `sync` goes through ZooKeeper's leader, which looks whether the session stands.
         # It does not count anew for that, though: it counts from what the servers tell it, twice
-        # a tick, of whom they have heard since. So the answer proves what a renewal is for only if
-        # the session has been touched all the time before, or has just been opened; where that
-        # was interrupted, one touch comes first, and time for it to be told.
+        # a tick, of whom they have heard since. So what this renewal proves is that the session
+        # stood at the latest touch of which it has been told for certain, and the margin covers
+        # what that is older. Where it is too old, one touch comes first, and time to tell.
         link, sent, before = self.link, clock.now(), self.link.grant
         tick, doing = self._options.tick, "renew the session"
         tap = link.keep_touching(sent + self._ttl / 2)
-        if tap is None or not tap.is_steady(tick * _REPORTED, tick * _GAP):
+        if tap is None or sent - tap.told(tick * _TOLD) > tick * TOUCH_MARGIN:
             link.ask(doing, lambda client: client.exists_async("/"))
-            link.pause(tick * _REPORTED)
+            link.pause(tick * _PAUSE)
         (answer,) = link.ask(doing, lambda client: client.sync_async("/"))
         after = link.grant
         assert before is not None

@@ -14,7 +14,7 @@ from .entries import Entries
 from .nodes import Nodes
 from .options import Options
 from .reader import Reader
-from .session import ZooKeeperSession
+from .session import TOUCH_MARGIN, ZooKeeperSession
 from .watch import Watcher
 
 __all__ = ["ZooKeeperStore"]
@@ -56,9 +56,8 @@ class ZooKeeperStore:
 
     @property
     def least_margin(self) -> float:
-        # ZooKeeper's leader hears of a session every half tick; the rest is for delays on the way.
-        # It leaves room for a ttl of two ticks, the shortest that servers grant.
-        return self._options.tick * 2 / 3
+        # What a renewal proves is older than the renewal itself; see `ZooKeeperSession.renew`.
+        return self._options.tick * TOUCH_MARGIN
 
     def expires_within(self, ttl: float) -> float:
         # Sessions are ended at the ends of ticks.

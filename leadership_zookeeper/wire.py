@@ -13,6 +13,7 @@ from typing import Any
 
 from leadership_core import clock
 
+from .frames import Frames
 from .grant import Grant, Greeting
 
 __all__ = ["PlainWire", "TLSWire", "Tap", "Way", "dial"]
@@ -20,6 +21,7 @@ __all__ = ["PlainWire", "TLSWire", "Tap", "Way", "dial"]
 _PING = struct.pack("!iii", 8, -2, 11)  # as kazoo sends it: length, xid, type
 _CLOSE = struct.pack("!iii", 8, 2**31 - 1, -11)
 _DISCARD = struct.pack("ii", 1, 0)
+_TOUCHES = 20  # that are remembered: those of two ticks
 
 # A watch is silent for as long as nothing happens. These tell a dead peer from a quiet one.
 _KEEPALIVE = [
@@ -36,7 +38,7 @@ class Tap:
         since: when it began to connect, on `clock.now`.
         heard: when something came in last.
         touched: when a touch, which keeps the session alive, was sent last; to connect is one.
-        steady: since when they have been sent without a gap.
+        touching: whether the answer to that one has not come yet.
 
     Args:
         tell: called with what the server grants when it is connected to.
@@ -47,8 +49,11 @@ class Tap:
     def __init__(
         self, tell: Callable[[Grant], None], broken: Callable[[OSError], None], *, pings: bool
     ) -> None:
-        self.since = self.heard = self.touched = self.steady = clock.now()
+        self.since = self.heard = self.touched = clock.now()
+        self.touching = False
+        self._answered: tuple[tuple[float, float], ...] = ()  # touches: when sent, when answered
         self._greeting = Greeting(tell)
+        self._frames = Frames()
         self._broken = broken
         self._pings = pings
 
@@ -69,6 +74,9 @@ class Tap:
         if data:
             self.heard = clock.now()
             self._greeting.pass_by(data)
+            if self._frames.pings_in(data) and self.touching:
+                self.touching = False
+                self._answered = (*self._answered[-_TOUCHES:], (self.touched, self.heard))
         else:
             self._end(ConnectionResetError("it closes connections without an answer"))
         return data
@@ -77,18 +85,22 @@ class Tap:
         if not self.greeted:
             self._broken(error)
 
-    def note_touch(self, gap: float) -> None:
-        """One goes out now; the ones before do not count if that is later than `gap` seconds."""
-        now = clock.now()
-        if now - self.touched > gap:
-            self.steady = now
-        self.touched = now
+    def note_touch(self) -> None:
+        """One goes out now."""
+        self.touched, self.touching = clock.now(), True
 
-    def is_steady(self, seconds: float, gap: float) -> bool:
-        """Whether touches have gone out without a gap, for so long or since it began to connect."""
-        now = clock.now()
-        return now - self.touched <= gap and (
-            self.steady == self.since or now - self.steady >= seconds
+    def told(self, after: float) -> float:
+        """When the latest touch was sent that a server has told ZooKeeper's leader of.
+
+        Not only sent: an answer that has come proves that the server had it by then. To connect
+        goes through the leader at once.
+
+        Args:
+            after: seconds in which a server surely tells.
+        """
+        by = clock.now() - after
+        return max(
+            (sent for sent, answered in self._answered if answered <= by), default=self.since
         )
 
     def swallows(self, data: Any) -> bool:
