@@ -115,7 +115,7 @@ def test_what_was_just_seen_vacant_may_have_been_taken_since(
     claim = election.enter(session, b"Frank")
     election.withdraw(first)
     assert election.standing(claim) == Absent()
-    taken = store.election(unique_key)._client  # another process, which knows nothing of this read
+    taken = store._client  # another process, which knows nothing of this read
     other = type(election)(taken, store._watcher, unique_key).enter(rival, b"rival")
 
     assert election.enter(session, b"Frank").token is None
