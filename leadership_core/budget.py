@@ -13,7 +13,7 @@ from contextvars import ContextVar
 
 from . import clock
 
-__all__ = ["DEFAULT_BUDGET", "budget", "remaining_budget"]
+__all__ = ["DEFAULT_BUDGET", "budget", "remaining_budget", "shared_budget"]
 
 DEFAULT_BUDGET = 5.0
 """Seconds that a call of the user's own to a store may take."""
@@ -36,6 +36,16 @@ def budget(seconds: float) -> Iterator[None]:
         yield
     finally:
         _until.reset(token)
+
+
+@contextmanager
+def shared_budget() -> Iterator[None]:
+    """Let all requests inside share the time that the first of them would have alone.
+
+    As the decorator ``@shared_budget()`` it is for a method of a store that makes several.
+    """
+    with budget(remaining_budget()):
+        yield
 
 
 def remaining_budget() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from .turn import Turn
 
 __all__ = ["EtcdClaim", "is_claim"]
-
-_LEASE = re.compile(rb"[1-9a-f][0-9a-f]{0,15}")
 
 
 @dataclass(eq=False)
@@ -59,4 +56,4 @@ def is_claim(key: str, kv: Any) -> bool:
     bound to no lease was written by hand and would stay for ever.
     """
     name = kv.key[len(encode(key)) + 1 :]
-    return _LEASE.fullmatch(name) is not None and bool(int(name, 16) == kv.lease)
+    return bool(kv.lease and name == b"%x" % kv.lease)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ class Client:
 
     def __init__(self, options: Options) -> None:
         self.revision = 0
+        self._revision_lock = threading.Lock()
         self._options = options
         self._lanes = Lanes(options)
         self._token: str | None = None  # "" where etcd wants none
@@ -64,11 +66,17 @@ class Client:
         until = clock.now() + remaining_budget()
         # Even with one endpoint, a connection that broke is worth a new one.
         tries = max(2, len(self._options.endpoints)) if again else len(self._options.endpoints)
+        unsure = False  # whether one of the tries may have been done
         for left in range(tries, 0, -1):
             share = until
             if again and left <= len(self._options.endpoints):
                 share = clock.now() + (until - clock.now()) / left
-            connection = self._reach(lane, until if not again else share)
+            try:
+                connection = self._reach(lane, until if not again else share)
+            except NotDone as error:
+                if unsure:
+                    raise StoreUnavailable(str(error)) from error
+                raise
             sent = clock.now()
             try:
                 answer = self._ask(connection, method, request, share)
@@ -79,9 +87,10 @@ class Client:
                 if self._lanes.closed:
                     raise StoreClosed("the etcd store is closed") from error
                 self._lanes.give_up(connection, more=left > 1 and clock.now() < until)
+                unsure |= what is not Verdict.NOT_SENT
                 if left == 1 or clock.now() >= until or not (again or what is Verdict.NOT_SENT):
                     problem = translated(error, connection.endpoint, clock.now() - sent)
-                    if what is Verdict.NOT_SENT:
+                    if not unsure:
                         raise NotDone(str(problem)) from error
                     raise problem from error
             except ValueError as error:  # the channel is closed
@@ -179,8 +188,8 @@ class Client:
 
     def _note(self, answer: Any) -> None:
         revision = getattr(answer, "header", None) and answer.header.revision
-        if revision and revision > self.revision:
-            self.revision = revision
+        with self._revision_lock:
+            self.revision = max(self.revision, revision or 0)
 
     # -- connections -------------------------------------------------------------------------
 

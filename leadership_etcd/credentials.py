@@ -16,6 +16,7 @@ from typing import Any
 
 from leadership_core import clock
 from leadership_core.errors import ConfigurationError
+from leadership_core.names import resolve
 
 from .proto import grpc
 
@@ -158,9 +159,17 @@ def _speaks_plainly(address: _Address, until: float) -> bool:
 
 
 def _connect(address: _Address, until: float) -> socket.socket:
-    sock = socket.create_connection(address, timeout=_left(until))
-    sock.settimeout(_left(until))
-    return sock
+    found = resolve(*address, _left(until), thread="leadership-etcd-resolve")
+    problem: OSError = OSError(f"{address[0]} has no address")
+    for *_, where in found:
+        try:
+            sock = socket.create_connection(where[:2], timeout=_left(until))
+        except OSError as error:
+            problem = error
+        else:
+            sock.settimeout(_left(until))
+            return sock
+    raise problem
 
 
 def _left(until: float, most: float = 2.0) -> float:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 
-from leadership_core.budget import budget, remaining_budget
+from leadership_core.budget import budget, remaining_budget, shared_budget
 from leadership_core.errors import ClaimUnknown, SessionLost, StoreUnavailable
 from leadership_core.store import (
     Absent,
@@ -40,7 +40,7 @@ from leadership_core.store import (
 from .claim import EtcdClaim
 from .client import Client, Lane
 from .errands import Errands
-from .errors import is_definite
+from .errors import Full, is_definite
 from .messages import absent, created, delete, put, read, txn
 from .methods import RANGE, TIME_TO_LIVE, TXN
 from .queue import Queue
@@ -66,6 +66,7 @@ class EtcdElection:
         # that one's.
         self._latest: weakref.WeakValueDictionary[str, EtcdClaim] = weakref.WeakValueDictionary()
 
+    @shared_budget()
     def enter(self, session: Session, value: bytes) -> EtcdClaim:
         claim = EtcdClaim(self._key, session, value)
         self._latest[session.id] = claim
@@ -96,6 +97,7 @@ class EtcdElection:
             f"a key of this session comes back again and again below {self._key!r}"
         )
 
+    @shared_budget()
     def standing(self, claim: Claim) -> Standing:
         mine = EtcdClaim.of(claim)
         if mine.token is None:
@@ -126,6 +128,7 @@ class EtcdElection:
             return Leading(token)
         return Waiting(watched=mine.turn is not None)
 
+    @shared_budget()
     def withdraw(self, claim: Claim) -> None:
         mine = EtcdClaim.of(claim)
         if mine.withdrawn or (mine.settled and mine.token is None):
@@ -144,6 +147,7 @@ class EtcdElection:
         mine.turn = Turn(self._watcher, mine.own, mine.token, wake)
         return mine.turn
 
+    @shared_budget()
     def leader(self) -> Leader | None:
         return leader_of(self._queue.first()[0])
 
@@ -170,6 +174,9 @@ class EtcdElection:
             raise ClaimUnknown(f"no answer to entering {self._key!r}: {error}", claim) from problem
         own, page = (response.response_range for response in answer.responses)
         # One that was there before it was sent belongs to an earlier claim.
+        if isinstance(error, Full) and not own.kvs:
+            claim.settled = True  # etcd has dealt with the request, so it comes no more
+            raise error
         if not own.kvs or own.kvs[0].create_revision <= before or own.kvs[0].value != claim.value:
             raise ClaimUnknown(f"no answer to entering {self._key!r}: {error}", claim) from error
         claim.token, claim.settled = own.kvs[0].create_revision, True

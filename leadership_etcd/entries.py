@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from leadership_core.budget import shared_budget
 from leadership_core.store import Entry
 
 from .client import Client
@@ -11,8 +13,9 @@ from .errors import Compacted
 from .messages import below, read, text
 from .methods import RANGE
 
-__all__ = ["entry_of", "lease_of", "read_below"]
+__all__ = ["entry_of", "lease_named", "lease_of", "read_below"]
 
+_ID = re.compile(r"[1-9a-f][0-9a-f]{0,14}|[1-7][0-9a-f]{15}")
 _PAGE = 1000
 _TRIES = 3
 
@@ -24,12 +27,15 @@ def entry_of(kv: Any) -> Entry:
 
 def lease_of(entry: Entry) -> int | None:
     """The lease that an entry is bound to, 0 for none; None if that cannot be one."""
-    try:
-        return int(entry.session, 16) if entry.session else 0
-    except ValueError:
-        return None
+    return 0 if entry.session is None else lease_named(entry.session)
 
 
+def lease_named(session: str) -> int | None:
+    """The lease with that id of a session; None if that cannot be one."""
+    return int(session, 16) if _ID.fullmatch(session) else None
+
+
+@shared_budget()
 def read_below(client: Client, prefix: str) -> tuple[list[Any], int]:
     """Read all below a prefix as it was at one revision, which is returned, too; linearizable."""
     for left in range(_TRIES, 0, -1):

@@ -35,12 +35,13 @@ class Errands:
         with self._news:
             if self._closed:
                 return
-            heapq.heappush(self._due, (clock.now() + delay, next(self._order), errand))
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name="leadership-etcd-read", daemon=True
                 )
-                self._thread.start()
+                thread.start()  # if there can be none now, the next errand tries again
+                self._thread = thread
+            heapq.heappush(self._due, (clock.now() + delay, next(self._order), errand))
             self._news.notify()
 
     def close(self) -> None:

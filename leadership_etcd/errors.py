@@ -19,6 +19,7 @@ from .proto import grpc
 
 __all__ = [
     "Compacted",
+    "Full",
     "Unreached",
     "Verdict",
     "is_definite",
@@ -68,6 +69,10 @@ class Compacted(StoreUnavailable):
     """The history that was asked for is gone; ask again from now on."""
 
 
+class Full(StoreRefused):
+    """etcd has no space left; the very write that finds this out is done, and refused then."""
+
+
 def verdict(error: grpc.RpcError) -> Verdict:
     """Say what a failed call means for its request."""
     code, details = error.code(), said(error)
@@ -84,7 +89,7 @@ def verdict(error: grpc.RpcError) -> Verdict:
 
 def is_definite(error: StoreUnavailable) -> bool:
     """Whether the request surely did not take effect."""
-    return isinstance(error, NotDone | StoreRefused | Compacted)
+    return isinstance(error, NotDone | StoreRefused | Compacted) and not isinstance(error, Full)
 
 
 def said(error: grpc.RpcError) -> str:
@@ -126,9 +131,7 @@ def translated(error: grpc.RpcError, endpoint: str, waited: float) -> Leadership
     if "authentication failed" in details:
         return StoreRefused("etcd does not accept the user and password in the URL")
     if "database space exceeded" in details:
-        return StoreRefused(
-            f"etcd is full ({details}): compact and defragment it, and disarm its alarm"
-        )
+        return Full(f"etcd is full ({details}): compact and defragment it, and disarm its alarm")
     if code is _Code.UNIMPLEMENTED:
         return StoreRefused(f"{endpoint}: {_NOT_ETCD} ({details})")
     return StoreUnavailable(f"{endpoint}: {details}")

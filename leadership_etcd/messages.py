@@ -52,7 +52,6 @@ def read(
     limit: int = 0,
     keys_only: bool = False,
     revision: int = 0,
-    least: int = 0,
     most: int = 0,
 ) -> Any:
     """Read a key, or with `end` a range.
@@ -64,7 +63,6 @@ def read(
         limit: how many, at most; 0 for all.
         keys_only: leave the values out.
         revision: read it as it was then; 0 for as it is now.
-        least: only keys whose create revision is not less.
         most: only keys whose create revision is not more; 0 for any.
     """
     request = rpc.RangeRequest(
@@ -73,7 +71,6 @@ def read(
         limit=limit,
         keys_only=keys_only,
         revision=revision,
-        min_create_revision=least,
         max_create_revision=most,
     )
     if order is not None:

@@ -68,10 +68,10 @@ class Queue:
             page = self._client.call(RANGE, request)
         return found
 
-    def with_token(self, token: int) -> Any | None:
-        """The claim with that token, if it stands."""
-        page = self._client.call(RANGE, read(*self._range, keys_only=True, least=token, most=token))
-        return self.first_in(page)
+    def first_up_to(self, token: int) -> Any | None:
+        """The first claim, if its token is not larger; linearizable."""
+        page = self._client.call(RANGE, self.page_up_to(token))
+        return self._search(page, page.header.revision, order="first", most=token)
 
     def first_in(self, page: Any) -> Any | None:
         """The first claim of an answer, if there is one in it."""

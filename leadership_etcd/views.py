@@ -9,8 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from leadership_core import clock
 from leadership_core.errors import StoreClosed, StoreUnavailable
 from leadership_core.store import Change, Entry, Leader
+from leadership_core.timing import Pace
 
 from .claim import is_claim
 from .client import Client
@@ -48,6 +50,7 @@ class _View(ABC):
         self._lock = threading.Lock()
         self._watch: Watch | None = None
         self._failures = 0
+        self._pace = Pace()  # of looks, whatever the watch finds new each time
         self._closed = False
         errands.add(self._look)
 
@@ -71,32 +74,38 @@ class _View(ABC):
 
     def gap(self) -> None:
         self._stop_watching()
-        self._errands.add(self._look)
+        self._errands.add(self._look, self._pace.wait(clock.now()))
 
     def _look(self) -> None:
+        self._stop_watching()  # two gaps may have asked for this, one after the other
+        try:
+            self._look_once()
+        except StoreClosed:
+            pass
+        except StoreUnavailable as error:
+            self._look_again(error)
+        except Exception as error:  # whatever it is, the watch goes on
+            log.exception("A watch has failed")
+            self._look_again(StoreUnavailable(f"a watch has failed: {error!r}"))
+
+    def _look_once(self) -> None:
         if self._closed:
             return
-        try:
-            state, revision, (key, end) = self._read()
-        except StoreClosed:
-            return
-        except StoreUnavailable as error:
-            self._tell(error)
-            self._failures += 1
-            most = min(_CAP, 0.05 * 2.0 ** min(self._failures, 10))
-            self._errands.add(self._look, random.uniform(0, most))
-            return
+        self._pace.spend(clock.now())
+        state, revision, (key, end) = self._read()
         self._failures = 0
         self._tell(state)
-        try:
-            watch = self._watcher.open(key, end, revision, self)
-        except StoreClosed:
-            return
+        # The first event may come, and ask for another look, before `open` has returned: with the
+        # lock, it finds the watch that it has to close.
         with self._lock:
-            self._watch = watch
-            closed = self._closed
-        if closed:
-            self._stop_watching()
+            if not self._closed:
+                self._watch = self._watcher.open(key, end, revision, self)
+
+    def _look_again(self, error: StoreUnavailable) -> None:
+        self._tell(error)
+        self._failures += 1
+        most = min(_CAP, 0.05 * 2.0 ** min(self._failures, 10))
+        self._errands.add(self._look, random.uniform(0, most))
 
     def _stop_watching(self) -> None:
         with self._lock:

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _OPEN = 3.0  # seconds that it may take to open a stream
 _BLINK = 0.5  # seconds: to be away no longer is not worth telling
+_STEADY = 5.0  # seconds that a stream lives where nothing is wrong
 _CAP = 2.0  # seconds, the longest backoff
 _REFUSED_CAP = 30.0  # and after etcd has refused a watch
 
@@ -49,7 +50,8 @@ class Watcher:
         self._watches: dict[Watch, None] = {}
         self._stream: Stream | None = None
         self._call: tuple[Connection, Any] | None = None
-        self._failures = 0
+        self._failures = 0  # to get an answer, in a row
+        self._breaks = 0  # of streams that have not lived long, in a row
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         client.on_move(self._moved)
@@ -64,13 +66,14 @@ class Watcher:
         with self._lock:
             if self._ended.is_set():
                 raise StoreClosed("the etcd store is closed")
-            self._watches[watch] = None
-            stream = self._stream
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name="leadership-etcd-watch", daemon=True
                 )
-                self._thread.start()
+                thread.start()  # if there can be none now, the next watch tries again
+                self._thread = thread
+            self._watches[watch] = None
+            stream = self._stream
         if stream is not None:
             stream.begin(watch)
         return watch
@@ -122,8 +125,9 @@ class Watcher:
                 log.exception("A watch has failed")
                 self._tell_away(StoreUnavailable(f"a watch has failed: {error!r}"))
             # The first time at once: a server that is restarted breaks each stream it has.
-            if self._failures:
-                most = min(_CAP, 0.05 * 2.0 ** min(self._failures, 10))
+            self._breaks = self._breaks + 1 if clock.now() - began < _STEADY else 0
+            if troubles := max(self._failures, self._breaks - 1):
+                most = min(_CAP, 0.05 * 2.0 ** min(troubles, 10))
                 self._ended.wait(random.uniform(0, most))
 
     def _carry_one(self) -> None:
@@ -137,8 +141,8 @@ class Watcher:
             with self._lock:
                 self._stream, self._call = stream, (connection, answers)
                 watches = list(self._watches)
-            if self._ended.is_set():
-                return
+            if self._ended.is_set() or not self._client.is_current(connection):
+                return  # whoever wanted to cut it off may have come too early to find it
             for watch in watches:
                 stream.begin(watch)
             for answer in answers:
@@ -192,13 +196,14 @@ class Watcher:
             stream.cancel(watch)
             watch.next = revision + 1
             stream.begin(watch)
+            watch.away = False
             _tell(watch.sink.gap)
-        if watch.away:
+        elif watch.away:
             watch.away = False
             _tell(watch.sink.back)
 
     def _cancelled(self, stream: Stream, watch: Watch, answer: Any) -> bool:
-        if answer.compact_revision:
+        if answer.compact_revision > watch.next:
             watch.next = answer.compact_revision
             stream.begin(watch)
             _tell(watch.sink.gap)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+from leadership_core.budget import shared_budget
 from leadership_core.errors import ConfigurationError, Conflict, Fenced
 from leadership_core.store import ABSENT, ANY, Entry, Expected, Session
 
 from .client import Client
-from .entries import lease_of
+from .entries import lease_named, lease_of
 from .messages import absent, bound, created, delete, encode, modified, put, read, txn, valued
 from .methods import DELETE, TXN
 from .queue import Queue
 
 __all__ = ["Writes"]
 
+_NUMBERS = range(1, 1 << 63)  # that etcd gives its leases and revisions
 _FENCES = 100  # of which it is remembered where their claims are
 
 
@@ -26,6 +28,7 @@ class Writes:
         self._client = client
         self._claims: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
+    @shared_budget()
     def put(
         self,
         key: str,
@@ -81,10 +84,12 @@ class Writes:
         claim = self._claims.get(fence)
         if claim is None:
             key, token = fence
-            found = Queue(self._client, key).with_token(token)
-            if found is None:
+            if token not in _NUMBERS:
                 raise _fenced(fence)
-            # A revision is that of one write, so this stays true.
+            found = Queue(self._client, key).first_up_to(token)
+            if found is None or found.create_revision != token:
+                raise _fenced(fence)
+            # Who is first stays first, as long as he stands: others can come in only behind him.
             self._claims[fence] = claim = bytes(found.key)
             while len(self._claims) > _FENCES:
                 self._claims.popitem(last=False)
@@ -102,16 +107,18 @@ def _as_expected(key: str, expect: Expected) -> list[Any]:
         raise Conflict(
             f"{key!r} is not bound to session {expect.session!r}: that is none of etcd's"
         )
+    if expect.revision not in _NUMBERS:
+        raise Conflict(f"{key!r} has no revision {expect.revision}: etcd has none like that")
     # The value and the lease, too: a store that was replaced counts its revisions anew.
     return [modified(full, expect.revision), valued(full, expect.value), bound(full, lease)]
 
 
 def _lease_of(session: Session) -> int:
-    try:
-        return int(session.id, 16)
-    except ValueError:
-        raise ConfigurationError(f"the session {session.id!r} is not one of this store's") from None
+    lease = lease_named(session.id)
+    if lease is None:
+        raise ConfigurationError(f"the session {session.id!r} is not one of this store's")
+    return lease
 
 
 def _fenced(fence: tuple[str, int]) -> Fenced:
-    return Fenced(f"the term with token {fence[1]} of {fence[0]!r} is over")
+    return Fenced(f"no claim with token {fence[1]} leads {fence[0]!r}: that term is over")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from leadership_core import Candidate, Follower, open_store
-from leadership_core.budget import budget
+from leadership_core.budget import DEFAULT_BUDGET, budget
 from leadership_core.errors import StoreClosed, StoreUnavailable
 from tests.conftest import ProxyFactory
 from tests.etcd.conftest import Opener
@@ -140,6 +140,22 @@ def test_no_request_hangs_past_its_deadline(
         with budget(seconds), pytest.raises(StoreUnavailable):
             calls[what]()
         assert time.monotonic() - began < seconds + 0.3
+
+
+def test_all_requests_of_a_call_share_one_time_limit(
+    shared_etcd: Etcd, proxy: ProxyFactory, opened: Opener, unique_key: str
+) -> None:
+    """Also where nobody has set one: entering and reading back take no longer than the default."""
+    link = proxy(shared_etcd.port)
+    store = opened(shared_etcd.url_at(link.port))
+    session = store.open_session(60)
+    link.cut()
+    began = time.monotonic()
+
+    with pytest.raises(StoreUnavailable):
+        store.election(unique_key).enter(session, b"Frank")
+
+    assert time.monotonic() - began < DEFAULT_BUDGET + 0.3
 
 
 _SCRIPT = """

@@ -112,6 +112,8 @@ def test_an_entry_of_a_store_that_was_replaced_is_not_the_expected_one(
         type(entry)(unique_key, b"2", entry.revision),
         type(entry)(unique_key, b"1", entry.revision, session.id),
         type(entry)(unique_key, b"1", entry.revision, "not one of etcd's"),
+        type(entry)(unique_key, b"1", entry.revision, "f81d4fae7dec11d0a76500a0c91e6bf6"),
+        type(entry)(unique_key, b"1", 1 << 63),
     ]
 
     for other in others:
@@ -143,16 +145,19 @@ def test_a_session_of_another_store_is_refused(store: EtcdStore, unique_key: str
     """With words, before anything is sent."""
 
     class Foreign:
-        id = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
         ttl = 1.0
+
+        def __init__(self, name: str) -> None:
+            self.id = name
 
         def renew(self) -> float:
             return 1.0
 
         def close(self) -> None: ...
 
-    with pytest.raises(ConfigurationError, match="session"):
-        store.put(unique_key, b"1", session=Foreign())
+    for name in ("f81d4fae-7dec-11d0-a765-00a0c91e6bf6", "0x10000abcd", "-5", "0", "", "f" * 16):
+        with pytest.raises(ConfigurationError, match="session"):
+            store.put(unique_key, b"1", session=Foreign(name))
 
 
 def test_a_fence_holds_exactly_as_long_as_its_term(
@@ -203,13 +208,29 @@ def test_a_fence_of_an_overwritten_term_holds_no_more(
             one.put(f"{unique_key}/data", b"late", fence=fence)
 
 
-@pytest.mark.parametrize("token", [1, 0, -1, 1 << 62])
+@pytest.mark.parametrize("token", [1, 0, -1, 1 << 62, 1 << 64])
 def test_a_fence_without_a_claim_is_refused(store: EtcdStore, unique_key: str, token: int) -> None:
     """No term has that token."""
     store.put(f"{unique_key}/by-hand", b"1")
 
     with pytest.raises(Fenced):
         store.put(f"{unique_key}/data", b"1", fence=(unique_key, token))
+
+
+def test_a_fence_of_a_claim_that_waits_is_refused(
+    store: EtcdStore, session: EtcdSession, rival: EtcdSession, unique_key: str
+) -> None:
+    """It stands, but it leads nobody; once it does, it may write with the same token."""
+    election, data = store.election(unique_key), f"{unique_key}/data"
+    first, second = election.enter(session, b"first"), election.enter(rival, b"second")
+    fence = (unique_key, second.token or 0)
+    with pytest.raises(Fenced):
+        store.put(data, b"too early", fence=fence)
+    assert store.get(data) is None
+
+    election.withdraw(first)
+
+    assert store.put(data, b"1", fence=fence) == store.get(data)
 
 
 def test_a_fence_works_in_another_process(

@@ -215,6 +215,22 @@ def test_a_withdrawal_whose_answer_was_lost_is_sent_again(
     far.election.withdraw(claim)
 
 
+def test_what_may_have_been_done_is_not_said_to_be_undone(
+    far: Far, store: EtcdStore, pool: ThreadPoolExecutor
+) -> None:
+    """The first try did its work and its answer was lost; the second was not even sent."""
+    claim = far.election.enter(far.session, b"Frank")
+    far.link.cut("down")
+    leaving = pool.submit(within(5, lambda: far.election.withdraw(claim)))
+    wait_until(lambda: store.get(far.own) is None)
+    far.link.refuse()
+
+    with pytest.raises(StoreUnavailable) as caught:
+        leaving.result(10)
+
+    assert not isinstance(caught.value, NotDone)
+
+
 def test_a_fenced_write_that_arrives_in_the_next_term_is_refused(
     far: Far, store: EtcdStore, shared_etcd: Etcd
 ) -> None:
