@@ -36,6 +36,7 @@ class Backend:
         deaf: seconds for which a lost notification may go unnoticed.
         slowest: rate of the slowest clock, in relation to the server's. The margin is a tenth of
             the ttl, unless something else has used it up.
+        parts: whether it has members that can be cut off from each other.
         stage: what else is put in place while a run lasts.
     """
 
@@ -46,6 +47,7 @@ class Backend:
     copies: bool = False
     deaf: float = 0.0
     slowest: float = 0.905
+    parts: bool = False
     stage: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
@@ -88,5 +90,6 @@ BACKENDS: dict[str, Backend] = {
         lambda ttl, server: ttl + TICK,
         stage=zookeeper_on_stage,
         slowest=1.0,
+        parts=True,
     ),
 }

@@ -14,7 +14,7 @@ from leadership_zookeeper.store import ZooKeeperStore
 
 from .kernel import Process
 from .link_zookeeper import Link
-from .model_zookeeper import TICK, ZooKeeperServer
+from .model_zookeeper import TICK, Member, ZooKeeperServer
 from .network import Link as Network
 from .primitives import Threading
 
@@ -55,10 +55,12 @@ def zookeeper_on_stage() -> Iterator[None]:
     _networks.clear()
 
 
-_networks: dict[Process, tuple[Network, ZooKeeperServer]] = {}
+_networks: dict[Process, tuple[Network, ZooKeeperServer, list[Member]]] = {}
 
 
 def open_zookeeper(server: ZooKeeperServer, link: Network) -> ZooKeeperStore:
     """A store of the shipped backend, whose links go to that ensemble."""
-    _networks[link.process] = link, server
+    # Some know of one member only.
+    known = server.members if server.rng.random() < 0.6 else [server.rng.choice(server.members)]
+    _networks[link.process] = link, server, known
     return ZooKeeperStore(StoreURL.parse(f"zk://sim:2181?tick={TICK:g}"))

@@ -33,7 +33,7 @@ class Link:
 
     def __init__(
         self,
-        where: tuple[Network, ZooKeeperServer],
+        where: tuple[Network, ZooKeeperServer, list[Member]],
         options: Any,
         timeout: float,
         *,
@@ -42,7 +42,7 @@ class Link:
         resume: tuple[int, bytes] | None = None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self.network, self.server = where
+        self.network, self.server, self._members = where
         self.acl = None
         self.grant: Grant | None = None
         self.until = math.inf
@@ -189,8 +189,8 @@ class Link:
                 self._end(SessionLost("the session was not renewed in time"))
 
     def _connect(self) -> Wire | None:
-        world, server = self.network.network.world, self.server
-        member = world.rng.choice(server.members)
+        world = self.network.network.world
+        member = world.rng.choice(self._members)
         wire = Wire(self, member)
         self._since = self._touched = self._steady = clock.now()
 

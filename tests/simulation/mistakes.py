@@ -7,7 +7,7 @@ from typing import Any
 
 from leadership_consul.client import operation
 from leadership_consul.election import LOCK_FLAG
-from leadership_core import default_election
+from leadership_core import clock, default_election
 from leadership_core.errors import LeadershipError, SessionLost, StoreUnavailable
 from leadership_core.machine import Phase, actions
 from leadership_core.store import ANY, Entry, Leading
@@ -233,5 +233,29 @@ def delete_own(remove: Any) -> Any:
     def mutant(self: Any, claim: Any, revision: int) -> None:
         request = messages.txn(then=[messages.delete(claim.own)])
         self._client.call(TXN, request, repeatable=True)
+
+    return mutant
+
+
+def sync_alone(renew: Any) -> Any:
+    """A session counts as renewed although ZooKeeper's leader may not have heard of it."""
+
+    def mutant(self: Any) -> float:
+        link, sent = self.link, clock.now()
+        link.ask("renew the session", lambda client: client.sync_async("/"))
+        link.until = max(link.until, sent + self._ttl)
+        return float(self._ttl)
+
+    return mutant
+
+
+def ping(renew: Any) -> Any:
+    """A follower answers for its ensemble."""
+
+    def mutant(self: Any) -> float:
+        link, sent = self.link, clock.now()
+        link.ask("renew the session", lambda client: client.exists_async("/"))
+        link.until = max(link.until, sent + self._ttl)
+        return float(self._ttl)
 
     return mutant

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,35 +13,13 @@ from kazoo import exceptions as zk
 
 from .kernel import World
 from .server import KEY, Server, ServerSession
+from .tree_zookeeper import Node, Tree, changed, children_of
 
 __all__ = ["TICK", "Connection", "Member", "ZooKeeperServer"]
 
 TICK = 1.0
 _FOLDER = f"/{KEY}"
 _SYNC_LIMIT = 5 * TICK  # for so long a member that is cut off goes on answering
-
-Tree = dict[str, "Node"]
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A node, as of one transaction."""
-
-    data: bytes | None
-    created: int
-    modified: int
-    version: int = 0
-    owner: int = 0
-    sequence: int = 0
-
-    def stat(self, children: int) -> SimpleNamespace:
-        return SimpleNamespace(
-            czxid=self.created,
-            mzxid=self.modified,
-            version=self.version,
-            ephemeralOwner=self.owner,
-            numChildren=children,
-        )
 
 
 class Connection:
@@ -113,7 +91,7 @@ class Member:
                 self.drop(one)
                 continue
             for (kind, path), fired in list(one.watches.items()):
-                if what := _changed(kind, path, before, after):
+                if what := changed(kind, path, before, after):
                     del one.watches[kind, path]
                     event = SimpleNamespace(path=path, type=what)
                     one.tell(lambda fired=fired, event=event: fired(event))  # type: ignore[misc]
@@ -134,27 +112,6 @@ class Member:
             for request in waiting:
                 if one.open:
                     request()
-
-
-def _changed(kind: str, path: str, before: Tree, after: Tree) -> str | None:
-    if kind == "children":
-        if path in before and path not in after:
-            return "DELETED"
-        return "CHILD" if children_of(before, path) != children_of(after, path) else None
-    old, new = before.get(path), after.get(path)
-    if old is not None and (new is None or new.created != old.created):
-        return "DELETED"
-    if old is None and new is not None:
-        return "CREATED"
-    return "CHANGED" if old != new and old is not None else None
-
-
-def children_of(tree: Tree, path: str) -> list[str]:
-    """The names below a node."""
-    below = path.rstrip("/") + "/"
-    return sorted(
-        one[len(below) :] for one in tree if one.startswith(below) and "/" not in one[len(below) :]
-    )
 
 
 class ZooKeeperServer(Server):
@@ -285,7 +242,10 @@ class ZooKeeperServer(Server):
 
     def disturb(self, rng: random.Random, seconds: float) -> None:
         """Cut a member off from the others; its clients still reach it."""
-        member = rng.choice(self.members[1:])
+        queue = self._queue()
+        there = self.moved.get(str(queue[0][2].owner)) if queue else None
+        theirs = [one for one in self.members[1:] if there in one.connections]
+        member = rng.choice(theirs if theirs and rng.random() < 0.8 else self.members[1:])
         if member.cut:
             return
         self.world.note(f"server: member {member.number} is cut off from the others")
@@ -299,3 +259,7 @@ class ZooKeeperServer(Server):
 
         self.world.after(_SYNC_LIMIT, refuse)
         self.world.after(seconds, member.back)
+
+    def mend(self) -> None:
+        for member in self.members:
+            member.back()

@@ -21,6 +21,7 @@ from leadership_core.machine import Campaign, happenings as on
 from leadership_core.tenure import Tenure
 from leadership_etcd.election import EtcdElection
 from leadership_etcd.turn import Turn
+from leadership_zookeeper.session import ZooKeeperSession
 
 from . import mistakes
 
@@ -97,4 +98,8 @@ MUTANTS = [
     Mutant("a withdrawal of any claim of the lease", "etcd",
            ((EtcdElection, "_remove", mistakes.delete_own),)),
     Mutant("nobody is told that the one before is gone", "etcd", ((Turn, "follow", mistakes.nothing),)),
+    Mutant("a sync that the leader has not heard of", "zookeeper",
+           ((ZooKeeperSession, "renew", mistakes.sync_alone),)),
+    Mutant("a ping in place of a sync", "zookeeper",
+           ((ZooKeeperSession, "renew", mistakes.ping),)),
 ]  # fmt: skip

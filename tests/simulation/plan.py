@@ -50,6 +50,10 @@ class Plan:
             lateness=rng.choice([0.5, TTL, 2.5 * TTL]),
         )
         faults = tuple(enumerate(draw(rng, _TROUBLE, TTL)))
+        if BACKENDS[backend].parts and rng.random() < 0.4:
+            times = [rng.uniform(1, 5) + 14.0 * n for n in range(3)]
+            cuts = [Fault(at, "member", 1.5 * TTL, rng.randrange(1 << 30)) for at in times]
+            faults, profile = tuple(enumerate(cuts)), Profile()
         nodes = rng.choice([1, 2, 2, 3, 4])
         return cls(seed, backend, faults, profile, _TROUBLE, nodes)
 

@@ -118,6 +118,7 @@ class Run:
         world, network = self.world, self.network
         world.note("-- all is well from here on")
         self.calm = network.calm = True
+        self.server.mend()
         if network.down:
             network.down = network.refusing = False
         for node in self.nodes:

@@ -169,6 +169,9 @@ class Server(ABC):
     def disturb(self, rng: random.Random, seconds: float) -> None:  # noqa: B027 - most have no parts
         """Let something befall a part of the server, where it has parts."""
 
+    def mend(self) -> None:  # noqa: B027 - likewise
+        """All its parts work again."""
+
     @abstractmethod
     def meddled(self, session: ServerSession | None) -> None:
         """Note that the claim that is first is about to end by hand, if it is that session's."""

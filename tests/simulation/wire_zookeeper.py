@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from kazoo import exceptions as zk
 
-from .model_zookeeper import Connection, Member, children_of
+from .model_zookeeper import Connection, Member
 from .network import Link as Network
 from .primitives import Threading
+from .tree_zookeeper import children_of
 
 __all__ = ["Client", "Pending", "Wire"]
 
