@@ -27,19 +27,19 @@ def normalise(key: str, prefix: str = "") -> str:
             first part of all, the prefix included.
     """
     if not isinstance(key, str):
-        raise InvalidKey(f"a key is a str, not {type(key).__name__}: {key!r}")
+        raise InvalidKey(f"a key is a str, not {type(key).__name__}")
     parts = key.strip("/").split("/")
     if parts == [""]:
-        raise InvalidKey(f"the key is empty: {key!r}")
+        raise InvalidKey(f"the key is empty: {key!r:.99}")
     for part in parts:
         if not part:
-            raise InvalidKey(f"the key has an empty part (two slashes in a row): {key!r}")
+            raise InvalidKey(f"the key has an empty part (two slashes in a row): {key!r:.99}")
         if part in {".", ".."}:
-            raise InvalidKey(f"a part of a key cannot be {part!r}: {key!r}")
+            raise InvalidKey(f"a part of a key cannot be {part!r}: {key!r:.99}")
     plain = "/".join(parts)
     # Cs: a lone surrogate has no UTF-8. Cc: ZooKeeper refuses control characters.
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in plain):
-        raise InvalidKey(f"the key has a control character or a lone surrogate: {key!r}")
+        raise InvalidKey(f"the key has a control character or a lone surrogate: {key!r:.99}")
     if wrong := next(filter(_is_refused, plain), None):
         raise InvalidKey(
             f"the key has a character that not every store takes, U+{ord(wrong):04X}: {key!a:.99}"

@@ -35,7 +35,15 @@ _HOST = re.compile(
     r"(?: : (?P<port> \d+ ) )?",
     re.VERBOSE | re.ASCII,
 )
-_SECRET = re.compile(r"(^|_)(token|password|secret)$")
+_SECRET = re.compile(
+    r"""
+    (?! [a-z]+_file $ )  # where a secret is may be told
+    (?: .* [^a-z] )? (token | pass | passw(or)?d | pwd | secret | credentials? | api_?key)
+    (?: [^a-z] .* )?
+    """,
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+_SECRET_INSIDE = re.compile(r"(token|passw(or)?d|secret) *[=:]", re.IGNORECASE)
 _SHAPE = "scheme://host[:port][,host...][/prefix][?option=value]"
 
 Reader = Callable[[str], Any]
@@ -83,10 +91,11 @@ class Host:
     def parse(cls, address: str) -> Self:
         match = _HOST.fullmatch(address)
         if match is None:
-            raise URLError(f"not a host[:port]: {address!r}")
+            # Not repeated: a password is there when the @ behind it was forgotten.
+            raise URLError("what follows the :// is not a host[:port], or several with commas")
         port = int(match["port"]) if match["port"] else None
         if port is not None and not 0 < port < 65536:
-            raise URLError(f"the port must be between 1 and 65535: {address!r}")
+            raise URLError("the port must be between 1 and 65535")
         return cls(match["v6"] or match["name"].lower(), port)
 
     def __str__(self) -> str:
@@ -129,6 +138,7 @@ class StoreURL:
             return url
         if not isinstance(url, str):
             raise URLError(f"a store URL is a str, not {type(url).__name__}")
+        _check_text(url)
         match = _URL.fullmatch(url)
         if match is None or "@" in f"{match['path']}{match['query']}":
             raise URLError(f"not a store URL: {_complaint(url)}; expected {_SHAPE}")
@@ -165,6 +175,7 @@ class StoreURL:
                 merged.pop(name, None)
             else:
                 merged[name] = str(value).lower() if isinstance(value, bool) else str(value)
+                _check_text(merged[name])
         return replace(self, options=MappingProxyType(merged))
 
     def read_options(self, known: Mapping[str, Reader], *, tls: bool = False) -> dict[str, Any]:
@@ -183,26 +194,34 @@ class StoreURL:
         found = {}
         for name, value in self.options.items():
             if name not in readers:
-                raise URLError(_unknown(self.scheme, name, sorted(readers)))
+                hides = any(_SECRET.fullmatch(other) for other in self.options)
+                raise URLError(_unknown(self.scheme, name, sorted(readers), hide=hides))
             if tls and name in TLS_OPTIONS and not self.tls:
                 raise URLError(f"option {name!r} needs TLS: write {self.scheme}+tls://")
             try:
                 found[name] = readers[name](value)
             except ValueError as error:
-                shown = "it is wrong" if _SECRET.search(name) else error
+                shown = "it is wrong" if _is_secret(name, value) else error
                 raise URLError(f"option {name!r} of {self.scheme}://: {shown}") from None
         return found
 
     def __str__(self) -> str:
         user = quote(self.username or "", safe="")
         who = f"{user}:***@" if self.password is not None else f"{user}@" if user else ""
-        shown = {k: "***" if _SECRET.search(k) else v for k, v in self.options.items()}
+        shown = {k: "***" if _is_secret(k, v) else v for k, v in self.options.items()}
         query = urlencode(shown, safe="*/")
         return (
             f"{self.scheme}{'+tls' if self.tls else ''}://{who}{','.join(map(str, self.hosts))}"
             + (f"/{quote(self.path)}" if self.path else "")
             + (f"?{query}" if query else "")
         )
+
+
+def _check_text(part: str) -> None:
+    try:
+        part.encode()
+    except UnicodeEncodeError:
+        raise URLError("a part of the URL is not UTF-8") from None
 
 
 def _decode(part: str) -> str:
@@ -222,15 +241,24 @@ def _options(query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in pairs:
         if name in options:
-            raise URLError(f"option {name!r} is given twice")
+            hides = any(_SECRET.fullmatch(other) for other, _ in pairs)
+            raise URLError(f"option {'...' if hides else repr(name)} is given twice")
         options[name] = value
     return options
 
 
-def _unknown(scheme: str, name: str, known: list[str]) -> str:
+def _is_secret(name: str, value: str) -> bool:
+    # Inside of another one's value it is when something else than & was written between the two.
+    return bool(_SECRET.fullmatch(name) or _SECRET_INSIDE.search(value))
+
+
+def _unknown(scheme: str, name: str, known: list[str], *, hide: bool) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     has = f"it has {', '.join(known)}" if known else "it has none"
+    if hide and not near:
+        # It may be the rest of a secret, if an & in that was not written %26.
+        return f"{scheme}:// has no such option ({has}); an & in a token must be written %26"
     return f"{scheme}:// has no option {name!r} ({has}){hint}"
 
 

@@ -22,6 +22,7 @@ ENVIRONMENT_URL = "LEADERSHIP_URL"
 _TTL = 15.0  # seconds
 _TIMEOUT = 5.0  # seconds
 _CONTENTION = 10.0  # seconds
+_LONGEST = 500  # characters of a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def parse(command: Command, words: Sequence[str], version: str) -> Arguments:
     end = words.index("--") if "--" in words else len(words)
     found, unknown = _parser(command, version).parse_known_intermixed_args(list(words[:end]))
     if unknown:
-        option = unknown[0].split("=")[0]
+        option = unknown[0].split("=")[0][:60]
         raise ConfigurationError(
             f"unknown option {option!r}: see leadership {command.name} --help; "
             "a word that begins with - goes behind --"
@@ -111,8 +112,8 @@ class _Parser(argparse.ArgumentParser):
     """Raises its errors, so that they look like all others."""
 
     def error(self, message: str) -> NoReturn:
-        # argparse repeats what was typed, which may be a URL with a password.
-        raise ConfigurationError(re.sub(r"\S*://\S*", "...", message))
+        # argparse repeats what was typed, which may be a URL with a password, or a whole file.
+        raise ConfigurationError(re.sub(r"\S*://\S*", "...", message[:_LONGEST]))
 
 
 def _parser(command: Command, version: str) -> _Parser:
@@ -188,7 +189,8 @@ def _url(given: Mapping[str, str]) -> StoreURL | None:
     try:
         return StoreURL.parse(given[ENVIRONMENT_URL])
     except URLError as error:
-        raise URLError(f"{ENVIRONMENT_URL} is {error}") from None
+        verb = " is" if str(error).startswith("not ") else ":"
+        raise URLError(f"{ENVIRONMENT_URL}{verb} {error}") from None
 
 
 def _ttl(text: str) -> float:
@@ -218,6 +220,6 @@ def _seconds(what: str, text: str) -> float:
         number = math.nan
     if not (math.isfinite(number) and number > 0):
         raise argparse.ArgumentTypeError(
-            f"{what} must be a positive number of seconds, not {text!r}"
+            f"{what} must be a positive number of seconds, not {text!r:.60}"
         )
     return number

@@ -91,9 +91,9 @@ def _command(name: str) -> Command:
         return COMMANDS[name]
     if "://" in name:  # not repeated: it may hold a password
         raise ConfigurationError(f"the command comes first: {', '.join(COMMANDS)}")
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    near = difflib.get_close_matches(name[:60], COMMANDS, n=1)
     hint = f"; did you mean {near[0]}?" if near else f": there are {', '.join(COMMANDS)}"
-    raise ConfigurationError(f"there is no command {name!r}{hint}")
+    raise ConfigurationError(f"there is no command {name!r:.60}{hint}")
 
 
 def _without_command(words: Sequence[str]) -> int:
