@@ -21,10 +21,12 @@ class EtcdClaim(Claim):
 
     Attributes:
         turn: what watches over it, once somebody wants to know.
+        leads: it was the first when somebody asked; it stays that as long as it stands.
         withdrawn: it was confirmed that it is out of the race.
     """
 
     turn: Turn | None = None
+    leads: bool = False
     withdrawn: bool = False
 
     @property

@@ -107,8 +107,10 @@ class EtcdElection:
         page = self._client.call(RANGE, self._queue.page_up_to(mine.token))
         first = self._queue.first_in(page)
         if first is not None and first.key == mine.own and mine.is_intact(first):
-            if mine.turn is not None:
+            # Whom it listened to is gone; to say so to etcd can wait until somebody asks again.
+            if mine.turn is not None and mine.leads:
                 mine.turn.follow(None, page.header.revision)
+            mine.leads = True
             return Leading(mine.token)
         return self._standing_in_the_queue(mine, mine.token)
 

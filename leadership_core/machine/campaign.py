@@ -270,7 +270,7 @@ class Campaign:
         if self._now - self._led_since > self._ttl:
             self._losses.reset()
         self._forget_requests()
-        self._out += [do.Disbelieve(event), do.Unwatch()]
+        self._out.append(do.Disbelieve(event))
 
     def _drained(self) -> None:
         self.working = False
@@ -287,7 +287,8 @@ class Campaign:
         self._forget_requests()
         self.phase = Phase.WITHDRAWING
         self._ticket += 1
-        self._out += [do.Unwatch(), do.Withdraw(self._ticket, self._claim)]
+        # In this order: others wait for the withdrawal.
+        self._out += [do.Withdraw(self._ticket, self._claim), do.Unwatch()]
 
     def _go_on(self) -> None:
         """The last claim is dealt with: rest and stand again, or leave."""

@@ -262,9 +262,9 @@ def test_belief_ends_before_anything_is_told_to_the_store(hand: Hand) -> None:
     """Work of the term may still be going on; its claim stands until that has ended."""
     hand.leading()
 
-    assert hand(on.Resign(7, 2.0)) == [do.Disbelieve, do.Unwatch]
+    assert hand(on.Resign(7, 2.0)) == [do.Disbelieve]
     assert hand.told == [Resigned()]
-    assert hand(on.Drained()) == [do.Unwatch, do.Withdraw]
+    assert hand(on.Drained()) == [do.Withdraw, do.Unwatch]
     assert hand(on.Withdrawn(hand.ticket)) == [do.Released]
     assert hand.phase is Phase.RESTING
 
@@ -361,7 +361,7 @@ def test_ended_session_is_left_and_its_claim_looked_after(hand: Hand) -> None:
     """It is never adopted; it may stand until the session's end."""
     hand.leading()
     hand.lease.end(LostReason.SESSION_LOST)
-    assert hand(on.LeaseOver(hand.lease)) == [do.Disbelieve, do.Unwatch]
+    assert hand(on.LeaseOver(hand.lease)) == [do.Disbelieve]
     assert hand.told == [Lost(LostReason.SESSION_LOST)]
 
     actions = hand(on.Drained())
