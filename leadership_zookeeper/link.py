@@ -73,7 +73,7 @@ class Link:
         self._timeout = timeout
         self._changed = threading.Condition()
         self.connected = False
-        self._lost: StoreError | None = None  # why it will never be connected again
+        self.lost: StoreError | None = None  # why it will never be connected again
         self._session = resume[0] if resume else None
         self.ended_by_server = False
         self._down_since = math.inf
@@ -103,7 +103,7 @@ class Link:
     @property
     def over(self) -> bool:
         """Whether it will never be connected again."""
-        return self._lost is not None
+        return self.lost is not None
 
     def keep_touching(self, until: float) -> Tap | None:
         """Keep the session alive until then, on `clock.now`; returns what has been done so far."""
@@ -119,12 +119,12 @@ class Link:
         """Raise if it will never be connected again.
 
         Raises:
-            SessionLost: the session has ended, or was cut off.
-            StoreClosed: it was cut off.
-            StoreUnavailable: kazoo has given it up.
+            SessionLost: the servers have ended the session.
+            StoreClosed: the store is closed.
+            StoreUnavailable: it was cut off, or kazoo has given it up.
         """
-        if self._lost is not None:
-            raise type(self._lost)(*self._lost.args)
+        if self.lost is not None:
+            raise type(self.lost)(*self.lost.args)
 
     # -- requests ----------------------------------------------------------------------------
 
@@ -167,8 +167,8 @@ class Link:
         self.wait_connected()
         return [request(self._client) for request in requests]
 
-    def answer(self, pending: Pending, doing: str) -> Any:
-        """See `ask`."""
+    def answer(self, pending: Pending, doing: str, *, last: bool = False) -> Any:
+        """See `ask`; with `last` the answer is that the session has ended."""
         begun = clock.now()
         given = remaining_budget()
         try:
@@ -186,7 +186,7 @@ class Link:
             raise StoreUnavailable(
                 f"cannot {doing}: ZooKeeper gave no answer within {given:.2f} s"
             ) from error
-        if self._pinned:
+        if self._pinned and not last:
             self.check()  # an answer is worth nothing once the session has ended
         return found
 
@@ -226,13 +226,14 @@ class Link:
             client._call(Goodbye(), pending)  # noqa: SLF001
             return pending
 
-        self.ask("end the session", close)
+        (pending,) = self.send(close)
+        self.answer(pending, "end the session", last=True)
 
     def cut(self, why: StoreError | None = None) -> None:
         """Break the connection and let no other begin; from any thread, waits for nothing."""
         with self._changed:
-            if self._lost is None:
-                self._lost = why or StoreClosed("the ZooKeeper store is closed")
+            if self.lost is None:
+                self.lost = why or StoreClosed("the ZooKeeper store is closed")
             self.connected = False
             self._changed.notify_all()
         self._handler.way.cut()
@@ -250,7 +251,7 @@ class Link:
             ended = self._pinned and self._session not in {None, grant.session}
             if ended:
                 self.ended_by_server = True
-                self._lost = self._lost or SessionLost("ZooKeeper has ended the session")
+                self.lost = self.lost or SessionLost("ZooKeeper has ended the session")
                 self._changed.notify_all()
             elif grant.timeout > 0:
                 self.grant, self._session = grant, grant.session
@@ -265,15 +266,15 @@ class Link:
 
     def _state_changed(self, state: str) -> None:
         with self._changed:
-            self.connected = state == KazooState.CONNECTED and self._lost is None
+            self.connected = state == KazooState.CONNECTED and self.lost is None
             self._down_since = math.inf if self.connected else clock.now()
             if self.connected:
                 self._handler.failed.clear()
                 self._rounds_failed_at = math.inf
             elif state == KazooState.LOST:
-                self._lost = self._lost or self._loss(self._client.client_state)
+                self.lost = self.lost or self._loss(self._client.client_state)
             self._changed.notify_all()
-            over = self._lost is not None
+            over = self.lost is not None
         if over:
             self._handler.way.cut()
         self._tell_changed()
@@ -286,11 +287,12 @@ class Link:
     def _loss(self, state: KeeperState) -> StoreError | None:
         if state == KeeperState.AUTH_FAILED:
             return refused_login()
-        if self._pinned and clock.now() >= self.until:
-            return SessionLost("the session was not renewed in time")
-        if self._pinned:
-            self.ended_by_server = state == KeeperState.EXPIRED_SESSION
+        if self._pinned and state == KeeperState.EXPIRED_SESSION:
+            self.ended_by_server = True
             return SessionLost("ZooKeeper has ended the session")
+        if self._pinned and clock.now() >= self.until:
+            # Which is no word of the servers: they may not have ended it yet.
+            return StoreUnavailable("the session was not renewed in time, and is cut off")
         if state == KeeperState.CLOSED:
             return StoreUnavailable("kazoo has given up the connection")
         return None  # it opens another session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import NoReturn
 
 from leadership_core import clock
 from leadership_core.budget import budget, remaining_budget
@@ -18,6 +19,7 @@ __all__ = ["TOUCH_MARGIN", "ZooKeeperSession", "session_id"]
 TOUCH_MARGIN = 2 / 3
 """Ticks; a ttl of two ticks, the shortest that servers grant, has room for it."""
 
+_ENDED = SessionLost("the session was closed")
 _JOIN = 0.5  # seconds for a thread that has been cut off to end
 _TOLD = 0.52  # ticks in which a server tells the leader of a touch: a half, and a bit
 _PAUSE = 0.75  # the same where nothing urges
@@ -106,6 +108,8 @@ class ZooKeeperSession:
         # a tick, of whom they have heard since. So what this renewal proves is that the session
         # stood at the latest touch of which it has been told for certain, and the margin covers
         # what that is older. Where it is too old, one touch comes first, and time to tell.
+        if self.link.over:
+            self.end()
         link, sent, before = self.link, clock.now(), self.link.grant
         tick, doing = self._options.tick, "renew the session"
         tap = link.keep_touching(sent + self._ttl / 2)
@@ -129,15 +133,31 @@ class ZooKeeperSession:
                 return
             if self.link.over and not self.link.ended_by_server:
                 self._reconnect()
+            confirmed = False
             try:
                 if not self.link.ended_by_server:
                     with budget(max(0.001, remaining_budget() - 0.05)):
                         self.link.close_session()
+                confirmed = True
             except SessionLost:
-                pass  # it has ended by itself
+                confirmed = self.link.ended_by_server
+                if not confirmed:
+                    raise StoreUnavailable("the session was cut off before it was ended") from None
             finally:
-                self.abandon()
+                self.abandon(_ENDED if confirmed else StoreUnavailable("the session is cut off"))
             self._closed = True
+
+    def end(self) -> NoReturn:
+        """Say that nobody goes on with a session that is cut off, and have it ended.
+
+        Raises:
+            SessionLost: it has ended.
+            StoreUnavailable: the servers have not confirmed that.
+        """
+        if not isinstance(self.link.lost, StoreUnavailable):
+            self.link.check()
+        self.close()
+        raise SessionLost("the session has ended: it was not renewed in time")
 
     def _reconnect(self) -> None:
         """Connect once more, for nothing but ending it."""
@@ -153,7 +173,7 @@ class ZooKeeperSession:
 
     def abandon(self, why: StoreError | None = None) -> None:
         """Cut it off from the servers, and leave it to its ttl; takes a moment at most."""
-        self.link.cut(why or SessionLost("the session was closed"))
+        self.link.cut(why or _ENDED)
         self.link.join(min(_JOIN, remaining_budget()))
         self.bell.ring()
 

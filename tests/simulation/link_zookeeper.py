@@ -50,7 +50,7 @@ class Link:
         self._timeout, self._pinned, self._tell = timeout, pinned, changed
         self._session = resume[0] if resume else None
         self._changed = Threading.Condition()
-        self._lost: Exception | None = None
+        self.lost: Exception | None = None
         self._wire: Wire | None = None
         self._inbox: deque[Callable[[], None] | None] = deque()
         self._task: Task | None = None
@@ -70,11 +70,11 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        return self._wire is not None and self._lost is None
+        return self._wire is not None and self.lost is None
 
     @property
     def over(self) -> bool:
-        return self._lost is not None
+        return self.lost is not None
 
     def keep_touching(self, until: float) -> None:
         self._touch_until = until
@@ -90,7 +90,7 @@ class Link:
         if remaining_budget() <= seconds:
             raise StoreUnavailable("there is less time than that")
         with self._changed:
-            self._changed.wait_for(lambda: self._lost is not None, seconds)
+            self._changed.wait_for(lambda: self.lost is not None, seconds)
         self.check()
 
     @property
@@ -98,8 +98,8 @@ class Link:
         return max(0.0, clock.now() - self._down_since)
 
     def check(self) -> None:
-        if self._lost is not None:
-            raise type(self._lost)(*self._lost.args)
+        if self.lost is not None:
+            raise type(self.lost)(*self.lost.args)
 
     def wait_connected(self) -> None:
         until = clock.now() + remaining_budget()
@@ -146,7 +146,7 @@ class Link:
 
     def cut(self, why: Exception | None = None) -> None:
         with self._changed:
-            self._lost = self._lost or why or StoreClosed("the ZooKeeper store is closed")
+            self.lost = self.lost or why or StoreClosed("the ZooKeeper store is closed")
             self._changed.notify_all()
         self._drop()
 
@@ -174,7 +174,7 @@ class Link:
         world = self.network.network.world
         self._task = world.current
         pause = 0.1
-        while self._lost is None:
+        while self.lost is None:
             wire = None
             try:
                 wire = self._connect()
@@ -184,9 +184,9 @@ class Link:
             if wire is not None:
                 pause = 0.1
                 self._live(wire)
-            if self._lost is None and clock.now() >= self.until:
+            if self.lost is None and clock.now() >= self.until:
                 world.sleep(world.rng.uniform(0.002, 0.01))  # kazoo takes some steps until then
-                self._end(SessionLost("the session was not renewed in time"))
+                self._end(StoreUnavailable("the session was not renewed in time, and is cut off"))
 
     def _connect(self) -> Wire | None:
         world = self.network.network.world
@@ -209,7 +209,7 @@ class Link:
         self.grant, self._session = granted, granted.session
         self._heard = self._pinged = clock.now()
         with self._changed:
-            if self._lost is None:
+            if self.lost is None:
                 self._wire, self._down_since = wire, math.inf
             self._changed.notify_all()
         return wire
@@ -242,7 +242,7 @@ class Link:
         """Pass on what comes in, until the connection ends."""
         world = self.network.network.world
         self._tell()
-        while wire.open and self._lost is None and self._wire is wire:
+        while wire.open and self.lost is None and self._wire is wire:
             while self._inbox:
                 what = self._inbox.popleft()
                 if what is not None:
@@ -293,6 +293,6 @@ class Link:
 
     def _end(self, why: Exception) -> None:
         with self._changed:
-            self._lost = self._lost or why
+            self.lost = self.lost or why
             self._changed.notify_all()
         self._tell()
