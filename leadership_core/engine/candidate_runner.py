@@ -77,7 +77,7 @@ class CandidateRunner:
         once: bool = False,
     ) -> None:
         self.key = key
-        self.loose = 0  # claims that may still stand though nobody wants them
+        self._loose = 0  # claims that may still stand though nobody wants them
         self.left = 0  # and those that nobody can do anything about any more
         self._engine = engine
         self._value = value
@@ -87,6 +87,7 @@ class CandidateRunner:
         self._election = engine.election(key)
         self._campaign = Campaign(ttl, engine.rng, once=once)
         self._leased: LeasedSession | None = None
+        self._enters: dict[int, LeasedSession] = {}  # by ticket: requests without an answer
         self._watch = TurnWatch(engine, self._election, lambda: self.happened(on.Turned()))
         self._timer: Timer | None = None
         self._timer_at = float("inf")
@@ -97,6 +98,12 @@ class CandidateRunner:
     def phase(self) -> Phase:
         """Where the candidate is."""
         return self._campaign.phase
+
+    @property
+    def loose(self) -> int:
+        """Claims that may still stand though nobody wants them, or that are just being made."""
+        entering = [one for one in list(self._enters.values()) if not one.ended_at_store]
+        return self._loose + len(entering)
 
     @property
     def working(self) -> bool:
@@ -190,6 +197,8 @@ class CandidateRunner:
         leased, self._leased = self._leased, None
         if leased is not None:
             self._engine.sessions.part(self, leased)
+            if leased in self._enters.values():  # its end settles that, too
+                leased.when_closed(self._changed)
 
     def _enter(self, ticket: int) -> None:
         leased = self._leased
@@ -215,8 +224,14 @@ class CandidateRunner:
                 self._post_failed(leased, ticket, error)
             else:
                 self.post(on.Entered(ticket, claim))
+            self._engine.scheduler.post(lambda: self._answered(ticket))
 
         self._engine.requests.submit(job)
+        self._enters[ticket] = leased
+
+    def _answered(self, ticket: int) -> None:
+        del self._enters[ticket]  # if it has made a claim, that is dealt with as one by now
+        self._changed()
 
     def _ask(self, ticket: int, claim: Claim) -> None:
         leased = self._leased
@@ -254,13 +269,13 @@ class CandidateRunner:
         leased = self._engine.sessions.find(claim.session)
         if leased is None:
             return  # its session is closed, and so is the claim
-        self.loose += 1
+        self._loose += 1
         self._engine.sessions.discard(
             leased, self._election, claim, lambda confirmed: self._gone(claim, confirmed)
         )
 
     def _gone(self, claim: Claim, confirmed: bool) -> None:
-        self.loose -= 1
+        self._loose -= 1
         self.left += not confirmed
         self._front.released(claim.token, confirmed)
         self._changed()

@@ -13,6 +13,7 @@ from leadership_core import (
     Candidate,
     ConfigurationError,
     Follower,
+    LostReason,
     NotElected,
     StoreClosed,
     StoreHandle,
@@ -117,6 +118,55 @@ def test_stop_while_entering_leaves_nothing(faulty: FaultyStore, opened: StoreHa
     assert not candidate.stop(0.05)
     faulty.heal()
 
+    assert candidate.stop()
+    assert faulty.inner.get("key") is None
+
+
+def test_stop_beside_close_does_not_forget_a_claim_that_is_being_made(faulty: FaultyStore) -> None:
+    """Nobody waits for its answer any more; it may stand all the same."""
+    store = faulty.opened()
+    faulty.inject(Fault.HANGS, "put_claim")
+    faulty.inject(Fault.HANGS, "close_session")
+    candidate = Candidate(store, "key", "a", ttl=3)
+    values = candidate.run_for_election()
+    assert eventually(lambda: faulty.calls["put_claim"])
+
+    assert not store.close(0.3)
+    assert list(values) == [False]
+    assert not candidate.stop()
+    faulty.heal()
+
+
+def test_claim_that_is_being_made_goes_with_its_session(faulty: FaultyStore) -> None:
+    """No answer comes; that the session has ended is confirmed, and that is enough."""
+    store = faulty.opened()
+    faulty.inject(Fault.HANGS, "put_claim")
+    candidate = Candidate(store, "key", "a", ttl=3)
+    candidate.run_for_election()
+    assert eventually(lambda: faulty.calls["put_claim"])
+    store.close(0.3)
+
+    assert candidate.stop()
+    faulty.heal()
+
+
+def test_lease_that_ends_while_leaving_does_not_forget_a_claim_that_is_being_made(
+    faulty: FaultyStore, opened: StoreHandle
+) -> None:
+    """It has stopped; what the request has done is found out when the store is back."""
+    faulty.inject(Fault.HANGS, "put_claim")
+    candidate = Candidate(opened, "key", "a", ttl=3)
+    story = candidate.events()
+    assert eventually(lambda: faulty.calls["put_claim"])
+    assert not candidate.stop(0)
+    faulty.inject(Fault.UNAVAILABLE, "close_session")
+    opened.engine.scheduler.post(
+        lambda: next(iter(opened.engine.sessions.all)).give_up(LostReason.EXPIRED)
+    )
+    assert [event.name for event in story][-1] == "stopped"
+
+    assert not candidate.stop(0)
+    faulty.heal()
     assert candidate.stop()
     assert faulty.inner.get("key") is None
 
