@@ -61,7 +61,7 @@ class Campaign:
         self._drain_until = inf
         self._cooldown: float | None = None
         self._leaving: on.Stop | None = None
-        self._announced = False
+        self._announced = False  # `Campaigning`; only the end of a term makes it news again
         self._suspended = False
         self._contact = Contact()
         self._failures = Backoff(retry_cap(ttl), rng, eager=True)
@@ -331,7 +331,6 @@ class Campaign:
         if self.phase is not Phase.IDLE:
             self._leave_session()
         self._rest_until = self._drain_until = inf
-        self._announced = False
         self._leaving = None
         self.phase = Phase.STOPPED if stop.for_good else Phase.IDLE
         if stop.for_good:

@@ -19,6 +19,7 @@ from leadership_core import (
     StoreHandle,
     Term,
 )
+from leadership_core.testing import History, check_history
 from tests.core.conftest import Open
 from tests.core.faulty import Fault, FaultyStore, eventually
 
@@ -261,6 +262,29 @@ def test_not_elected_in_time(open_one: Open) -> None:
 
     with candidate.leading(3):
         pass
+
+
+def test_story_of_one_who_came_back_unelected_is_sound(open_one: Open) -> None:
+    """It campaigns once, however often it leaves and comes back before it is elected."""
+    leader = Candidate(open_one(), "key", "a", ttl=3)
+    leader.wait_elected(3)
+    candidate = Candidate(open_one(), "key", "b", ttl=3)
+    story = candidate.events()
+    for _ in range(2):
+        with pytest.raises(NotElected), candidate.leading(0.1):
+            pass
+    leader.stop()
+    with candidate.leading(3):
+        pass
+    with candidate.leading(3):
+        pass
+    candidate.stop()
+
+    history = History()
+    for event in story:
+        history.note("b", event)
+    history.end("b")
+    assert check_history(history) == []
 
 
 def test_error_in_the_body_leaves_the_election(store: StoreHandle) -> None:
