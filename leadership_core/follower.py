@@ -141,6 +141,7 @@ class _View:
         self.known = False
         self.stopped = False
         self._down = False
+        self._last: Leader | None = None  # who led, even if nobody does now
         self._key = key
 
     def sees(self, leader: Leader | None) -> None:
@@ -150,11 +151,12 @@ class _View:
         before, self.leader = self.leader, leader
         if self.known and leader == before:
             return  # confirmed: its age begins anew
-        if leader is not None and before is not None and leader.token < before.token:
+        last, self._last = self._last, leader or self._last
+        if leader is not None and last is not None and leader.token < last.token:
             log.warning(
                 "the store has lost history: the token of %s went from %d to %d",
                 self._key,
-                before.token,
+                last.token,
                 leader.token,
             )
         self.known = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from .. import clock
@@ -14,6 +14,7 @@ from .calls import call
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .scheduler import Timer
 
 __all__ = ["FollowerRunner", "View"]
 
@@ -21,6 +22,7 @@ log = logging.getLogger("leadership.follower")
 
 _REQUEST_SECONDS = 5.0
 _CONFIRM_SECONDS = 15.0  # between two reads that make sure that the watch misses nothing
+_SOON_SECONDS = 1.0  # and where what it says may be out of date, at the least
 
 
 class View(Protocol):
@@ -39,6 +41,9 @@ class View(Protocol):
 class FollowerRunner:
     """Watches one election; everything happens in the scheduler's thread but the requests.
 
+    A watch tells all in order, but late: what a read has found meanwhile may be newer. So what
+    would lead back is taken only if a read says the same: a restored store really goes back.
+
     Args:
         engine: whose store and threads to use.
         key: the election's key, with the prefix.
@@ -51,10 +56,16 @@ class FollowerRunner:
         self._view = view
         self._backoff = Backoff(retry_cap(_REQUEST_SECONDS), engine.rng)
         self._watch: Closable | None = None
-        self._changes = 0  # that the watch has reported
+        self._changes = 0  # that the watch has reported, and that were taken
         self._latest: Leader | StoreUnavailable | None = None  # written by any thread
         self._told = False
         self._stopped = False
+        self._seen: Leader | None = None
+        self._token = -inf  # of the last leader
+        self._ahead = False  # a read has told what the watch has not come to yet
+        self._timer: Timer | None = None  # of the next read
+        self._asking = False
+        self._doubted_at = self._asked_at = self._sure_at = -inf
 
     def start(self) -> None:
         """Begin to watch; from any thread."""
@@ -79,9 +90,8 @@ class FollowerRunner:
         else:
             post(lambda: self._armed(watch))
 
-    def _confirm(self) -> None:
+    def _confirm(self, changes: int) -> None:
         post = self._engine.scheduler.post
-        changes = self._changes
         try:
             leader = call(_REQUEST_SECONDS, self._election.leader)
         except (StoreError, ConfigurationError) as error:
@@ -103,30 +113,68 @@ class FollowerRunner:
             self._engine.requests.submit(watch.close)
             return
         self._watch = watch
-        self._later(_CONFIRM_SECONDS, self._confirm)
+        self._plan(_CONFIRM_SECONDS)
 
     def _not_armed(self, error: Exception) -> None:
         if not self._stopped:
             self._take(error)
-            self._later(self._backoff.next(), self._arm)
+            self._engine.scheduler.call_at(clock.now() + self._backoff.next(), self._arm_again)
+
+    def _arm_again(self) -> None:
+        if not self._stopped:
+            self._engine.requests.submit(self._arm)
 
     def _changed(self) -> None:
         self._told = False
+        latest = self._latest
+        if self._stopped:
+            return
+        if self._may_be_late(latest):
+            self._doubted_at = clock.now()
+            if not self._asking:
+                self._plan(max(0.0, self._asked_at + _SOON_SECONDS - clock.now()))
+            return
         self._changes += 1
-        if not self._stopped:
-            self._take(self._latest)
+        self._ahead &= isinstance(latest, Exception)
+        self._take(latest)
+
+    def _may_be_late(self, seen: Leader | Exception | None) -> bool:
+        if isinstance(seen, Exception):
+            return False
+        if seen is None:
+            return self._ahead and self._seen is not None
+        return seen.token < self._token or (seen.token == self._token and self._seen is None)
+
+    def _plan(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._engine.scheduler.call_at(clock.now() + seconds, self._ask)
+
+    def _ask(self) -> None:
+        if self._stopped or self._asking:
+            return
+        self._asking, self._asked_at = True, clock.now()
+        changes = self._changes
+        self._engine.requests.submit(lambda: self._confirm(changes))
 
     def _confirmed(self, changes: int, seen: Leader | Exception | None) -> None:
         if self._stopped:
             return
+        self._asking = False
         if changes == self._changes:  # otherwise the watch knows better
+            if not isinstance(seen, Exception):
+                self._sure_at = self._asked_at
+                self._ahead |= seen != self._seen
             self._take(seen)
-        self._later(_CONFIRM_SECONDS, self._confirm)
+        doubts = self._doubted_at > self._sure_at
+        self._plan(_SOON_SECONDS if doubts else _CONFIRM_SECONDS)
 
     def _take(self, seen: Leader | Exception | None) -> None:
         if not isinstance(seen, Exception):
             self._engine.has_worked = True
             self._backoff.reset()
+            self._seen = seen
+            self._token = self._token if seen is None else seen.token
             self._view.sees(seen)
         elif isinstance(seen, StoreUnavailable) and (
             self._engine.has_worked or not isinstance(seen, StoreRefused)
@@ -135,10 +183,3 @@ class FollowerRunner:
         else:
             self.stop()
             self._view.fail(seen)
-
-    def _later(self, seconds: float, job: Callable[[], None]) -> None:
-        def submit() -> None:
-            if not self._stopped:
-                self._engine.requests.submit(job)
-
-        self._engine.scheduler.call_at(clock.now() + seconds, submit)

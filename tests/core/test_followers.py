@@ -199,3 +199,67 @@ def test_lost_history_is_reported(store: StoreHandle, caplog: pytest.LogCaptureF
 
     assert follower.leader == Leader("ben", 6)
     assert "from 7 to 6" in caplog.text
+
+
+def test_watch_that_is_late_does_not_lead_back(
+    store: StoreHandle, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A read was faster: an older leader, and an older absence, are not reported after it."""
+    candidate, follower = Candidate(store, "key", "ann", ttl=9), Follower(store, "key")
+    first = candidate.wait_elected(3)
+    story = follower.events()
+    assert eventually(lambda: follower.leader is not None)
+    candidate.resign(0)
+    second = candidate.wait_elected(3)
+    assert first is not None
+    assert second is not None
+    assert eventually(lambda: follower.leader == Leader("ann", second.token))
+    runner = follower._runner
+    runner._ahead = True  # as if a read had brought that
+
+    for late in (Leader("ann", first.token), None):
+        asked = runner._asked_at
+        runner._on_change(late)
+        assert eventually(lambda: runner._sure_at > asked, 3)  # noqa: B023
+        assert follower.leader == Leader("ann", second.token)
+
+    follower.stop()
+    told = [event.leader for event in story if isinstance(event, LeaderChanged)]
+    tokens = [leader.token for leader in told if leader is not None]
+    assert tokens == [first.token, second.token]
+    assert told[-1] is not None
+    assert "lost history" not in caplog.text
+
+
+def test_leader_of_before_its_end_is_not_reported_again(store: StoreHandle) -> None:
+    """A watch that is late tells of it once more, when a read has found that nobody leads."""
+    candidate, follower = Candidate(store, "key", "ann", ttl=9), Follower(store, "key")
+    leader = candidate.wait_elected(3) and follower.wait_leader(3)
+    assert leader is not None
+    candidate.stop()
+    assert eventually(lambda: follower.leader is None)
+    story = follower.events()
+
+    follower._runner._on_change(Leader("ann", leader.token))
+
+    assert eventually(lambda: follower._runner._sure_at > 0)
+    follower.stop()
+    assert [event.leader for event in story if isinstance(event, LeaderChanged)] == [None]
+
+
+def test_restored_store_is_believed(
+    faulty: FaultyStore, opened: StoreHandle, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A read says the same as the watch: the token is smaller, and a warning says so."""
+    follower = Follower(opened, "key")
+    assert next(follower.follow_election()) is None
+    runner = follower._runner
+    runner._on_change(Leader("ann", 1000))
+    assert eventually(lambda: follower.leader == Leader("ann", 1000))
+    Candidate(opened, "key", "ben", ttl=9).wait_elected(3)
+
+    leader = faulty.election("key").leader()
+    assert leader is not None
+    assert leader.token < 1000
+    assert eventually(lambda: follower.leader == leader)
+    assert f"from 1000 to {leader.token}" in caplog.text
