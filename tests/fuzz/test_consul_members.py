@@ -25,7 +25,7 @@ from tests.fuzz.oracles import SECRET, in_order, tolerated
 
 WINDOW = 5.0  # seconds
 MOST = 5 * WINDOW  # requests
-SPAN = 6.5 + float(os.environ.get("LEADERSHIP_FUZZ", "1"))  # seconds of madness
+SPAN = 4.6 + float(os.environ.get("LEADERSHIP_FUZZ", "1"))  # seconds of madness
 RECOVERY = 15.0  # seconds
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +34,7 @@ from tests.fuzz.replies import (
 )
 
 KEY = "fuzz/key"
-BUDGET = 0.4  # seconds
+BUDGET = 0.3  # seconds
 
 
 class Liar:
@@ -175,16 +174,17 @@ def test_nothing_but_our_errors_comes_out(
 
 @pytest.mark.parametrize("reply", [*BODIES, *STATUSES, *HEADERS, *STREAMS, *ECHOES], ids=repr)
 def test_every_operation_survives(liar: tuple[Liar, str], reply: Reply) -> None:
-    """Each of them is given the same wrong answer first, and then second."""
+    """Each of them is given the same wrong answer first; those that believe, also second."""
     mind, url = liar
     with closing(ConsulStore(StoreURL.parse(url))) as store:
-        for name, good in itertools.product(OPERATIONS, [0, 1]):
+        cases = [(name, 0) for name in OPERATIONS]
+        for name, good in [*cases, ("enter", 1), ("race", 2), ("open session", 1)]:
             mind.begin([*[None] * good, *[reply] * 5])
             _check(store, name)
 
 
 @pytest.mark.parametrize("reply", SLOW, ids=repr)
-@pytest.mark.parametrize("name", ["get", "open session", "enter"])
+@pytest.mark.parametrize("name", ["get", "enter"])
 def test_no_answer_takes_longer_than_the_budget(
     liar: tuple[Liar, str], name: str, reply: Reply
 ) -> None:

@@ -138,7 +138,7 @@ deeds = st.lists(
 
 
 @given(st.data())
-@examples(6)
+@examples(4)
 def test_a_vandal_is_outlived(url: str, data: st.DataObject) -> None:
     """It writes any bytes to the key and below it before and during a term, and cleans up."""
     race = Race.at(url)
