@@ -142,11 +142,12 @@ class Link:
                     raise unreached(self._handler.failed, given)
                 self._changed.wait(left)
         if self.grant is None:
-            self.cut()
-            raise ConfigurationError(
+            problem = (
                 "kazoo does not read its sockets as it should, so the timeout that ZooKeeper has "
                 "granted is not known, and nobody can lead: install kazoo 2.11"
             )
+            self.cut(StoreUnavailable(problem))  # for others who wait: nobody has closed the store
+            raise ConfigurationError(problem)
 
     def ask(self, doing: str, *requests: Request) -> list[Any]:
         """Send the requests in one go, and return their answers, which may be `errors.ANSWERS`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from leadership_core.budget import budget, remaining_budget
-from leadership_core.errors import StoreClosed, StoreError
+from leadership_core.errors import StoreClosed, StoreError, StoreUnavailable
 
 from .bell import Bell
 from .link import Link
@@ -45,7 +45,8 @@ class Reader:
             if self._closed:
                 raise StoreClosed("the ZooKeeper store is closed")
             if self._link is not None and (self._link.over or self._link.down_for > _TIMEOUT):
-                self._link.cut()
+                # Others may wait for it just now: the store is not closed, and they are to try again.
+                self._link.cut(StoreUnavailable("the connection to ZooKeeper is being replaced"))
                 self._link.join(_JOIN)
                 self._link = None
             if self._link is None:

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from leadership_core.errors import StoreUnavailable
+from leadership_core.budget import budget
+from leadership_core.errors import StoreError, StoreUnavailable
 from leadership_core.store import Leader
 from leadership_zookeeper.store import ZooKeeperStore
 from tests.conftest import ProxyFactory
@@ -140,6 +141,47 @@ def test_an_outage_is_told_once_and_its_end_with_what_is_there_then(
 
     seen.wait(has_value(b"2"), 8)
     assert len([found for found in seen if isinstance(found, StoreUnavailable)]) <= 1
+    watch.close()
+
+
+def test_nobody_is_told_of_a_closed_store_when_its_connection_is_replaced(
+    shared_zookeeper: ZooKeeper,
+    store: ZooKeeperStore,
+    proxy: ProxyFactory,
+    opened: Opener,
+    unique_key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither those who wait for the old one just then, nor the watches, which would end."""
+    monkeypatch.setattr("leadership_zookeeper.reader._TIMEOUT", 2.0)
+    link, seen = proxy(shared_zookeeper.port), Seen()
+    store.put(unique_key, b"1")
+    far = opened(shared_zookeeper.url_at(link.port))
+    watch = far.watch(unique_key, seen)
+    seen.wait(has_value(b"1"))
+    old = far._reader.link()
+    told: list[StoreError] = []
+
+    def read() -> None:
+        while not old.over or far._reader.link() is old:
+            try:
+                with budget(1.0):
+                    far.get(unique_key)
+            except StoreError as error:
+                told.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    link.cut()
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(15)
+    store.put(unique_key, b"2")
+    link.heal()
+
+    assert old.over
+    assert {type(error) for error in told if not isinstance(error, StoreUnavailable)} == set()
+    seen.wait(has_value(b"2"), 8)
     watch.close()
 
 
