@@ -141,7 +141,8 @@ class ConsulElection:
             if after_outage or ConsulClaim.of(claim).may_have_turned(found[0] if found else None):
                 wake()
 
-        return self._watcher.subscribe(Scope(self._key), look, pace=self._pace)
+        ttl = claim.session.ttl
+        return self._watcher.subscribe(Scope(self._key), look, pace=self._pace, ttl=ttl)
 
     def leader(self) -> Leader | None:
         return _leader(self._unpaced.read(self._key))

@@ -18,7 +18,6 @@ __all__ = ["Poll"]
 
 log = logging.getLogger(__name__)
 
-_WAIT = 30.0  # seconds that an agent holds a long poll while nothing changes
 _ROUND = 1.0  # seconds between two rounds of short reads
 _BREATH = 0.05  # seconds between two reads of a round
 _RATE = 5.0  # looks a second that bring no news
@@ -122,8 +121,10 @@ class Poll:
         if len(scopes) > 1:
             return self._round(scopes), False
         (scope,) = scopes
+        with self._lock:
+            wait = min((one.wait for one in self.subscriptions), default=_ROUND)
         after, found = self._client.poll(
-            scope.path, below=scope.below, index=self._index, wait=_WAIT
+            scope.path, below=scope.below, index=self._index, wait=wait
         )
         grew = after > self._index
         # Backwards means a restored or another server: what it says now counts from the start.

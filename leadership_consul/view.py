@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from leadership_core import clock
 from leadership_core.errors import StoreUnavailable
@@ -18,6 +19,7 @@ __all__ = ["Found", "Look", "Scope", "Subscription", "View"]
 log = logging.getLogger(__name__)
 
 _CONFIRM = 15.0  # seconds
+_WAIT, _LEAST_WAIT = 10.0, 1.0  # seconds that an agent holds a long poll while nothing changes
 _RATE, _BURST = 20.0, 20.0  # looks a second for one who watches an entry
 
 Found = tuple[Record, ...] | StoreUnavailable
@@ -76,6 +78,12 @@ class Subscription:
         drop: called once, when it is closed.
         confirm: whether to call again from time to time although nothing has changed.
         pace: how often to look for it.
+        ttl: seconds; of the session of one who stands for election.
+
+    Attributes:
+        wait: seconds that a long poll for it may be held. A link that has died without a word is
+            noticed after that time and a few seconds more, and until then nobody hears of a
+            turn: one who stands must not be deaf for longer than it takes to replace a leader.
     """
 
     def __init__(
@@ -86,8 +94,10 @@ class Subscription:
         *,
         confirm: bool,
         pace: Pace | None = None,
+        ttl: float = inf,
     ) -> None:
         self.scope = scope
+        self.wait = max(_LEAST_WAIT, min(ttl, _WAIT))
         self.pace = pace or Pace(_RATE, _BURST)
         self.pace.join()
         self._look = look

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os.path
 import threading
+from math import inf
 
 from leadership_core.budget import remaining_budget
 from leadership_core.errors import StoreClosed
@@ -43,7 +44,13 @@ class Watcher:
         self.ended = threading.Event()
 
     def subscribe(
-        self, scope: Scope, look: Look, *, confirm: bool = False, pace: Pace | None = None
+        self,
+        scope: Scope,
+        look: Look,
+        *,
+        confirm: bool = False,
+        pace: Pace | None = None,
+        ttl: float = inf,
     ) -> Subscription:
         """Call `look` with what is there, soon, and whenever that changes.
 
@@ -53,11 +60,13 @@ class Watcher:
                 whether the store was away before.
             confirm: whether to call again from time to time although nothing has changed.
             pace: how often to look; the subscription is a member of it until it is closed.
+            ttl: seconds, where it is for one who stands for election: a link that has died is
+                noticed within that time and a few seconds more.
 
         Raises:
             StoreClosed: the store was closed.
         """
-        subscription = Subscription(scope, look, self._drop, confirm=confirm, pace=pace)
+        subscription = Subscription(scope, look, self._drop, confirm=confirm, pace=pace, ttl=ttl)
         with self._lock:
             if self._closed:
                 raise StoreClosed("the Consul store is closed")

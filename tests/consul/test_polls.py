@@ -12,6 +12,7 @@ import pytest
 
 from leadership_consul.client import Record
 from leadership_consul.view import Found, Scope, Subscription, View
+from leadership_core import Candidate, open_store
 from tests.conftest import ProxyFactory
 from tests.consul.conftest import Opener
 from tests.consul.tools import Seen, has_value, wait_until, watch_threads
@@ -70,6 +71,42 @@ def test_keys_with_nothing_in_common_never_make_it_watch_the_root(
 
     assert len(watch_threads()) <= 8
     assert not link.count("recurse")
+
+
+def test_a_long_poll_that_has_died_does_not_keep_a_candidate_deaf(
+    consul: Consul, proxy: ProxyFactory, unique_key: str
+) -> None:
+    """Its connection stands and nothing passes: it is given up in time to be elected in time."""
+    link = proxy(consul.port)
+    ttl = 2.0
+    with open_store(consul.url) as near, open_store(consul.url_at(link.port)) as far:
+        leader, waiting = (Candidate(store, unique_key, "x", ttl=ttl) for store in (near, far))
+        assert leader.wait_elected(5)
+        held = link.hold(b"index=")
+        waiting.run_for_election()
+        assert held.caught.wait(5)
+
+        assert leader.stop()
+
+        assert waiting.wait_elected(2 * ttl + 5)
+        held.release()
+
+
+def test_long_polls_are_held_for_ten_seconds_or_a_ttl(
+    consul: Consul, proxy: ProxyFactory, unique_key: str
+) -> None:
+    """The shortest of those that share one counts, as long as it is there."""
+    link = proxy(consul.port)
+    with open_store(consul.url_at(link.port)) as store:
+        store.watch(unique_key, lambda _: None)
+        wait_until(lambda: link.count("wait=10s"))
+        candidate = Candidate(store, unique_key, "x", ttl=3)
+        assert candidate.wait_elected(5)
+        wait_until(lambda: link.count("wait=3s"))
+        candidate.stop()
+        store.put(unique_key, b"1")
+        store.put(unique_key, b"2")
+        wait_until(lambda: "wait=10s" in link.requests[-1])
 
 
 def test_a_view_that_comes_too_late_is_dropped() -> None:
