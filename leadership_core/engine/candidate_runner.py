@@ -78,7 +78,7 @@ class CandidateRunner:
     ) -> None:
         self.key = key
         self._loose = 0  # claims that may still stand though nobody wants them
-        self.left = 0  # and those that nobody can do anything about any more
+        self.left: set[Claim] = set()  # those whose session is given up, its end unconfirmed
         self._engine = engine
         self._value = value
         self._ttl, self._margin = ttl, margin
@@ -275,8 +275,12 @@ class CandidateRunner:
         )
 
     def _gone(self, claim: Claim, confirmed: bool) -> None:
-        self._loose -= 1
-        self.left += not confirmed
+        if claim in self.left:
+            self.left.discard(claim)
+        else:
+            self._loose -= 1
+            if not confirmed:
+                self.left.add(claim)
         self._front.released(claim.token, confirmed)
         self._changed()
 

@@ -219,7 +219,8 @@ class LeasedSession:
         if self.session is None:
             return
         outlives = self._engine.expires_within(self.lease.ttl)
-        if not self._closing.wait(outlives) or self._leave:
+        self._closing.wait(outlives)
+        if self._leave:
             return
         self.lease.end(LostReason.EXPIRED)
         begun = clock.now()

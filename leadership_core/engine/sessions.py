@@ -15,7 +15,7 @@ from ..errors import ConfigurationError, SessionLost, StoreError
 from ..events import LostReason
 from ..machine import happenings as on
 from ..store import Claim, Election, Session
-from ..timing import Backoff, retry_cap
+from ..timing import Backoff, request_limit, retry_cap
 from .calls import call
 from .leased_session import LeasedSession, User
 
@@ -78,7 +78,7 @@ class Sessions:
             election: the race that it is in.
             claim: which.
             gone: called in the scheduler's thread at the end, with whether the store has
-                confirmed that.
+                confirmed that; where it has not, once more when it does.
         """
         _LooseClaim(self._engine, leased, election, claim, gone).look()
 
@@ -126,7 +126,7 @@ class _LooseClaim:
         leased = self._leased
         if leased.ended or leased.closing:
             # It goes with its session, confirmed if the session's end is.
-            leased.when_closed(lambda: self._done(leased.ended_at_store))
+            leased.when_closed(self._session_closed)
         else:
             self._engine.releases.submit(self._try)
 
@@ -166,3 +166,33 @@ class _LooseClaim:
     def _done(self, confirmed: bool = True) -> None:
         self._leased.loose.discard(self._claim)
         self._gone(confirmed)
+
+    def _session_closed(self) -> None:
+        leased = self._leased
+        self._done(leased.ended_at_store)
+        if leased.session is not None and not leased.ended_at_store:
+            self._ask_for_its_end(leased.session)
+
+    def _ask_for_its_end(self, session: Session) -> None:
+        """Ask now and then: whoever leaves later wants to know whether anything is left."""
+
+        def ask() -> None:
+            post = self._engine.scheduler.post
+            try:
+                call(request_limit(self._leased.lease.ttl), session.close)
+            except SessionLost:
+                post(self._ended)
+            except (StoreError, ConfigurationError):
+                post(later)
+            else:
+                post(self._ended)
+
+        def later() -> None:
+            when = clock.now() + self._backoff.next()
+            self._engine.scheduler.call_at(when, lambda: self._engine.requests.submit(ask))
+
+        later()
+
+    def _ended(self) -> None:
+        self._leased.ended_at_store = True
+        self._gone(self._leased.ended_at_store)

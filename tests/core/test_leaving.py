@@ -204,6 +204,54 @@ def test_stop_does_not_promise_what_the_store_has_not_said(
     assert not candidate.stop(0)
 
 
+def test_session_that_could_not_be_closed_is_not_held_against_it_for_ever(
+    faulty: FaultyStore, opened: StoreHandle
+) -> None:
+    """What is left of an earlier term is asked about until the store has confirmed its end."""
+    candidate = Candidate(opened, "key", "a", ttl=0.6)
+    term = candidate.wait_elected(3)
+    assert term is not None
+    faulty.inject(Fault.UNAVAILABLE, "close_session")
+    opened.engine.scheduler.post(
+        lambda: next(iter(opened.engine.sessions.all)).give_up(LostReason.EXPIRED)
+    )
+    assert eventually(lambda: candidate._runner.left)
+    faulty.heal()
+    assert eventually(lambda: not candidate._runner.left)
+
+    assert candidate.stop()
+    assert faulty.inner.get("key") is None
+
+
+def test_work_that_outlives_its_session_leaves_nothing(
+    faulty: FaultyStore, opened: StoreHandle
+) -> None:
+    """The session is closed in the end, although nobody has come back to do it."""
+    candidate = Candidate(opened, "key", "a", ttl=0.6)
+    working, enough = threading.Event(), threading.Event()
+
+    def work(_: Term) -> None:
+        working.set()
+        enough.wait(10)
+
+    worker = threading.Thread(target=candidate.lead, args=(work,))
+    worker.start()
+    assert working.wait(3)
+    faulty.inject(Fault.UNAVAILABLE)
+    assert eventually(lambda: not candidate.is_leader)
+    faulty.heal()
+    (leased,) = opened.engine.sessions.all
+    assert eventually(leased.closed.is_set)
+    stopped: list[bool] = []
+    stopper = threading.Thread(target=lambda: stopped.append(candidate.stop(5)))
+    stopper.start()
+    enough.set()
+    stopper.join()
+    worker.join()
+
+    assert stopped == [True]
+
+
 def test_release_of_one_term_is_not_taken_for_that_of_the_next(
     faulty: FaultyStore, opened: StoreHandle
 ) -> None:
