@@ -33,7 +33,6 @@ class Backend:
         open: opens a store on it for one process.
         expires: seconds after which a session of that ttl is gone, at the latest.
         copies: whether its network may deliver a request twice.
-        deaf: seconds for which a lost notification may go unnoticed.
         slowest: rate of the slowest clock, in relation to the server's. The margin is a tenth of
             the ttl, unless something else has used it up.
         parts: whether it has members that can be cut off from each other.
@@ -45,7 +44,6 @@ class Backend:
     open: Callable[[Any, Link], Store]
     expires: Callable[[float, Server], float]
     copies: bool = False
-    deaf: float = 0.0
     slowest: float = 0.905
     parts: bool = False
     stage: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -74,7 +72,6 @@ BACKENDS: dict[str, Backend] = {
         open_consul,
         lambda ttl, server: 2 * ttl + server.lock_delay,  # type: ignore[attr-defined]
         copies=True,
-        deaf=37.0,  # a long poll, and what its answer may be late
     ),
     "etcd": Backend(
         ("leadership_core", "leadership_etcd"),

@@ -170,15 +170,11 @@ class Checks:
 
 
 def _check_story(one: Contender) -> None:
-    breaks = one.breaks
     campaigning = leading = down = suspended = stopped = False
     for event in one.told:
         sound = not stopped
         match event:
             case Campaigning():
-                if campaigning and breaks:  # it had left before it was elected
-                    breaks -= 1
-                    campaigning = False
                 sound &= not leading and not campaigning
                 campaigning = True
             case Elected():

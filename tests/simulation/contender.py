@@ -41,7 +41,6 @@ class Contender:
         stopped: the user has asked it to stop.
         left: and was told that nothing is left.
         ended: its events have come to their end.
-        breaks: how often it left, to come back.
         busy: the term that its work is done under.
         work_until: when, on its clock, the work must have ended since the term has.
     """
@@ -55,7 +54,6 @@ class Contender:
     stopped: bool = False
     left: bool = False
     ended: bool = False
-    breaks: int = 0
     busy: Term | None = None
     work_until: float = inf
 
@@ -170,7 +168,6 @@ class Contender:
         """What the exit of `leading` does, and its next entry."""
         if self.stopped:
             return
-        self.breaks += 1
         self.candidate._leave()
         self.node.run.world.sleep(seconds)
         if not (self.stopped or self.node.closing):
