@@ -15,6 +15,7 @@ from leadership_core.budget import remaining_budget
 from leadership_core.errors import LeadershipError, SessionLost, StoreClosed, StoreUnavailable
 from leadership_zookeeper.errors import ANSWERS
 from leadership_zookeeper.grant import Grant
+from leadership_zookeeper.wire import Tap
 
 from .kernel import Task
 from .model_zookeeper import TICK, Connection, Member, ZooKeeperServer
@@ -25,7 +26,7 @@ from .wire_zookeeper import Client, Pending, Wire
 __all__ = ["Link"]
 
 _SILENCE = 1.0
-_TOUCH, _GAP = 0.25, 0.45  # ticks between two signs of life, as wished and at the most
+_TOUCH = 0.1  # ticks between two touches, as in the handler
 
 
 class Link:
@@ -57,7 +58,7 @@ class Link:
         self._seen = 0  # the newest transaction that it knows of
         self._heard = self._pinged = 0.0
         self._touch_until = -math.inf
-        self._since = self._touched = self._steady = clock.now()
+        self._tap: Tap | None = None
         self._down_since = math.inf
         self._thread = Threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -76,15 +77,11 @@ class Link:
     def over(self) -> bool:
         return self.lost is not None
 
-    def keep_touching(self, until: float) -> None:
+    def keep_touching(self, until: float) -> Tap | None:
         self._touch_until = until
         if self._task is not None:
             self.network.network.world.wake(self._task)
-
-    def is_steady(self, seconds: float, gap: float) -> bool:
-        now = clock.now()
-        steady = self._steady == self._since or now - self._steady >= seconds
-        return now - self._touched <= gap and steady
+        return self._tap
 
     def pause(self, seconds: float) -> None:
         if remaining_budget() <= seconds:
@@ -192,7 +189,8 @@ class Link:
         world = self.network.network.world
         member = world.rng.choice(self._members)
         wire = Wire(self, member)
-        self._since = self._touched = self._steady = clock.now()
+        # The shipped one; what passes by it are the answers to touches.
+        self._tap = Tap(lambda _: None, lambda _: None, pings=not self._pinned)
 
         def connect(reply: Reply) -> None:
             self._greet(member, wire, reply)
@@ -249,11 +247,12 @@ class Link:
                     self._heard = clock.now()
                     self._seen = max(self._seen, wire.member.applied)
                     what()
-            left = self.until - clock.now()
+            now = clock.now()
+            left = self.until - now
             if left <= 0 and self._pinged != self.until:
                 self._pinged = self.until
                 Client(self, wire).close_session()  # which nobody has renewed
-            wait = min(left, self._keep_alive(wire))
+            wait = min(left, self._keep_alive(wire, now))
             if wait <= 0:
                 break
             if wire.open and self._wire is wire and not self._inbox:
@@ -269,19 +268,18 @@ class Link:
             pending.set(zk.ConnectionLoss())
         self._tell()
 
-    def _keep_alive(self, wire: Wire) -> float:
+    def _keep_alive(self, wire: Wire, now: float) -> float:
         """Say something now and then; returns for how long that is enough, 0.0 if it is too late."""
-        now = clock.now()
         if self._pinned:
             if now >= self._touch_until:
                 return 60.0
-            due = self._touched + _TOUCH * TICK
+            tap = self._tap
+            assert tap is not None
+            due = tap.touched + _TOUCH * TICK
             if now < due:
                 return due - now
-            if now - self._touched > _GAP * TICK:
-                self._steady = now
-            self._touched = now
-            wire.send(lambda _: None)
+            if not tap.touching:
+                wire.touch(tap)
             return _TOUCH * TICK
         # Of its own, kazoo does that every third of the timeout.
         if now - self._heard > self._timeout * 2 / 3:

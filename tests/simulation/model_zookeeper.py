@@ -127,6 +127,7 @@ class ZooKeeperServer(Server):
         super().__init__(world, rng, 1.0, 1.0)
         self.zxid = 1 << 32
         self.past: dict[int, Tree] = {self.zxid: {"/": Node(None, 0, 0)}}
+        self._queued: tuple[int, list[tuple[int, str, Node]]] = (0, [])
         self.ended: dict[str, int] = {}
         self.moved: dict[str, Connection] = {}  # where each session is
         self.members = [Member(self, number) for number in range(3)]
@@ -204,9 +205,15 @@ class ZooKeeperServer(Server):
     # -- what the checks look at -------------------------------------------------------------
 
     def _queue(self) -> list[tuple[int, str, Node]]:
-        tree = self.tree
-        claims = [f"{_FOLDER}/{name}" for name in children_of(tree, _FOLDER)]
-        return sorted((int(path[-10:]), path, tree[path]) for path in claims if tree[path].owner)
+        zxid, found = self._queued
+        if zxid != self.zxid:  # it is asked for after each step of a run
+            tree = self.tree
+            claims = [f"{_FOLDER}/{name}" for name in children_of(tree, _FOLDER)]
+            found = sorted(
+                (int(path[-10:]), path, tree[path]) for path in claims if tree[path].owner
+            )
+            self._queued = self.zxid, found
+        return found
 
     def holders(self) -> list[bytes]:
         return [node.data or b"" for _, _, node in self._queue()]

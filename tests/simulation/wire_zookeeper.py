@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from kazoo import exceptions as zk
+
+from leadership_zookeeper.wire import Tap
 
 from .model_zookeeper import Connection, Member
 from .network import Link as Network
@@ -16,6 +20,7 @@ from .tree_zookeeper import children_of
 __all__ = ["Client", "Pending", "Wire"]
 
 DEAD = 11.0  # seconds until TCP gives up a connection
+_TOUCHED = struct.pack("!iiqi", 16, -2, 0, 0)  # what a server answers to a touch
 
 
 class Owner(Protocol):
@@ -56,6 +61,11 @@ class Wire:
     def send(self, request: Callable[[Connection], None]) -> None:
         """To the member."""
         self._put(self._pipes[0], lambda: self._take(request))
+
+    def touch(self, tap: Tap) -> None:
+        """Keep the session alive; the answer passes by the tap."""
+        tap.note_touch()
+        self.send(lambda there: there.tell(partial(_answer, tap)))
 
     def tell(self, what: Callable[[], None]) -> None:
         """To the client, in its thread."""
@@ -102,6 +112,10 @@ class Wire:
     def hung_up(self) -> None:
         """The member ends it."""
         self._put(self._pipes[1], self.close)
+
+
+def _answer(tap: Tap) -> None:
+    tap.pass_on(lambda: _TOUCHED)
 
 
 class _Pipe:
