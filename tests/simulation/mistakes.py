@@ -8,7 +8,7 @@ from typing import Any
 from leadership_consul.client import operation
 from leadership_consul.election import LOCK_FLAG
 from leadership_core import clock, default_election
-from leadership_core.errors import LeadershipError, SessionLost, StoreUnavailable
+from leadership_core.errors import LeadershipError, SessionLost, StoreClosed, StoreUnavailable
 from leadership_core.machine import Phase, actions
 from leadership_core.store import ANY, Entry, Leading
 from leadership_etcd import messages
@@ -259,3 +259,8 @@ def ping(renew: Any) -> Any:
         return float(self._ttl)
 
     return mutant
+
+
+def closed(unavailable: Any) -> Any:
+    """Whoever waits for a connection just then ends for good."""
+    return StoreClosed

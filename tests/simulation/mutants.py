@@ -21,6 +21,7 @@ from leadership_core.machine import Campaign, happenings as on
 from leadership_core.tenure import Tenure
 from leadership_etcd.election import EtcdElection
 from leadership_etcd.turn import Turn
+from leadership_zookeeper import reader
 from leadership_zookeeper.session import ZooKeeperSession
 
 from . import mistakes
@@ -102,4 +103,6 @@ MUTANTS = [
            ((ZooKeeperSession, "renew", mistakes.sync_alone),)),
     Mutant("a ping in place of a sync", "zookeeper",
            ((ZooKeeperSession, "renew", mistakes.ping),)),
+    Mutant("a connection that is replaced is a closed store", "zookeeper",
+           ((reader, "StoreUnavailable", mistakes.closed),)),
 ]  # fmt: skip

@@ -19,8 +19,6 @@ from .run import Outcome, simulate
 from .shrink import report
 
 SLICE = 80
-UNSETTLED = {"zookeeper"}  # its seeds still fail; `python -m tests.simulation --backend zookeeper`
-SETTLED = [backend for backend in BACKENDS if backend not in UNSETTLED]
 PARTS = 20  # of a soak
 
 
@@ -37,7 +35,7 @@ def simulate_all(backend: str, seeds: range, hosts: Hosts) -> list[Outcome]:
     return outcomes
 
 
-@pytest.mark.parametrize("backend", SETTLED)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_elections_are_safe_and_live_whatever_happens(backend: str, hosts: Hosts) -> None:
     """Never two believers; tokens grow; stories are in order; nothing is left; all ends well."""
     outcomes = simulate_all(backend, range(SLICE), hosts)
@@ -53,7 +51,7 @@ def test_elections_are_safe_and_live_whatever_happens(backend: str, hosts: Hosts
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("backend", SETTLED)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_many_elections(backend: str, part: int, hosts: Hosts) -> None:
     """As many seeds as `SEEDS` says for each backend, at no less than a thousand a minute."""

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from .backends import BACKENDS
 from .hosts import Hosts
 from .mutants import MUTANTS
 from .plan import Plan
 from .run import simulate
 from .shrink import shrunk
-from .test_elections import SETTLED
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +35,7 @@ def digest_elsewhere(seed: int, backend: str, hash_seed: str) -> str:
     )
 
 
-@pytest.mark.parametrize("backend", SETTLED)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_seed_is_the_same_run_in_any_process(backend: str, hosts: Hosts) -> None:
     """Neither what ran before nor how Python hashes has a part in it."""
     here = [simulate(Plan.of(seed, backend), hosts).digest for seed in (3, 4, 3)]
