@@ -229,6 +229,8 @@ class Link:
 
         (pending,) = self.send(close)
         self.answer(pending, "end the session", last=True)
+        with self._changed:
+            self.ended_by_server, self.lost = True, SessionLost("the session was closed")
 
     def cut(self, why: StoreError | None = None) -> None:
         """Break the connection and let no other begin; from any thread, waits for nothing."""

@@ -176,10 +176,10 @@ def test_nothing_but_our_errors_comes_out(
 def test_every_operation_survives(liar: tuple[Liar, str], reply: Reply) -> None:
     """Each of them is given the same wrong answer first; those that believe, also second."""
     mind, url = liar
-    with closing(ConsulStore(StoreURL.parse(url))) as store:
-        cases = [(name, 0) for name in OPERATIONS]
-        for name, good in [*cases, ("enter", 1), ("race", 2), ("open session", 1)]:
-            mind.begin([*[None] * good, *[reply] * 5])
+    cases = [(name, 0) for name in OPERATIONS]
+    for name, good in [*cases, ("enter", 1), ("race", 2), ("open session", 1)]:
+        mind.begin([*[None] * good, *[reply] * 5])
+        with closing(ConsulStore(StoreURL.parse(url))) as store:  # else they would pace themselves
             _check(store, name)
 
 
