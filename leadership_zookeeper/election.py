@@ -59,7 +59,7 @@ class ZooKeeperElection:
     def enter(self, session: Session, value: bytes) -> ZooKeeperClaim:
         check_size(self._key, value)
         claim = ZooKeeperClaim(self._key, session, value)
-        link = claim.owner.link
+        link = claim.owner.usable_link
         doing = f"enter {self._key!r}"
         for _ in range(_TRIES):
             # Both at once: the list is read after the node was made, as it was then or later.
@@ -94,7 +94,7 @@ class ZooKeeperElection:
 
     def _grant(self, claim: ZooKeeperClaim, listed: Any) -> None:
         try:
-            names = claim.owner.link.answer(listed, f"list {self._key!r}")
+            names = claim.owner.usable_link.answer(listed, f"list {self._key!r}")
         except StoreUnavailable:
             return  # it is in the race, and `standing` will tell the rest
         if not isinstance(names, Exception):
@@ -121,7 +121,7 @@ class ZooKeeperElection:
         that came on an earlier connection has, too, or is refused from now on: ZooKeeper takes
         nothing more from a connection once its session has moved to another.
         """
-        link = claim.owner.link
+        link = claim.owner.usable_link
         _, names = link.ask(f"look into {self._key!r}", sync, children(self._folder))
         if isinstance(names, Exception):
             return False
@@ -177,7 +177,7 @@ class ZooKeeperElection:
         In this order: what is before it and gone stays gone, so both answers together are true at
         the moment of the second. The first is None for a claim with nothing before it.
         """
-        link, doing = claim.owner.link, f"look at {self._key!r}"
+        link, doing = claim.owner.usable_link, f"look at {self._key!r}"
         if ahead:
             before = f"{self._folder}/{ahead[-1]}"
             fired = claim.watch(path, before)
@@ -209,7 +209,9 @@ class ZooKeeperElection:
         if mine.path is not None or self._find(mine):
             assert mine.path is not None
             # By its full name, which no other node has: harmless however late, and however often.
-            (answer,) = mine.owner.link.ask(f"withdraw from {self._key!r}", delete(mine.path))
+            (answer,) = mine.owner.usable_link.ask(
+                f"withdraw from {self._key!r}", delete(mine.path)
+            )
             if isinstance(answer, Exception) and not isinstance(answer, NoNodeError):
                 raise StoreUnavailable(f"cannot withdraw from {self._key!r}: {answer!r}")
         mine.withdrawn = mine.settled = True

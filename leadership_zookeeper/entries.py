@@ -69,9 +69,7 @@ class Entries:
     ) -> Entry:
         """Write one; see `leadership_core.store.Store.put`."""
         check_size(key, value)
-        if session is not None and session.link.over:
-            session.end()
-        link = self._nodes.link if session is None else session.link
+        link = self._nodes.link if session is None else session.usable_link
         path, owner = path_of(key), 0 if session is None else session.number
         guard = self._guard(fence)
         for _ in range(_TRIES):

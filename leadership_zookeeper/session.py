@@ -101,6 +101,13 @@ class ZooKeeperSession:
     def ttl(self) -> float:
         return self._ttl
 
+    @property
+    def usable_link(self) -> Link:
+        """The link, if the session is not cut off; raises as `end` does."""
+        if self.link.over:
+            self.end()
+        return self.link
+
     def renew(self) -> float:
         # What a server answers by itself says nothing of the others, which may be about to end the
         # session. `sync` goes through ZooKeeper's leader, which looks whether the session stands.
@@ -108,9 +115,8 @@ class ZooKeeperSession:
         # a tick, of whom they have heard since. So what this renewal proves is that the session
         # stood at the latest touch of which it has been told for certain, and the margin covers
         # what that is older. Where it is too old, one touch comes first, and time to tell.
-        if self.link.over:
-            self.end()
-        link, sent, before = self.link, clock.now(), self.link.grant
+        link, sent = self.usable_link, clock.now()
+        before = link.grant
         tick, doing = self._options.tick, "renew the session"
         tap = link.keep_touching(sent + self._ttl / 2)
         if tap is None or sent - tap.told(tick * _TOLD) > tick * TOUCH_MARGIN:
