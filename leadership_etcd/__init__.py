@@ -6,6 +6,7 @@ languages stand in the same elections: a lease, and a queue of keys that are bou
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from leadership_core.plugins import hookimpl
@@ -16,15 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = ["leadership_open_store"]
 
+_loading = threading.Lock()
+
 
 @hookimpl
 def leadership_open_store(url: StoreURL) -> Store | None:
     """Open the store of an ``etcd://`` URL; nobody is contacted."""
     if url.scheme != "etcd":
         return None
-    from .fork import renew_grpc
+    # The modules of a package that several threads import at once may be seen half made: Python
+    # lets go of its own lock where two of them wait for each other.
+    with _loading:
+        from .fork import renew_grpc
 
-    renew_grpc()
-    from .store import EtcdStore
+        renew_grpc()
+        from .store import EtcdStore
 
-    return EtcdStore(url)
+        return EtcdStore(url)

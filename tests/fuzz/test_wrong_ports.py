@@ -170,10 +170,7 @@ def test_what_is_on_a_wrong_port_is_survived(
     [
         "consul",
         "zk",
-        pytest.param(
-            "etcd",
-            marks=pytest.mark.xfail(reason="leadership_etcd's imports form a ring", strict=False),
-        ),
+        "etcd",
     ],
 )
 def test_the_first_stores_of_a_process_may_be_opened_by_many_threads(scheme: str) -> None:
