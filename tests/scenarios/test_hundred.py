@@ -47,7 +47,7 @@ def test_many_candidates_on_consul(layout: list[str], consul_server: ConsulFacto
             assert candidate.term is not None
             before = candidate.term.token
             agent.request("DELETE", f"/v1/kv/{candidate.key}")
-            await_true(f"{candidate.key} is led anew", _newer(candidate, before), 5)
+            await_true(f"{candidate.key} is led anew", _newer(candidate, before), 10)
 
 
 def test_a_second_hundred_takes_over_on_consul(consul_server: ConsulFactory) -> None:
