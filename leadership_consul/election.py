@@ -47,7 +47,7 @@ SEMAPHORE_FLAG = 0xE0F69A2BAA414DE0
 """How they mark the key of a semaphore."""
 
 _TRIES = 3
-_RATE, _BURST = 2.0, 14.0  # requests a second, of each candidate and follower; handovers in a row
+_RATE, _BURST = 2.0, 60.0  # requests a second, of each candidate and follower; handovers in a row
 
 _SESSION = 3  # requests that it takes to get another session
 
