@@ -12,6 +12,7 @@ from leadership_core.store import Store
 
 from .client_etcd import open_etcd
 from .client_zookeeper import open_zookeeper, zookeeper_on_stage
+from .clients import CLIENTS
 from .kernel import World
 from .model_consul import ConsulServer, open_consul
 from .model_etcd import EtcdServer
@@ -72,6 +73,7 @@ BACKENDS: dict[str, Backend] = {
         open_consul,
         lambda ttl, server: 2 * ttl + server.lock_delay,  # type: ignore[attr-defined]
         copies=True,
+        stage=lambda: CLIENTS.on_stage("leadership_consul.store.Client"),
     ),
     "etcd": Backend(
         ("leadership_core", "leadership_etcd"),
@@ -79,6 +81,7 @@ BACKENDS: dict[str, Backend] = {
         open_etcd,
         lambda ttl, server: ttl + 0.5,
         copies=True,
+        stage=lambda: CLIENTS.on_stage("leadership_etcd.store.Client"),
     ),
     "zookeeper": Backend(
         ("leadership_core", "leadership_zookeeper"),

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
-from unittest import mock
 
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.errors import NotDone, SessionLost, StoreClosed, StoreUnavailable
@@ -15,6 +14,7 @@ from leadership_etcd.methods import Method
 from leadership_etcd.proto import grpc, rpc
 from leadership_etcd.store import EtcdStore
 
+from .clients import CLIENTS
 from .kernel import Task
 from .model_etcd import EtcdServer
 from .network import Link
@@ -242,5 +242,5 @@ class _Stream:
 
 def open_etcd(server: EtcdServer, link: Link) -> EtcdStore:
     """A store of the shipped backend, whose client is at that server."""
-    with mock.patch("leadership_etcd.store.Client", return_value=_Client(server, link)):
+    with CLIENTS.made_by(lambda _: _Client(server, link)):
         return EtcdStore(StoreURL.parse("etcd://sim:2379"))

@@ -7,7 +7,6 @@ import random
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
-from unittest import mock
 
 from leadership_consul.client import Operation, Record, TxnRefused
 from leadership_consul.options import Options
@@ -15,6 +14,7 @@ from leadership_consul.store import ConsulStore
 from leadership_core.errors import SessionLost
 from leadership_core.url import StoreURL
 
+from .clients import CLIENTS
 from .kernel import World
 from .network import Link, Reply
 from .server import KEY, Server, ServerSession
@@ -270,7 +270,5 @@ class _Client:
 def open_consul(server: Any, link: Link) -> ConsulStore:
     """A store of the shipped backend, whose client is at that server."""
     url = StoreURL.parse(f"consul://:none@sim:8500?lock_delay={server.lock_delay:g}")
-    with mock.patch(
-        "leadership_consul.store.Client", lambda options: _Client(options, server, link)
-    ):
+    with CLIENTS.made_by(lambda options: _Client(options, server, link)):
         return ConsulStore(url)

@@ -35,6 +35,29 @@ def digest_elsewhere(seed: int, backend: str, hash_seed: str) -> str:
     )
 
 
+def names_of_the_product() -> dict[str, object]:
+    """What all names in all its modules stand for."""
+    return {
+        f"{name}.{attribute}": value
+        for name, module in list(sys.modules.items())
+        if name.startswith("leadership_")
+        for attribute, value in vars(module).items()
+    }
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_leaves_the_product_as_it_was(backend: str, hosts: Hosts) -> None:
+    """Whatever is in its way on stage: the tests that come later have the real thing."""
+    simulate(Plan.of(1, backend), hosts)
+    before = names_of_the_product()
+
+    for seed in range(20):
+        simulate(Plan.of(seed, backend), hosts)
+
+    after = names_of_the_product()
+    assert {name for name in before if after[name] is not before[name]} == set()
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_seed_is_the_same_run_in_any_process(backend: str, hosts: Hosts) -> None:
     """Neither what ran before nor how Python hashes has a part in it."""
