@@ -1,0 +1,80 @@
+"""The faults of this field, by number, and the decorator that makes a test one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import pytest
+
+__all__ = ["ALL", "FAULTS", "SERVERS", "scenario"]
+
+_Test = TypeVar("_Test", bound=Callable[..., Any])
+
+SERVERS = ("consul", "etcd", "zookeeper")
+ALL = ("sqlite", *SERVERS)
+
+FAULTS: dict[int, str] = {
+    1: "the leader is killed",
+    2: "the leader is paused for longer than its lease",
+    3: "a candidate is paused between its election and the news of it",
+    4: "the leader is paused between its check and its write",
+    5: "the program of the leader does not let its other threads run",
+    6: "the leader's link swallows everything",
+    7: "only answers are lost",
+    8: "only requests are lost",
+    9: "a link is half open: nobody says that it is gone",
+    10: "resets, refused connections and names that do not resolve",
+    11: "a link that is slow, loses packets, or is thin",
+    12: "a renewal arrives long after it was sent",
+    13: "the election was won and the answer was lost",
+    14: "the release was done and the answer was lost, or it never came",
+    15: "the store is killed and comes back with its data",
+    16: "the store comes back without its data",
+    17: "servers of a cluster are killed or stopped, the one that leads it first",
+    18: "a candidate is connected to a server that is cut off from the others",
+    19: "an operator deletes or overwrites what the leader holds",
+    20: "one who waits loses its session, and then the leader resigns",
+    21: "the one before goes while the session of the one behind ends",
+    22: "a compaction, and watches that the server ends",
+    23: "Consul and etcd: indexes that go back, lock delay, tokens revoked, 500 for seconds",
+    24: "ZooKeeper: sessions that end during a reconnect, lost answers to create, parents removed",
+    25: "the wall clock jumps, and the machine is suspended",
+    26: "restarts one after the other, and a crowd that comes at once",
+    27: "resigning and stopping, again and again, at once and in each state",
+    28: "what the program does when it is told raises, hangs, or resigns",
+    29: "fork, signals, and the end of the interpreter",
+    30: "two of the same name, and a clock that runs faster",
+    31: "the store's disk is slow",
+    32: "the server grants another ttl than was asked for",
+    33: "the process runs out of descriptors or memory",
+    34: "the server is overloaded and says so",
+}
+"""What the tests of this folder are about; each number has at least one."""
+
+
+def scenario(
+    number: int, *, on: Iterable[str], quick: Iterable[str] = (), seconds: float = 120.0
+) -> Callable[[_Test], _Test]:
+    """Make a test a scenario of the lab, which runs once on each kind of store.
+
+    Args:
+        number: of the fault.
+        on: the kinds of stores that it applies to.
+        quick: those of them that are in the usual run; the others are in `make soak`.
+        seconds: that it may take at most.
+    """
+    quick = frozenset(quick)
+    kinds = [kind if kind in quick else pytest.param(kind, marks=pytest.mark.soak) for kind in on]
+
+    def mark(test: _Test) -> _Test:
+        assert test.__name__.startswith(f"test_{number:02}_"), "named after the fault"
+        for one in (
+            pytest.mark.fault(number),
+            pytest.mark.parametrize("kind", kinds),
+            pytest.mark.timeout(seconds),
+        ):
+            test = one(test)
+        return test
+
+    return mark

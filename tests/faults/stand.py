@@ -1,0 +1,197 @@
+"""Where one scenario takes place: a store, candidates in processes of their own, and faults."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pytest
+
+from tests.faults.chronicle import Chronicle, Fault
+from tests.scenarios.fleet import Fleet, Reign, Worker
+from tests.scenarios.places import TIMES, Running, Times
+from tests.servers.proxy import Proxy
+
+__all__ = ["Cluster", "Stand"]
+
+
+class Cluster(Protocol):
+    """Three servers, of whatever kind."""
+
+    @property
+    def nodes(self) -> list[Any]: ...
+    @property
+    def url(self) -> str: ...
+    def leader(self) -> Any: ...
+    def followers(self) -> list[Any]: ...
+
+
+class Stand:
+    """One election, in one store, under whatever a scenario does to it.
+
+    The store is the server that all tests share, unless the scenario asks for one of its own
+    (`own_server`, `own_cluster`) before it asks for anything else.
+
+    Attributes:
+        kind: of the store, such as "etcd".
+        key: of the election.
+        chronicle: what was done to it.
+        gap: seconds for which two may believe at a time. Not 0 only where a claim was taken away
+            by hand, which its holder has to be told.
+    """
+
+    def __init__(self, kind: str, key: str, folder: Path, request: pytest.FixtureRequest) -> None:
+        self.kind, self.key, self.folder = kind, key, folder
+        self.chronicle = Chronicle()
+        self.gap = 0.0
+        self.times: Times = TIMES[kind]
+        self._request = request
+        self._stack = ExitStack()
+        self._fleet: Fleet | None = None
+        self._server: Any = None
+        self._cluster: Cluster | None = None
+        self._url = ""
+        self._finished = False
+
+    # -- the store ----------------------------------------------------------------------------
+
+    @property
+    def ttl(self) -> float:
+        """Seconds, of all candidates; to be set before the first of them starts."""
+        return self.times.ttl
+
+    @ttl.setter
+    def ttl(self, seconds: float) -> None:
+        assert self._fleet is None
+        self.times = Times(seconds, self.times.leases, self.times.late)
+
+    @property
+    def recovery(self) -> float:
+        """Seconds after the end of a fault within which somebody has to lead."""
+        return self.times.leases * self.ttl + 5.0
+
+    def own_server(self, **options: Any) -> Any:
+        """Start a server for this scenario alone; it keeps its data while it is down."""
+        assert self._server is None
+        assert not self._url
+        self._server = self._request.getfixturevalue(f"{self.kind}_server")(**options)
+        return self._server
+
+    def own_cluster(self) -> Cluster:
+        """Start three servers for this scenario alone; the URL names them all."""
+        assert self._server is None
+        assert not self._url
+        self._cluster = cast(Cluster, self._request.getfixturevalue(f"{self.kind}_cluster"))
+        self._url = self._cluster.url
+        return self._cluster
+
+    @property
+    def server(self) -> Any:
+        """The single server, whatever it is; there is none where the store is a file."""
+        if self._server is None:
+            assert self._cluster is None
+            assert self.kind != "sqlite"
+            name = "consul" if self.kind == "consul" else f"shared_{self.kind}"
+            self._server = self._request.getfixturevalue(name)
+        return self._server
+
+    @property
+    def url(self) -> str:
+        """Of the store, without anything in between."""
+        if not self._url:
+            if self.kind == "sqlite":
+                folder = self._request.getfixturevalue("quick_folder")
+                self._url = f"sqlite:///{folder}/elections.db"
+            else:
+                self._url = self.server.url
+        return self._url
+
+    def link(self, to: Running | None = None) -> Proxy:
+        """A link to the server, or to one of a cluster, that can be cut and slowed down."""
+        return self._stack.enter_context(Proxy((to or self.server).port))
+
+    def url_through(self, *links: Proxy) -> str:
+        """The URL of the store that leads through these links only."""
+        server = self._cluster.nodes[0] if self._cluster is not None else self.server
+        return cast(str, server.url_at(*(link.port for link in links)))
+
+    # -- who stands ---------------------------------------------------------------------------
+
+    @property
+    def fleet(self) -> Fleet:
+        """All candidates."""
+        if self._fleet is None:
+            self._fleet = Fleet(self.folder / "fleet", self.url, self.key, self.ttl)
+        return self._fleet
+
+    def candidate(self, who: str, *links: Proxy, **options: Any) -> Worker:
+        """Start one in a process of its own, and wait until it campaigns.
+
+        Args:
+            who: its value.
+            links: what lies between it and the store, if anything.
+            options: of `Fleet.start`.
+        """
+        url = self.url_through(*links) if links else ""
+        worker = self.fleet.start(who, url=url, **options)
+        worker.await_event("campaigning", 15)
+        return worker
+
+    def leader(self, seconds: float = 0.0, *, after: Reign | int | None = None) -> Reign:
+        """Wait until somebody leads, for a newer term than that one if given.
+
+        Args:
+            seconds: to wait at most; as long as the recovery from a fault may take if not given.
+            after: a reign, or the token of one.
+        """
+        return self.fleet.await_reign(seconds or self.recovery, after=after)
+
+    # -- what goes wrong ------------------------------------------------------------------------
+
+    @contextmanager
+    def fault(self, what: str, *, heals: bool = True) -> Iterator[Fault]:
+        """While this lasts, something is wrong.
+
+        Args:
+            what: a few words for the time line.
+            heals: somebody has to lead within `recovery` seconds after its end.
+        """
+        with self.chronicle.fault(what, heals=heals) as fault:
+            yield fault
+
+    def mark(self, what: str) -> int:
+        """Something has just been done that takes no time; returns when."""
+        return self.chronicle.mark(what)
+
+    def sleep(self, leases: float) -> None:
+        """Let that many ttl of real time pass: there are servers whose clocks have to run."""
+        time.sleep(leases * self.ttl)
+
+    def undo(self, call: Callable[[], object]) -> None:
+        """Have it done at the end, however the scenario ends."""
+        self._stack.callback(call)
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Wait for a leader after the last fault, stop all in order, and judge the whole history.
+
+        Every scenario ends with it.
+        """
+        self._finished = True
+        if any(one.process.alive and not one.ending for one in self.fleet.workers):
+            self.leader(self._left())
+        self.fleet.finish(gap=self.gap)
+
+    def _left(self) -> float:
+        """Seconds that are left for somebody to lead again."""
+        return self.recovery
+
+    def close(self) -> None:
+        """End everything that runs."""
+        if self._fleet is not None:
+            self._fleet.kill()
+        self._stack.close()
