@@ -18,6 +18,7 @@ __all__ = ["DEFAULT_BUDGET", "budget", "remaining_budget", "shared_budget"]
 DEFAULT_BUDGET = 5.0
 """Seconds that a call of the user's own to a store may take."""
 
+_MOST = 86_400.0  # no socket can wait for as long as a user may ask for
 _LEAST = 0.001  # a socket takes 0 for "do not block", which is something else
 
 _until: ContextVar[float | None] = ContextVar("leadership_budget", default=None)
@@ -29,7 +30,7 @@ def budget(seconds: float) -> Iterator[None]:
 
     An outer budget that ends earlier stays in force.
     """
-    until = clock.now() + seconds
+    until = clock.now() + min(_MOST, seconds)
     outer = _until.get()
     token = _until.set(until if outer is None else min(outer, until))
     try:

@@ -13,7 +13,7 @@ from .events import Event
 from .machine import Phase, happenings as on
 from .tenure import Tenure, Verdicts
 from .term import Term
-from .timing import check_ttl, is_seconds, margin_for
+from .timing import check_cooldown, check_timeout, check_ttl, margin_for
 
 if TYPE_CHECKING:
     from .handle import StoreHandle
@@ -137,6 +137,7 @@ class Candidate:
         Returns:
             None if it is not elected in time, or stopped.
         """
+        timeout = check_timeout(timeout)
         self._start()
         return self._await_elected(timeout)
 
@@ -157,6 +158,7 @@ class Candidate:
         Raises:
             NotElected: it was not elected in time.
         """
+        timeout = check_timeout(timeout)
         try:
             term = self.wait_elected(timeout)
             if term is None:
@@ -181,6 +183,7 @@ class Candidate:
         Raises:
             Exception: what the work raises, after the candidate has resigned and stopped.
         """
+        check_cooldown(cooldown)
         self._start()
         while (term := self._await_elected(None)) is not None:
             if not term.begin_work():
@@ -223,8 +226,7 @@ class Candidate:
             True once the store has confirmed; False at once when it does not lead.
         """
         self._store.guard()
-        if not is_seconds(cooldown) or cooldown < 0:
-            raise ConfigurationError(f"the cooldown is a number of seconds, not {cooldown!r}")
+        check_cooldown(cooldown)
         term = self.term
         if term is None:
             return False
@@ -252,8 +254,7 @@ class Candidate:
             Whether nothing of this candidate is left at the store.
         """
         self._store.fork_guard()
-        if timeout is not None and not is_seconds(timeout):
-            raise ConfigurationError(f"the timeout is a number of seconds, not {timeout!r}")
+        timeout = check_timeout(timeout)
         term = self._tenure.last_term  # its work may go on although it is over
         self.begin_stop()
         if term is not None and term.works_here:

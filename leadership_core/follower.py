@@ -12,6 +12,7 @@ from .errors import StoreUnavailable
 from .events import Event, LeaderChanged, Stopped, StoreDown, StoreUp
 from .store import Leader
 from .stories import Announcer
+from .timing import check_timeout
 
 if TYPE_CHECKING:
     from .handle import StoreHandle
@@ -94,6 +95,7 @@ class Follower:
             None if nobody leads in time, or the follower is stopped.
         """
         self._store.guard()
+        timeout = check_timeout(timeout)
         self._start()
         with self._changed:
             self._changed.wait_for(lambda: self._view.leader or self._view.stopped, timeout)

@@ -29,7 +29,7 @@ from .store import (
     Store,
 )
 from .term import parse_fence
-from .timing import check_ttl
+from .timing import check_timeout, check_ttl
 from .url import StoreURL
 
 if TYPE_CHECKING:
@@ -228,11 +228,14 @@ class StoreHandle:
         Returns:
             Whether the store has confirmed everything. Calling it again does nothing.
         """
+        longest = check_timeout(timeout)
+        if longest is None:
+            raise ConfigurationError("the timeout is a number of seconds: a store may be away")
         if self.forked or self._closed:
             return True
         self._closed = True
         try:
-            return self._engine.close(timeout)
+            return self._engine.close(longest)
         finally:
             lifetimes.unregister(self)  # a fork until then must find it
 

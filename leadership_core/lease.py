@@ -17,7 +17,8 @@ from math import inf
 
 from . import clock
 from .clock import Clock
-from .timing import margin_for, request_limit
+from .errors import StoreUnavailable
+from .timing import LONGEST_TTL, is_seconds, margin_for, request_limit, shown
 
 __all__ = ["Lease", "LostReason"]
 
@@ -99,9 +100,16 @@ class Lease:
 
         Returns:
             False if it came too late: what has expired is not revived.
+
+        Raises:
+            StoreUnavailable: that is no ttl, so it acknowledges nothing.
+            ConfigurationError: the store's margin does not fit it.
         """
         if self.deadline != -inf and not self.holds():
             return False
+        if not is_seconds(ttl) or ttl <= 0:
+            raise StoreUnavailable(f"the store says that the ttl is {shown(ttl)}, which is none")
+        ttl = min(ttl, LONGEST_TTL)  # to believe for less than it grants is always sound
         if ttl != self.ttl and self._margin is not None:
             self._margin = min(self._margin, ttl / 3)
         self.ttl = ttl

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .candidate import Candidate
 from .errors import ConfigurationError, NotElected
 from .term import Term
-from .timing import is_seconds
+from .timing import check_timeout, shown
 
 if TYPE_CHECKING:
     from .handle import StoreHandle
@@ -90,8 +90,9 @@ class Lock:
             StoreRefused: the store cannot be used as configured, and has never worked.
             StoreClosed: the store is closed, or was closed meanwhile.
         """
-        if timeout is not None and not (is_seconds(timeout) and timeout >= 0):
-            raise ConfigurationError(f"the timeout is a number of seconds, not {timeout!r}")
+        check_timeout(timeout)
+        if timeout is not None and timeout < 0:
+            raise ConfigurationError(f"the timeout is a number of seconds, not {shown(timeout)}")
         self._store.guard()
         thread = threading.get_ident()
         with self._changing:

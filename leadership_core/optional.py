@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .default_election import DefaultElection
-from .errors import ConfigurationError
+from .errors import ConfigurationError, PluginError
 from .store import Capability, Election, Store
+from .timing import check_timeout, is_seconds, shown
 
 __all__ = [
     "capabilities_of",
@@ -30,15 +31,22 @@ def prefix_of(backend: Store) -> str:
 
 
 def least_margin_of(backend: Store) -> float:
-    """Seconds that a leader must stop believing before the ttl, at least."""
+    """Seconds that a leader must stop believing before the ttl, at least.
+
+    Raises:
+        PluginError: it says something else.
+    """
     margin: float = getattr(backend, "least_margin", 0.0)
+    if not is_seconds(margin) or margin < 0:
+        raise PluginError(f"the store's least margin is {shown(margin)}, no number of seconds")
     return margin
 
 
 def expires_within(backend: Store, ttl: float) -> float:
     """Seconds after its last renewal by which a silent session of that ttl is gone."""
     own = getattr(backend, "expires_within", None)
-    return ttl if own is None else float(own(ttl))
+    said = ttl if own is None else own(ttl)
+    return (check_timeout(said) or ttl) if is_seconds(said) else ttl
 
 
 def delete_tree(backend: Store, prefix: str) -> int:

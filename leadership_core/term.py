@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import clock
 from .errors import ConfigurationError, LeadershipLost, StoreUnavailable
-from .timing import is_seconds
+from .timing import check_timeout, is_seconds, shown
 
 if TYPE_CHECKING:
     from .lease import Lease
@@ -89,7 +89,7 @@ class Term:
             ConfigurationError: a lease of this ttl is never that long.
         """
         if not is_seconds(seconds) or seconds < 0:
-            raise ConfigurationError(f"what is to be ensured is seconds, not {seconds!r}")
+            raise ConfigurationError(f"what is to be ensured is seconds, not {shown(seconds)}")
         self.check()
         most = self._lease.longest
         if seconds >= most:
@@ -108,6 +108,7 @@ class Term:
 
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Block until the term is over, or `timeout` seconds have passed; says which."""
+        timeout = check_timeout(timeout)
         until = None if timeout is None else clock.now() + timeout
         while not self.lost:
             left = self.remaining()

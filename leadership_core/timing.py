@@ -8,14 +8,30 @@ from __future__ import annotations
 import math
 import random
 import sys
+import threading
 
 from .errors import ConfigurationError
 
-__all__ = ["Backoff", "Pace", "check_ttl", "is_seconds", "margin_for", "request_limit", "retry_cap"]
+__all__ = [
+    "LONGEST_TTL",
+    "Backoff",
+    "Pace",
+    "check_cooldown",
+    "check_timeout",
+    "check_ttl",
+    "is_seconds",
+    "margin_for",
+    "request_limit",
+    "retry_cap",
+    "shown",
+]
 
 
 _SHORTEST_TTL = 0.1
-_LONGEST_TTL = 86_400.0  # a day, as on Consul; what a thread can wait for ends somewhere beyond
+_LONGEST_WAIT = threading.TIMEOUT_MAX / 2  # a hundred years and more; a lock refuses to wait longer
+
+LONGEST_TTL = 86_400.0
+"""Seconds: a day, as on Consul. Nobody asks for more, and nothing that grants more is believed."""
 
 
 def is_seconds(value: object) -> bool:
@@ -25,21 +41,48 @@ def is_seconds(value: object) -> bool:
     return -sys.float_info.max <= value <= sys.float_info.max
 
 
+def shown(value: object) -> str:
+    """What a message says of a value that somebody passed, whatever it is."""
+    try:
+        return f"{value!r:.60}"
+    except Exception:  # noqa: BLE001 - as for a number of 5,000 digits
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def check_timeout(timeout: float | None) -> float | None:
+    """Return how long a thread is to wait; raises `ConfigurationError` if it is no number.
+
+    What is below 0 waits for nothing; None, for ever.
+    """
+    if timeout is None:
+        return None
+    if not is_seconds(timeout):
+        raise ConfigurationError(f"the timeout is a number of seconds, not {shown(timeout)}")
+    return max(0.0, min(float(timeout), _LONGEST_WAIT))
+
+
+def check_cooldown(cooldown: float) -> float:
+    """Return it; raises `ConfigurationError` if it is no number of seconds, 0 or more."""
+    if not is_seconds(cooldown) or cooldown < 0:
+        raise ConfigurationError(f"the cooldown is a number of seconds, not {shown(cooldown)}")
+    return cooldown
+
+
 def check_ttl(ttl: float) -> float:
     """Return the ttl as a float; raises `ConfigurationError` if it is none."""
     if not is_seconds(ttl):
-        raise ConfigurationError(f"the ttl is a number of seconds, not {ttl!r}")
+        raise ConfigurationError(f"the ttl is a number of seconds, not {shown(ttl)}")
     if ttl <= 0:
-        raise ConfigurationError(f"the ttl must be a positive number of seconds, not {ttl!r}")
+        raise ConfigurationError(f"the ttl must be a positive number of seconds, not {shown(ttl)}")
     if ttl < _SHORTEST_TTL:
         raise ConfigurationError(
-            f"the ttl must be at least {_SHORTEST_TTL:g} s, not {ttl!r}: "
+            f"the ttl must be at least {_SHORTEST_TTL:g} s, not {shown(ttl)}: "
             "no machine is punctual enough for less"
         )
-    if ttl > _LONGEST_TTL:
+    if ttl > LONGEST_TTL:
         raise ConfigurationError(
-            f"the ttl must be at most a day, {_LONGEST_TTL:g} s, not {ttl!r}: a leader that has "
-            "died is not replaced before it is over"
+            f"the ttl must be at most a day, {LONGEST_TTL:g} s, not {shown(ttl)}: a leader that "
+            "has died is not replaced before it is over"
         )
     return float(ttl)
 
@@ -60,7 +103,7 @@ def margin_for(ttl: float, wanted: float | None = None, least: float = 0.0) -> f
     """
     most = ttl / 3
     if wanted is not None and not is_seconds(wanted):
-        raise ConfigurationError(f"the margin is a number of seconds, not {wanted!r}")
+        raise ConfigurationError(f"the margin is a number of seconds, not {shown(wanted)}")
     if wanted is not None and not 0 < wanted <= most:
         raise ConfigurationError(
             f"a margin of {wanted:g} s does not fit a ttl of {ttl:g} s: "

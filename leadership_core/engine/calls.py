@@ -30,8 +30,9 @@ def call(limit: float, request: Callable[[], T]) -> T:
 
     Raises:
         StoreUnavailable: as the store does; and when it raised anything that is none of these
-            five, which is a mistake of its plugin. That is logged with its traceback, and
-            counts as no answer: the safe reading.
+            five, `BaseException`s such as asyncio's `CancelledError` included, which is a mistake
+            of its plugin. That is logged with its traceback, and counts as no answer: the safe
+            reading.
         SessionLost: as the store does.
         StoreClosed: as the store does.
         ForkedStore: as the store does.
@@ -42,6 +43,6 @@ def call(limit: float, request: Callable[[], T]) -> T:
             return request()
     except OUTCOMES:
         raise
-    except Exception as error:
+    except BaseException as error:  # nobody else would answer whoever waits for this request
         log.exception("store.unexpected_error")
         raise StoreUnavailable(f"the store failed: {type(error).__name__}: {error}") from error

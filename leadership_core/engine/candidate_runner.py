@@ -211,7 +211,7 @@ class CandidateRunner:
                 return self._election.enter(session, self._value)
             except OUTCOMES:
                 raise
-            except Exception as error:
+            except BaseException as error:
                 # A mistake of a plugin: who knows how far it came.
                 claim = Claim(self.key, session, self._value, settled=False)
                 log.exception("store.unexpected_error")

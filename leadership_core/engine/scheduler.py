@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from math import isnan
 
 from .. import clock
 
@@ -63,6 +64,8 @@ class Scheduler:
 
     def call_at(self, when: float, task: Task) -> Timer:
         """Run the task at that time of the clock; from any thread."""
+        if isnan(when):  # which would put all others out of order
+            raise ValueError("no time to run a task at")
         timer = Timer(task)
         with self._news:
             heapq.heappush(self._timers, (when, next(self._order), timer))
@@ -87,7 +90,7 @@ class Scheduler:
         while (task := self._next()) is not None:
             try:
                 task()
-            except Exception:  # a mistake of ours in one election must not end all the others
+            except BaseException:  # a mistake in one election must not end all the others
                 log.exception("engine.task_failed")
 
     def _next(self) -> Task | None:
@@ -101,5 +104,7 @@ class Scheduler:
                 elif self._tasks:
                     return self._tasks.popleft()
                 else:
-                    self._news.wait(self._timers[0][0] - now if self._timers else None)
+                    # A thread cannot wait for ever and a day; if nothing is due then, once more.
+                    due = self._timers[0][0] - now if self._timers else None
+                    self._news.wait(due and min(due, threading.TIMEOUT_MAX))
         return None

@@ -82,7 +82,7 @@ class Workers:
                 continue
             try:
                 job()
-            except Exception:
+            except BaseException:  # there are only so many of these threads
                 log.exception("engine.job_failed")
             with self._lock:
                 self._free += 1

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from math import inf, nan
+from typing import Any
 
 import pytest
 
@@ -16,12 +19,15 @@ from leadership_core import (
     Follower,
     Lost,
     LostReason,
+    PluginError,
+    StoreDown,
     StoreHandle,
     StoreRefused,
     Term,
+    clock,
 )
 from leadership_core.memory import State
-from tests.core.faulty import Fault, FaultyStore, eventually
+from tests.core.faulty import Fault, FaultySession, FaultyStore, eventually
 
 TTL = 1.2  # belief ends 0.8 s after the last renewal
 
@@ -334,16 +340,90 @@ def test_mistake_of_a_plugin_is_an_outage(call: str, fault: Fault) -> None:
     assert eventually(lambda: state.get("key") is None, 1.5)
 
 
-def test_renewal_that_grants_nonsense_is_a_lost_session(
-    faulty: FaultyStore, opened: StoreHandle
+def test_renewal_that_grants_nonsense_is_told_and_not_believed(
+    opened: StoreHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A ttl that is none; the candidate does not stay in a session that nobody renews."""
-    faulty.granted = "nonsense"  # type: ignore[assignment]
-    candidate = Candidate(opened, "key", "a", ttl=TTL)
-    assert candidate.wait_elected(0.3) is None
-    faulty.granted = None
+    """A ttl that is none is an outage of this session; all the others go on."""
+    nonsense: list[Any] = ["soon", None, 0.0, -1.0, inf, -inf, nan, 10**400]
+    granted = {TTL + 0.01 * number: odd for number, odd in enumerate(nonsense)}
+    renew = FaultySession.renew
+    monkeypatch.setattr(
+        FaultySession, "renew", lambda one: granted[one.ttl] if one.ttl in granted else renew(one)
+    )
+    other, endless = Candidate(opened, "other", "a", ttl=2), Candidate(opened, "long", "a", ttl=3)
+    elected(other)
+    candidates = {Candidate(opened, f"key{ttl}", "a", ttl=ttl): ttl for ttl in granted}
+    stories = {candidate: candidate.events() for candidate in candidates}
+    for story in stories.values():
+        assert "ttl" in str(next(one for one in story if isinstance(one, StoreDown)).error)
+    granted[3] = 1e300  # a number: it leads, and whoever looks after it lives
+    elected(endless)
+    time.sleep(1.5 * TTL)  # sessions that were never acknowledged are given up in that time
+    assert other.is_leader
+    assert endless.is_leader
+    assert not any(candidate.is_leader for candidate in candidates)
 
+    granted.clear()
+    for candidate in candidates:
+        elected(candidate)
+
+
+@pytest.mark.parametrize("seconds", [inf, nan, -1.0, 1e300, "soon"])
+def test_store_that_says_nonsense_about_an_end_is_left_all_the_same(
+    seconds: float, faulty: FaultyStore, opened: StoreHandle
+) -> None:
+    """How long a silent session lasts is the plugin's word."""
+    faulty.expires_within = lambda ttl: seconds  # type: ignore[method-assign]
+    candidate = Candidate(opened, "key", "a", ttl=TTL)
     elected(candidate)
+    assert candidate.stop()
+    assert eventually(lambda: not faulty.alive())
+
+
+@pytest.mark.parametrize("margin", [inf, nan, -1.0, "wide"])
+def test_least_margin_that_is_none_is_a_broken_plugin(margin: float) -> None:
+    """Said when it is opened."""
+    with pytest.raises(PluginError, match="margin"):
+        FaultyStore(least_margin=margin).opened()
+
+
+class Cancelled(BaseException):
+    """As asyncio has one: no `Exception`."""
+
+
+def test_whatever_a_plugin_raises_is_an_outage(faulty: FaultyStore, opened: StoreHandle) -> None:
+    """Even what is no `Exception`: nobody would answer the candidate otherwise."""
+    put, raised = faulty.put, iter([True, True])
+
+    def cancelled(*args: Any, **how: Any) -> Any:
+        if next(raised, False):
+            raise Cancelled
+        return put(*args, **how)
+
+    faulty.put = cancelled  # type: ignore[method-assign]
+    elected(Candidate(opened, "key", "a", ttl=TTL))
+
+
+def test_nothing_that_is_raised_ends_the_scheduler(
+    opened: StoreHandle, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All elections of a store live in it."""
+    scheduler = opened.engine.scheduler
+
+    def fail(error: BaseException) -> None:
+        raise error
+
+    for error in (ValueError("one"), SystemExit(2), Cancelled("three")):
+        scheduler.post(partial(fail, error))
+        scheduler.call_at(clock.now(), partial(fail, error))
+    with pytest.raises(ValueError, match="time"):
+        scheduler.call_at(nan, lambda: None)
+    for when in (-inf, inf, 1e300):
+        scheduler.call_at(when, lambda: None)
+    ran = threading.Event()
+    scheduler.call_at(clock.now() + 0.05, ran.set)
+    assert ran.wait(2)
+    assert sum(one.message == "engine.task_failed" for one in caplog.records) >= 6
 
 
 # -- no hot loops -------------------------------------------------------------------------------

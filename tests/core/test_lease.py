@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import time
+from decimal import Decimal
+from fractions import Fraction
 from math import inf, nan
 
 import pytest
 from hypothesis import given, strategies as st
 
-from leadership_core.errors import ConfigurationError
+from leadership_core import Candidate, Follower, open_store
+from leadership_core.errors import ConfigurationError, StoreUnavailable
 from leadership_core.lease import Lease, LostReason
 from leadership_core.timing import Backoff, Pace, check_ttl, margin_for, request_limit
 
@@ -21,6 +25,23 @@ class Hands:
 
     def __call__(self) -> float:
         return self.time
+
+
+class Unspeakable:
+    """What cannot even be shown."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no text")
+
+
+NO_SECONDS = [
+    nan, inf, -inf, True, "15", None, [15], 10**400, 10**5000, -(10**5000), Decimal(15),
+    Decimal("nan"), Fraction(15), Fraction(10**5000, 3), 15j, Unspeakable(),
+]  # fmt: skip
+
+
+def name_of(odd: object) -> str:
+    return type(odd).__name__
 
 
 @pytest.fixture
@@ -113,6 +134,32 @@ def test_grant_too_short_for_the_store_is_refused(clock: Hands) -> None:
 
     with pytest.raises(ConfigurationError, match="at least 6 s"):
         lease.acknowledge(1000.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    "ttl", [0.0, -1.0, nan, inf, -inf, True, None, "10", 10**400, -(10**5000)], ids=name_of
+)
+def test_grant_that_is_none_is_told_and_not_believed(
+    lease: Lease, clock: Hands, ttl: float
+) -> None:
+    """The server, or the plugin, says nothing that a deadline can be made of."""
+    with pytest.raises(StoreUnavailable, match="ttl"):
+        lease.acknowledge(1000.0, ttl)
+    assert not lease.acknowledged
+    assert lease.acknowledge(1000.0, 10.0)
+    clock.time = 1004.0
+    with pytest.raises(StoreUnavailable, match="ttl"):
+        lease.acknowledge(1004.0, ttl)
+
+    assert lease.deadline == 1009.0
+
+
+def test_grant_of_more_than_a_day_is_believed_for_a_day(lease: Lease) -> None:
+    """To believe for less than the server allows is always sound; nobody can wait for ever."""
+    lease.acknowledge(1000.0, 1e300)
+
+    assert lease.deadline == pytest.approx(1000.0 + 0.9 * 86_400)
+    assert lease.renew_at <= 1000.0 + 86_400 / 3
 
 
 def test_end_keeps_the_first_reason(lease: Lease, clock: Hands) -> None:
@@ -229,11 +276,59 @@ def test_margin_that_does_not_fit(wanted: float | None, least: float) -> None:
         margin_for(15.0, wanted, least)
 
 
-@pytest.mark.parametrize("ttl", [0, -1, nan, inf, True, "15", None, 10**400, [15]])
+@pytest.mark.parametrize("ttl", [0, -1, 1e300, *NO_SECONDS], ids=name_of)
 def test_ttl_that_is_none(ttl: float) -> None:
     """Only positive finite numbers are."""
-    with pytest.raises(ConfigurationError, match="ttl"):
+    with pytest.raises(ConfigurationError, match="ttl") as caught:
         check_ttl(ttl)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("odd", [one for one in NO_SECONDS if one is not None], ids=name_of)
+def test_what_is_no_number_of_seconds_is_said_everywhere(odd: float) -> None:
+    """A margin, a timeout, a cooldown: nobody gets the error of a comparison or of a lock."""
+    with open_store("memory://odd-seconds") as store:
+        candidate, follower = Candidate(store, "key", "a", ttl=1), Follower(store, "key")
+        term = candidate.wait_elected(5)
+        assert term is not None
+        for take in (
+            lambda: Candidate(store, "key", "b", margin=odd),
+            lambda: candidate.wait_elected(odd),
+            lambda: candidate.leading(odd).__enter__(),
+            lambda: candidate.resign(odd),
+            lambda: candidate.stop(odd),
+            lambda: candidate.lead(print, cooldown=odd),
+            lambda: follower.wait_leader(odd),
+            lambda: term.ensure(odd),
+            lambda: term.wait_lost(odd),
+            lambda: store.lock("lock").acquire(odd),
+            lambda: store.close(odd),
+            lambda: store.open_session(odd),
+        ):
+            with pytest.raises(ConfigurationError):
+                take()
+        assert candidate.is_leader
+
+
+@pytest.mark.parametrize("long", [1e10, 1e300, 10**300], ids=name_of)
+def test_who_waits_very_long_waits(long: float) -> None:
+    """Longer than a lock can."""
+    with open_store("memory://long-waits") as store:
+        candidate, follower = Candidate(store, "key", "a", ttl=1), Follower(store, "key")
+        term = candidate.wait_elected(long)
+        assert term is not None
+        assert follower.wait_leader(long) is not None
+        with store.lock("lock"):
+            pass
+        assert store.lock("lock").acquire(long) is not None
+        assert candidate.resign(long)
+        assert term.wait_lost(long)
+        other = Candidate(store, "key", "b", ttl=1)
+        assert other.wait_elected(5) is not None
+        time.sleep(0.05)
+        assert other.is_leader
+        assert candidate.stop(long)
+        assert store.close(long)
 
 
 def test_request_limit_is_never_negative() -> None:
