@@ -1,0 +1,149 @@
+"""One candidate that increments a counter in the store of its election, for as long as it leads.
+
+It reads, looks whether it leads, and then writes: by belief alone, or with the fence of its term.
+Between the look and the write it can be held (see `HOLD`), and told from outside what happened.
+SIGTERM stops it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+import time
+from pathlib import Path
+
+from leadership_core import (
+    Candidate,
+    Fenced,
+    LeadershipError,
+    StoreHandle,
+    StoreUnavailable,
+    Term,
+    open_store,
+)
+from leadership_core.errors import NotDone
+from leadership_core.url import StoreURL
+from tests.scenarios.diary import Writer
+
+__all__ = ["GUARDS", "HOLD", "open_any"]
+
+GUARDS = ("belief", "fence")
+"""What a write rests on: that the term stood a moment ago, or the store's own check."""
+
+HOLD = ".hold"
+"""The ending of a file beside the diary: as long as it is there, nobody passes the gap."""
+
+
+def open_any(url: str) -> StoreHandle:
+    """Open a store; that of the example plugin, which is not installed, too."""
+    if not url.startswith("redis"):
+        return open_store(url)
+    from examples.leadership_example.leadership_example import RedisStore
+
+    parsed = StoreURL.parse(url)
+    return StoreHandle(RedisStore(parsed), str(parsed))
+
+
+class Incrementer:
+    """Increments, and writes down each attempt before and after it.
+
+    Args:
+        store: where the counter is, and the election.
+        counter: its key.
+        guard: one of `GUARDS`.
+        diary: where to write it down.
+        gap: seconds between the look and the write, at least.
+    """
+
+    def __init__(
+        self, store: StoreHandle, counter: str, guard: str, diary: Path, gap: float
+    ) -> None:
+        self._store, self._counter, self._gap = store, counter, gap
+        self._fenced = guard == "fence"
+        self._writer = Writer(diary)
+        self._hold = diary.with_suffix(HOLD)
+
+    def note(self, step: str, value: int = 0, token: int = 0) -> None:
+        """Write down a step of an attempt."""
+        self._writer.note(step=step, value=value, token=token)
+
+    def increment(self, term: Term) -> bool:
+        """Try once; False if nobody knows what came of it.
+
+        The term is from before the read. One from after it would let through what was read
+        before a pause in which others led.
+        """
+        try:
+            entry = self._store.get(self._counter)
+        except StoreUnavailable:
+            return True  # nothing was asked for
+        value = 1 + (int(entry.value) if entry is not None else 0)
+        self.note("asked", value, term.token)
+        if term.lost:
+            self.note("left", value, term.token)
+            return True
+        self._stand_in_the_gap(value, term.token)
+        outcome = self._write(value, term)
+        self.note(outcome, value, term.token)
+        return outcome != "unknown"
+
+    def _stand_in_the_gap(self, value: int, token: int) -> None:
+        time.sleep(self._gap)
+        if self._hold.exists():
+            self.note("stands", value, token)
+            while self._hold.exists():
+                time.sleep(0.001)
+
+    def _write(self, value: int, term: Term) -> str:
+        try:
+            fence = term if self._fenced else None
+            self._store.put(self._counter, str(value).encode(), fence=fence)
+        except Fenced:
+            return "refused"
+        except NotDone:
+            return "failed"
+        except StoreUnavailable:
+            return "unknown"
+        return "done"
+
+
+def main() -> None:
+    """Run until a signal says stop, and end with 0 if everything was released."""
+    parser = argparse.ArgumentParser(prog="python -m tests.updates.worker")
+    parser.add_argument("url")
+    parser.add_argument("key", help="of the election")
+    parser.add_argument("counter", help="its key")
+    parser.add_argument("who")
+    parser.add_argument("diary", type=Path)
+    parser.add_argument("--guard", choices=GUARDS, required=True)
+    parser.add_argument("--ttl", type=float, required=True)
+    parser.add_argument("--gap", type=float, default=0.001, help="seconds from look to write")
+    parser.add_argument("--rest", type=float, default=0.002, help="seconds between increments")
+    args = parser.parse_args()
+
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    with open_any(args.url) as store:
+        incrementer = Incrementer(store, args.counter, args.guard, args.diary, args.gap)
+        candidate = Candidate(store, args.key, args.who, ttl=args.ttl)
+        candidate.run_for_election()
+        incrementer.note("ready")
+        while not stopping.is_set():
+            term = candidate.wait_elected(0.1)
+            if term is None:
+                continue
+            if not incrementer.increment(term):
+                # What was sent may still arrive. A fence keeps it from the terms that follow, and
+                # only from those: going on in this one, it might write over what comes now.
+                candidate.resign(0.1)
+            stopping.wait(args.rest)
+        try:
+            released = candidate.stop(5)
+        except LeadershipError:
+            released = False
+    raise SystemExit(0 if released else 1)
+
+
+if __name__ == "__main__":
+    main()
