@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.scenarios.diary import Belief, Diary, Note
 from tests.scenarios.sweep import sweep
@@ -40,12 +41,28 @@ class Worker:
         return self.diary.who
 
     def signal(self, number: signal.Signals) -> None:
-        os.kill(self.process.pid, number)
+        self.process.send(number)
 
     def stop(self) -> None:
         """Tell it to stop; waits for nothing."""
         self.ending = True
         self.signal(signal.SIGTERM)
+
+    def cue(self) -> None:
+        """Tell it to do what it is odd for."""
+        self.signal(signal.SIGUSR2)
+
+    def remarks(self, name: str) -> list[dict[str, Any]]:
+        """What it has written of that name, of what is no event."""
+        return [one for one in self.diary.read().remarks if name in one]
+
+    def await_remark(self, name: str, seconds: float, *, after: int = 0) -> dict[str, Any]:
+        """Wait for a remark after that many of the same name, and return it."""
+        try:
+            await_true(name, lambda: len(self.remarks(name)) > after, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.told()}") from None
+        return self.remarks(name)[after]
 
     def told(self) -> str:
         """All that it has said, for whoever looks for the cause of a failure."""
@@ -95,16 +112,32 @@ class Fleet:
         self.workers: list[Worker] = []
         folder.mkdir(parents=True, exist_ok=True)
 
-    def start(self, who: str, *, url: str = "", pause: float = 0.0005) -> Worker:
-        """Start one more process."""
+    def start(
+        self,
+        who: str,
+        *,
+        url: str = "",
+        pause: float = 0.0005,
+        program: Sequence[str] = ("tests.scenarios.worker",),
+        options: Sequence[str] = (),
+    ) -> Worker:
+        """Start one more process.
+
+        Args:
+            who: its value.
+            url: of the store, if it is to have one of its own.
+            pause: seconds between two looks.
+            program: the module, and words that it wants before those of `worker.py`.
+            options: more of those of `worker.py`.
+        """
         number = len(self.workers) + 1
         name = self.folder / f"{number}-{who}"
         diary = Diary(name.with_suffix(".diary"), f"{number}-{who}")
         words = [url or self.url, self.key, who, str(diary.file)]
-        options = ["--ttl", str(self.ttl), "--pause", str(pause)]
+        options = ["--ttl", str(self.ttl), "--pause", str(pause), *options]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         process = Process(
-            [sys.executable, "-m", "tests.scenarios.worker", *words, *options],
+            [sys.executable, "-m", *program, *words, *options],
             name.with_suffix(".log"),
             {"PYTHONPATH": path},
         )
@@ -151,8 +184,20 @@ class Fleet:
     def finish(self, *, gap: float = 0.0) -> None:
         """Stop all in order, and look whether everything that happened was sound.
 
-        Whoever is stopped here has released what it held, and says so. For `gap` see `sweep`.
+        For `gap` see `sweep`.
         """
+        self.stop()
+        try:
+            sweep(
+                [worker.diary for worker in self.workers],
+                ended=[worker.diary for worker in self.workers if worker.ending],
+                gap=gap,
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.told()}") from None
+
+    def stop(self) -> None:
+        """Stop all in order. Whoever is stopped here has released what it held, and says so."""
         last = [one for one in self.workers if one.process.alive and not one.ending]
         for worker in last:
             worker.await_event("campaigning", 15)  # before that it would just die of it
@@ -162,14 +207,6 @@ class Fleet:
                 code = worker.process.wait(self.ttl * 2 + 10)
                 # One that was stopped earlier may have been in trouble.
                 assert code == 0 or (code == 1 and worker not in last), worker.told()
-        try:
-            sweep(
-                [worker.diary for worker in self.workers],
-                ended=[worker.diary for worker in self.workers if worker.ending],
-                gap=gap,
-            )
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.told()}") from None
 
     def kill(self) -> None:
         """End whatever runs."""

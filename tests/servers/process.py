@@ -32,6 +32,10 @@ class Process:
     """One command, whose output goes to a file; it may be started any number of times.
 
     Start it from a thread that lives on: where the kernel ends it with us, "us" is that thread.
+
+    Attributes:
+        log: what it prints.
+        story: what was done to it, and when, in nanoseconds of the boot clock.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Process:
         self.command = tuple(command)
         self.log = log
         self._env = {**os.environ, **(env or {})}
+        self.story: list[tuple[int, str]] = []
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -51,6 +56,11 @@ class Process:
     def alive(self) -> bool:
         """Whether it has been started and has not ended."""
         return self._child is not None and self._child.poll() is None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is stopped, as by SIGSTOP: all of its threads."""
+        return self.alive and _is_stopped(self.pid)
 
     def start(self) -> None:
         """Start it; it must not be running."""
@@ -64,6 +74,12 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=self._env,
             )
+        self._tell("started")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; nothing if it has ended, an error if it was never started."""
+        self._running().send_signal(number)
+        self._tell(number.name)
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
         """Poll `ready` until it is true.
@@ -86,7 +102,7 @@ class Process:
     def pause(self) -> None:
         """Freeze it (SIGSTOP): its sockets stay open, and nothing is answered."""
         child = self._running()
-        child.send_signal(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
         # Each of its threads goes on until the kernel comes to it.
         deadline = time.monotonic() + 5
         while not _is_stopped(child.pid) and time.monotonic() < deadline:
@@ -94,7 +110,7 @@ class Process:
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
-        self._running().send_signal(signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
     def terminate(self, seconds: float = 10.0) -> None:
         """End it the polite way (SIGTERM), by force if that takes too long."""
@@ -113,7 +129,7 @@ class Process:
         child = self._child
         if child is None or child.poll() is not None:
             return
-        child.send_signal(how)
+        self.send(how)
         child.send_signal(signal.SIGCONT)  # a frozen process takes no SIGTERM
         try:
             child.wait(seconds)
@@ -125,6 +141,9 @@ class Process:
         if self._child is None:
             raise ServerError(f"{self._name} has not been started")
         return self._child
+
+    def _tell(self, what: str) -> None:
+        self.story.append((time.clock_gettime_ns(time.CLOCK_BOOTTIME), what))
 
     def _code(self) -> int | None:
         return self._child.returncode if self._child else None
