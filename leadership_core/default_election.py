@@ -11,9 +11,11 @@ the key and believing, so the winner looks at the key once more afterwards (`sta
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,6 +38,9 @@ from .store import (
 )
 
 __all__ = ["DefaultElection"]
+
+_EPOCH = re.compile(r"([0-9]{1,19}) (-?[0-9]{1,40}) (.*)", re.DOTALL)
+_TOKENS = 2**63 - 1  # whoever is given one may keep it in eight bytes
 
 _MOST_CONFLICTS = 100  # in a row; a store that goes on like that is not linearizable
 
@@ -67,13 +72,13 @@ class _Epoch:
     def decode(cls, entry: Entry | None) -> _Epoch:
         if entry is None:
             return cls()
-        try:
-            token, revision, session = entry.value.decode().split(" ", 2)
-            return cls(int(token), int(revision), session)
-        except ValueError:
-            raise StoreUnavailable(
-                f"{entry.key} was written over by hand: put back '<last token> 0 -' there"
-            ) from None
+        with suppress(UnicodeDecodeError):
+            parts = _EPOCH.fullmatch(entry.value.decode())
+            if parts is not None and int(parts[1]) < _TOKENS:
+                return cls(int(parts[1]), int(parts[2]), parts[3])
+        raise StoreUnavailable(
+            f"{entry.key} was written over by hand: put back '<last token> 0 -' there"
+        )
 
 
 class DefaultElection:

@@ -197,11 +197,19 @@ def test_claim_whose_term_is_not_counted_is_unknown(fault: Fault) -> None:
         assert leader is not None
 
 
-def test_spoilt_epoch_says_what_to_do() -> None:
+SPOILT = [
+    b"what is this", b"", b"7", b"7 0", b"-7 0 -", b"+7 0 -", b"7_0 0 -", b" 7 0 -", b"7.0 0 -",
+    b"1e9 0 -", b"9" * 400 + b" 0 -", b"9" * 19 + b" 0 -", b"9" * 5000 + b" 0 -", b"7 x -",
+    b"7 " + b"9" * 400 + b" -", "٧ 0 -".encode(), b"7 0 \xff",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", SPOILT, ids=lambda one: str(one[:12]))
+def test_spoilt_epoch_says_what_to_do(value: bytes) -> None:
     """Somebody has written over the entry that counts the terms."""
     store = FaultyStore(without=WITHOUT)
     election = DefaultElection(store, "key")
-    store.inner.put("key/.epoch", b"what is this")
+    store.inner.put("key/.epoch", value)
     session = store.open_session(30)
 
     with pytest.raises(ClaimUnknown, match="put back '<last token> 0 -'"):
