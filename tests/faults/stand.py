@@ -80,11 +80,13 @@ class Stand:
         self._server = self._request.getfixturevalue(f"{self.kind}_server")(**options)
         return self._server
 
-    def own_cluster(self) -> Cluster:
-        """Start three servers for this scenario alone; the URL names them all."""
+    def own_cluster(self, started: Cluster | None = None) -> Cluster:
+        """Start three servers for this scenario alone, or take these; the URL names them all."""
         assert self._server is None
         assert not self._url
-        self._cluster = cast(Cluster, self._request.getfixturevalue(f"{self.kind}_cluster"))
+        self._cluster = started or cast(
+            Cluster, self._request.getfixturevalue(f"{self.kind}_cluster")
+        )
         self._url = self._cluster.url
         return self._cluster
 
@@ -127,15 +129,21 @@ class Stand:
             self._fleet = Fleet(self.folder / "fleet", self.url, self.key, self.ttl)
         return self._fleet
 
-    def candidate(self, who: str, *links: Proxy, **options: Any) -> Worker:
+    def candidate(
+        self, who: str, *links: Proxy, url: str = "", odd: str = "", **options: Any
+    ) -> Worker:
         """Start one in a process of its own, and wait until it campaigns.
 
         Args:
             who: its value.
             links: what lies between it and the store, if anything.
+            url: its own one for the store, instead.
+            odd: what is odd about it, of `oddities`, such as "pauses.hogs:3".
             options: of `Fleet.start`.
         """
-        url = self.url_through(*links) if links else ""
+        url = self.url_through(*links) if links else url
+        if odd:
+            options["program"] = ("tests.faults.odd_worker", odd)
         worker = self.fleet.start(who, url=url, **options)
         worker.await_event("campaigning", 15)
         return worker
