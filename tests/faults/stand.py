@@ -170,6 +170,18 @@ class Stand:
         with self.chronicle.fault(what, heals=heals) as fault:
             yield fault
 
+    @contextmanager
+    def paused(self, *workers: Worker) -> Iterator[None]:
+        """While this lasts, these processes stand still."""
+        with self.fault(f"SIGSTOP {' '.join(one.who for one in workers)}"):
+            try:
+                for one in workers:
+                    one.process.pause()
+                yield
+            finally:
+                for one in workers:
+                    one.process.resume()
+
     def mark(self, what: str) -> int:
         """Something has just been done that takes no time; returns when."""
         return self.chronicle.mark(what)

@@ -9,15 +9,46 @@ import argparse
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
-from leadership_core import Candidate, Elected, LeadershipError, Lost, StoreDown, open_store
+from leadership_core import (
+    Candidate,
+    Elected,
+    LeadershipError,
+    Lost,
+    StoreDown,
+    StoreHandle,
+    open_store,
+)
 from tests.scenarios.diary import Writer, now
 
+__all__ = ["Looker", "Stage", "look", "main"]
 
-def main() -> None:
-    """Run until a signal says stop, and end with 0 if everything was released."""
+
+@dataclass(frozen=True)
+class Stage:
+    """What a worker that is odd in some way finds when its candidate is about to stand.
+
+    Attributes:
+        over: set when the candidate's story has ended.
+    """
+
+    store: StoreHandle
+    candidate: Candidate
+    writer: Writer
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+def main(words: Sequence[str] | None = None, odd: Callable[[Stage], None] | None = None) -> None:
+    """Run until a signal says stop, and end with 0 if everything was released.
+
+    Args:
+        words: of the command line.
+        odd: makes it a worker that is odd in some way; called before its candidate stands.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("key")
@@ -26,7 +57,7 @@ def main() -> None:
     parser.add_argument("--ttl", type=float, required=True)
     parser.add_argument("--pause", type=float, required=True, help="seconds between two looks")
     parser.add_argument("--cooldown", type=float, default=0.5, help="seconds after SIGUSR1")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
 
     errands: SimpleQueue[str] = SimpleQueue()
     for number, errand in [(signal.SIGTERM, "stop"), (signal.SIGINT, "stop")]:
@@ -36,7 +67,8 @@ def main() -> None:
     writer = Writer(args.diary)
     store = open_store(args.url)
     candidate = Candidate(store, args.key, args.value, ttl=args.ttl)
-    over = threading.Event()
+    stage = Stage(store, candidate, writer)
+    over = stage.over
     released: list[bool] = []
 
     def narrate() -> None:
@@ -61,6 +93,8 @@ def main() -> None:
         released.append(candidate.stop())
         writer.note(errand="stop", done=released[0])
 
+    if odd is not None:
+        odd(stage)
     threading.Thread(target=narrate, daemon=True).start()
     errand_runner = threading.Thread(target=run_errands, daemon=True)
     errand_runner.start()
@@ -71,25 +105,38 @@ def main() -> None:
     raise SystemExit(0 if released == [True] else 1)
 
 
-def look(candidate: Candidate, writer: Writer, over: threading.Event, pause: float) -> None:
-    """Look whether it leads, again and again, and write down each change."""
-    held: int | None = None
-    last = 0  # when the last look that said yes began
-    while True:
+class Looker:
+    """Looks whether a candidate leads, and writes down each change."""
+
+    def __init__(self, candidate: Candidate, writer: Writer) -> None:
+        self._candidate, self._writer = candidate, writer
+        self._held: int | None = None
+        self._last = 0  # when the last look that said yes began
+
+    def look(self) -> bool:
+        """Look once; says whether it leads."""
         before = now()
-        leads = candidate.is_leader
+        leads = self._candidate.is_leader
         after = now()
-        term = candidate.term if leads else None
-        token = term.token if term is not None else held if leads else None
-        if token != held:
-            if held is not None:
-                writer.note(at=last, believed=held, seen=after)
+        term = self._candidate.term if leads else None
+        token = term.token if term is not None else self._held if leads else None
+        if token != self._held:
+            if self._held is not None:
+                self._writer.note(at=self._last, believed=self._held, seen=after)
             if token is not None:
-                writer.note(at=after, until=before, believes=token)
-            held = token
+                self._writer.note(at=after, until=before, believes=token)
+            self._held = token
         if token is not None:
-            last = before
-            writer.beat(token, before)
+            self._last = before
+            self._writer.beat(token, before)
+        return leads
+
+
+def look(candidate: Candidate, writer: Writer, over: threading.Event, pause: float) -> None:
+    """Look again and again, until its story has ended."""
+    looker = Looker(candidate, writer)
+    while True:
+        leads = looker.look()
         if over.is_set() and not leads:
             return
         if pause:
