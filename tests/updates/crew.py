@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.scenarios.diary import Diary
 from tests.scenarios.fleet import ROOT, await_true
 from tests.servers.process import Process
+from tests.servers.proxy import Proxy
 from tests.updates.checker import Attempt, attempts_of
 from tests.updates.worker import HOLD, open_any
 
-__all__ = ["Crew", "Member"]
+__all__ = ["Crew", "Link", "Member"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A way to the store that can be cut."""
+
+    url: str
+    proxy: Proxy
 
 
 class Member:
-    """One process of `worker.py`."""
+    """One process of `worker.py`, and its way to the store if that can be cut."""
 
-    def __init__(self, process: Process, diary: Diary) -> None:
-        self.process, self.diary = process, diary
+    def __init__(self, process: Process, diary: Diary, link: Link | None) -> None:
+        self.process, self.diary, self.link = process, diary, link
         self._hold = diary.file.with_suffix(HOLD)
         self._known = 0  # remarks that are in the figures below
         self.step, self.token = "", 0  # the last ones
@@ -77,11 +88,11 @@ class Crew:
         self.members: list[Member] = []
         folder.mkdir(parents=True, exist_ok=True)
 
-    def start(self) -> Member:
-        """Start one more process."""
+    def start(self, link: Link | None = None) -> Member:
+        """Start one more process, that goes this way to the store."""
         who = f"w{len(self.members) + 1}"
         diary = Diary(self.folder / f"{who}.diary", who)
-        words = [self.url, self.key, self.counter, who, str(diary.file)]
+        words = [link.url if link else self.url, self.key, self.counter, who, str(diary.file)]
         options = ["--guard", self.guard, "--ttl", str(self.ttl)]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         process = Process(
@@ -90,7 +101,7 @@ class Crew:
             {"PYTHONPATH": path},
         )
         process.start()
-        self.members.append(Member(process, diary))
+        self.members.append(Member(process, diary, link))
         return self.members[-1]
 
     def alive(self) -> list[Member]:
@@ -122,6 +133,19 @@ class Crew:
     def await_ready(self, seconds: float = 20.0) -> None:
         """Wait until all stand for election."""
         await_true("all stand", lambda: all(one.look().step for one in self.alive()), seconds)
+
+    def is_blocked(self) -> bool:
+        """Whether somebody keeps the file of a sqlite store locked, other than for a moment."""
+        scheme, _, file = self.url.partition(":///")
+        if scheme != "sqlite":
+            return False
+        with closing(sqlite3.connect(file, timeout=0.5, isolation_level=None)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            database.execute("ROLLBACK")
+            return False
 
     def stop(self) -> None:
         """Stop all that runs, in order."""

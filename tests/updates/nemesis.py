@@ -1,4 +1,4 @@
-"""What is done to those who increment: stopped between look and write, stopped anywhere, killed."""
+"""What is done to those who increment: stopped at the worst moment or any, killed, cut off."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from tests.scenarios.fleet import await_true
 from tests.scenarios.places import Times
+from tests.servers.proxy import Way
 from tests.updates.crew import Crew, Member
 
 __all__ = ["Nemesis", "Strike"]
@@ -24,12 +25,19 @@ class Strike:
 
     def __init__(self, crew: Crew, victim: Member) -> None:
         self.crew, self.victim = crew, victim
-        with victim.held():
-            await_true(f"{victim.who} stands in the gap", lambda: self._is("stands"), 10)
-            victim.process.pause()
-        # It is the hold that has gone now, and not the process: it goes on with its write.
-        assert self._is("stands"), victim.told()
+        self._stop_in_the_gap()
+        while crew.is_blocked():
+            # Another thread of it was inside a transaction: nobody else can be elected (README).
+            self.let_go()
+            self._stop_in_the_gap()
         self.token = victim.token
+
+    def _stop_in_the_gap(self) -> None:
+        with self.victim.held():
+            await_true(f"{self.victim.who} stands in the gap", lambda: self._is("stands"), 10)
+            self.victim.process.pause()
+        # It is the hold that has gone now, and not the process: it goes on with its write.
+        assert self._is("stands"), self.victim.told()
 
     def await_another(self, count: int, seconds: float) -> None:
         """Wait until others have led since, and have incremented that often."""
@@ -66,11 +74,15 @@ class Nemesis:
         """Go on for that long; a strike comes first, so that there is one."""
         deeds: list[Callable[[], None]] = [self._strike, self._stop_the_leader]
         deeds += [self._stop_some, self._kill_one, self._kill_the_leader]
+        weights = [4, 3, 2, 1, 1]
+        if all(one.link for one in self.crew.members):
+            deeds += [self._cut_off_the_leader, self._reset_the_leader]
+            weights += [4, 4]
         until = time.monotonic() + seconds
         self._strike()
         while time.monotonic() < until:
             time.sleep(self.rng.uniform(0.1, 1.0))
-            self.rng.choices(deeds, weights=[4, 3, 2, 1, 1])[0]()
+            self.rng.choices(deeds, weights=weights)[0]()
         newest = max(one.look().token for one in self.crew.members)
         self.crew.await_done(self.crew.done_after(newest - 1) + 5, 30, after=newest - 1)
 
@@ -83,7 +95,6 @@ class Nemesis:
                 raise
             return  # its term has ended before it came to the gap
         try:
-            # On SQLite it may hold the file's lock, too, and then there is nobody else.
             strike.await_another(self.rng.choice([1, 5, 50]), self.times.pause + 3)
         finally:
             self.deeds[f"{strike.let_go()} after a stop in the gap"] += 1
@@ -112,8 +123,26 @@ class Nemesis:
 
     def _kill(self, one: Member) -> None:
         one.process.kill()
-        self.crew.start()
+        self.crew.start(one.link)
         self.deeds["killed"] += 1
+
+    def _cut_off_the_leader(self) -> None:
+        link = self._await_leader().link
+        assert link is not None
+        ways: list[tuple[Way, ...]] = [("up",), ("down",), ("up", "down")]
+        link.proxy.cut(*self.rng.choice(ways))
+        # What is under way arrives when it ends; a request waits for its answer for 5 s.
+        time.sleep(self.rng.choice([0.1, 0.5, 1.3, 3.0]) * self.times.pause)
+        link.proxy.heal()
+        self.deeds["cut off"] += 1
+
+    def _reset_the_leader(self) -> None:
+        link = self._await_leader().link
+        assert link is not None
+        for _ in range(self.rng.choice([1, 5])):
+            link.proxy.reset()
+            time.sleep(self.rng.uniform(0.0, 0.05))
+        self.deeds["reset"] += 1
 
     def _await_leader(self) -> Member:
         """Wait until somebody increments, and return who."""

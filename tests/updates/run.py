@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.scenarios.places import Place
 from tests.updates.checker import Verdict, judge, problems
-from tests.updates.crew import Crew
+from tests.updates.crew import Crew, Link
 from tests.updates.nemesis import Nemesis
 
-__all__ = ["Outcome", "run"]
+__all__ = ["MEMBERS", "Outcome", "run"]
 
-_MEMBERS = 3
+MEMBERS = 3
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,14 @@ class Outcome:
         return f"{self.verdict}; {deeds}"
 
 
-def run(place: Place, guard: str, seed: int, seconds: float, folder: Path) -> Outcome:
+def run(
+    place: Place,
+    guard: str,
+    seed: int,
+    seconds: float,
+    folder: Path,
+    links: Sequence[Link | None] = (None,) * MEMBERS,
+) -> Outcome:
     """Let processes increment one counter, and do to them what a seed says.
 
     Args:
@@ -38,11 +46,12 @@ def run(place: Place, guard: str, seed: int, seconds: float, folder: Path) -> Ou
         seed: see `Nemesis`.
         seconds: how long things are done to them.
         folder: for the diaries, which stay there.
+        links: the ways of the processes to the store, which are then cut and reset, too.
     """
     crew = Crew(folder, place.url, f"updates/{folder.name}-{guard}-{seed}", guard, place.ttl)
     try:
-        for _ in range(_MEMBERS):
-            crew.start()
+        for link in links:
+            crew.start(link)
         crew.await_ready()
         nemesis = Nemesis(crew, place.times, seed)
         nemesis.run(seconds)

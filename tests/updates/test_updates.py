@@ -15,7 +15,7 @@ import pytest
 from tests.scenarios.fleet import await_true
 from tests.scenarios.places import Place
 from tests.updates.checker import judge, problems
-from tests.updates.crew import Crew
+from tests.updates.crew import Crew, Link
 from tests.updates.nemesis import Strike
 from tests.updates.run import run
 from tests.updates.stores import STORES
@@ -72,10 +72,10 @@ def _strike(crew: Crew) -> Strike:
 @pytest.mark.parametrize("seed", range(RUNS))
 @on_each
 def test_faults_at_random_with_fenced_writes(
-    kind: str, seed: int, place: Place, tmp_path: Path
+    kind: str, seed: int, place: Place, links: list[Link | None], tmp_path: Path
 ) -> None:
-    """Whoever is stopped or killed, and when: every acknowledged increment is in the counter."""
-    outcome = run(place, "fence", seed, 30, tmp_path)
+    """Whoever is stopped, killed or cut off: every acknowledged increment is in the counter."""
+    outcome = run(place, "fence", seed, 30, tmp_path, links)
 
     print(f"{kind}, seed {seed}: {outcome}")
     verdict = outcome.verdict
