@@ -173,6 +173,9 @@ class Proxy:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def _note_requests(self, data: bytes) -> None:
+        self.requests += [line.decode() for line in _REQUEST.findall(data)]
+
     async def _pass(self, side: str, way: Way, data: bytes) -> None:
         """Wait until nothing holds back this piece of data."""
         for held in self._held:
@@ -186,9 +189,12 @@ class Proxy:
     async def _listen(self) -> None:
         # Not by asyncio's server: what that has accepted while it is being closed, it forgets.
         if self._listener is None:
-            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+            self._listener = self._open_listener()
             self._listener.settimeout(0)
             asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
+
+    def _open_listener(self) -> socket.socket:
+        return socket.create_server(("127.0.0.1", self.port), backlog=128)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -196,10 +202,14 @@ class Proxy:
         except OSError:
             return  # it has gone again
         self.connections += 1
+        self._accepted(near)
         link = asyncio.create_task(self._forward(near))
         self._links[link] = []
         # One that is cancelled before it has begun has not come to the end of `_forward`.
         link.add_done_callback(lambda link: near.close() if link.cancelled() else None)
+
+    def _accepted(self, near: socket.socket) -> None:
+        """For those that do more to a connection."""
 
     async def _stop(self) -> None:
         if self._listener is not None:
@@ -255,7 +265,7 @@ class Proxy:
         try:
             while data := await reader.read(65536):
                 if way == "up":
-                    self.requests += [line.decode() for line in _REQUEST.findall(data)]
+                    self._note_requests(data)
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 await self._pass(side, way, data)
