@@ -11,8 +11,17 @@ from typing import Any, Protocol, cast
 import pytest
 
 from tests.faults.chronicle import Chronicle, Fault
+from tests.faults.eye_zookeeper import ZooKeeperEye
+from tests.faults.eyes import ConsulEye, EtcdEye, SqliteEye
+from tests.faults.verdict import Run, judge
+from tests.faults.witness import Eye, Witness
+from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet, Reign, Worker
 from tests.scenarios.places import TIMES, Running, Times
+from tests.scenarios.sweep import history_of
+from tests.servers.process import Process
+from tests.servers.link import Link
+from tests.servers.network_space import NetworkSpace
 from tests.servers.proxy import Proxy
 
 __all__ = ["Cluster", "Stand"]
@@ -41,16 +50,21 @@ class Stand:
         chronicle: what was done to it.
         gap: seconds for which two may believe at a time. Not 0 only where a claim was taken away
             by hand, which its holder has to be told.
+        forgets: the store loses its data, so its tokens begin anew.
+        ended: when the candidates were told to stop, in nanoseconds of the boot clock.
     """
 
     def __init__(self, kind: str, key: str, folder: Path, request: pytest.FixtureRequest) -> None:
         self.kind, self.key, self.folder = kind, key, folder
         self.chronicle = Chronicle()
         self.gap = 0.0
+        self.forgets = False
+        self.ended: int | None = None
         self.times: Times = TIMES[kind]
         self._request = request
         self._stack = ExitStack()
         self._fleet: Fleet | None = None
+        self._witness: Witness | None = None
         self._server: Any = None
         self._cluster: Cluster | None = None
         self._url = ""
@@ -111,9 +125,19 @@ class Stand:
                 self._url = self.server.url
         return self._url
 
-    def link(self, to: Running | None = None) -> Proxy:
-        """A link to the server, or to one of a cluster, that can be cut and slowed down."""
-        return self._stack.enter_context(Proxy((to or self.server).port))
+    def link(self, to: Running | None = None, *, space: NetworkSpace | None = None) -> Link:
+        """A link to the server, or to one of a cluster, that can be cut and slowed down.
+
+        Args:
+            to: which server.
+            space: where it begins, if not in the network of all others.
+        """
+        return self._stack.enter_context(Link((to or self.server).port, space=space))
+
+    def network(self) -> NetworkSpace | None:
+        """A network of its own for a candidate; None where this process may not make one."""
+        possible = NetworkSpace.is_possible()
+        return self._stack.enter_context(NetworkSpace()) if possible else None
 
     def url_through(self, *links: Proxy) -> str:
         """The URL of the store that leads through these links only."""
@@ -124,8 +148,9 @@ class Stand:
 
     @property
     def fleet(self) -> Fleet:
-        """All candidates."""
+        """All candidates; from the first one on, the store is watched."""
         if self._fleet is None:
+            self._witness = Witness(self._eye())
             self._fleet = Fleet(self.folder / "fleet", self.url, self.key, self.ttl)
         return self._fleet
 
@@ -204,14 +229,63 @@ class Stand:
         self._finished = True
         if any(one.process.alive and not one.ending for one in self.fleet.workers):
             self.leader(self._left())
-        self.fleet.finish(gap=self.gap)
+        self.ended = now()
+        complaints = []
+        try:
+            self.fleet.stop()
+        except AssertionError as error:
+            complaints.append(str(error))
+        complaints += judge(self.run())
+        assert not complaints, "\n".join([*complaints, self.fleet.told()])
 
-    def _left(self) -> float:
-        """Seconds that are left for somebody to lead again."""
-        return self.recovery
+    def run(self) -> Run:
+        """All that is known about what has happened so far; the store is watched no longer."""
+        workers = self._fleet.workers if self._fleet else []
+        if self._witness is not None:
+            self._witness.stop()
+        return Run(
+            history_of(
+                [one.diary for one in workers],
+                ended=[one.diary for one in workers if one.ending and self.ended is not None],
+            ),
+            looks=self._witness.looks if self._witness else [],
+            faults=self.chronicle.faults,
+            recovery=self.recovery,
+            gap=self.gap,
+            forgets=self.forgets,
+            ended=float("inf") if self.ended is None else self.ended / 1e9,
+        )
+
+    def processes(self) -> dict[str, Process]:
+        """All that took part, by name: candidates, and servers that this machine runs."""
+        workers = self._fleet.workers if self._fleet else []
+        nodes = self._cluster.nodes if self._cluster else [self._server]
+        servers = {
+            f"{self.kind} {number}" if len(nodes) > 1 else self.kind: node.process
+            for number, node in enumerate(nodes, 1)
+            if hasattr(node, "process")
+        }
+        return {one.who: one.process for one in workers} | servers
 
     def close(self) -> None:
         """End everything that runs."""
+        if self._witness is not None:
+            self._witness.stop()
         if self._fleet is not None:
             self._fleet.kill()
         self._stack.close()
+
+    def _left(self) -> float:
+        """Seconds that are left for somebody to lead after what happened last.
+
+        It may have been long ago; but then a term may just have ended, as terms do.
+        """
+        ends = [one.until for one in self.chronicle.faults if one.until is not None]
+        last = max([*ends, *(mark.at for mark in self.chronicle.marks)], default=now())
+        return max(self.recovery - (now() - last) / 1e9, self.times.failover(self.ttl))
+
+    def _eye(self) -> Eye:
+        if self.kind == "sqlite":
+            return SqliteEye(Path(self.url.removeprefix("sqlite:///")), self.key)
+        eye = {"consul": ConsulEye, "etcd": EtcdEye, "zookeeper": ZooKeeperEye}[self.kind]
+        return cast(Eye, eye(self._cluster.nodes if self._cluster else [self.server], self.key))

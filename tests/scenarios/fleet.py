@@ -120,6 +120,7 @@ class Fleet:
         pause: float = 0.0005,
         program: Sequence[str] = ("tests.scenarios.worker",),
         options: Sequence[str] = (),
+        within: Sequence[str] = (),
     ) -> Worker:
         """Start one more process.
 
@@ -129,6 +130,7 @@ class Fleet:
             pause: seconds between two looks.
             program: the module, and words that it wants before those of `worker.py`.
             options: more of those of `worker.py`.
+            within: the words of a command that runs it.
         """
         number = len(self.workers) + 1
         name = self.folder / f"{number}-{who}"
@@ -137,7 +139,7 @@ class Fleet:
         options = ["--ttl", str(self.ttl), "--pause", str(pause), *options]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         process = Process(
-            [sys.executable, "-m", *program, *words, *options],
+            [*within, sys.executable, "-m", *program, *words, *options],
             name.with_suffix(".log"),
             {"PYTHONPATH": path},
         )
