@@ -19,9 +19,9 @@ from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet, Reign, Worker
 from tests.scenarios.places import TIMES, Running, Times
 from tests.scenarios.sweep import history_of
-from tests.servers.process import Process
 from tests.servers.link import Link
 from tests.servers.network_space import NetworkSpace
+from tests.servers.process import Process
 from tests.servers.proxy import Proxy
 
 __all__ = ["Cluster", "Stand"]
@@ -246,7 +246,7 @@ class Stand:
         return Run(
             history_of(
                 [one.diary for one in workers],
-                ended=[one.diary for one in workers if one.ending and self.ended is not None],
+                ended=[one.diary for one in workers if one.ending and not one.process.alive],
             ),
             looks=self._witness.looks if self._witness else [],
             faults=self.chronicle.faults,
