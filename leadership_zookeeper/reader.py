@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.errors import StoreClosed, StoreError, StoreUnavailable
@@ -58,6 +59,15 @@ class Reader:
                     changed=self.bell.ring,
                 )
             return self._link
+
+    def hear(self) -> None:
+        """Ask for nothing in particular; returns if there was an answer, or nobody is to ask.
+
+        Raises:
+            StoreUnavailable: no answer.
+        """
+        with suppress(StoreClosed):
+            self.link().ask("hear from ZooKeeper", lambda client: client.exists_async("/"))
 
     @property
     def connected(self) -> bool:

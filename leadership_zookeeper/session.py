@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import NoReturn
 
 from leadership_core import clock
@@ -43,8 +44,9 @@ class ZooKeeperSession:
         bell: for the watches of the link.
     """
 
-    def __init__(self, options: Options, ttl: float) -> None:
+    def __init__(self, options: Options, ttl: float, hear: Callable[[], None]) -> None:
         self._options = options
+        self._hear = hear
         self._asked = ttl
         self._ttl = ttl
         self._closed = False
@@ -59,8 +61,13 @@ class ZooKeeperSession:
         )
 
     @classmethod
-    def open(cls, options: Options, ttl: float) -> ZooKeeperSession:
+    def open(cls, options: Options, ttl: float, hear: Callable[[], None]) -> ZooKeeperSession:
         """Open one within the budget.
+
+        Args:
+            options: where the servers are.
+            ttl: seconds that are asked for.
+            hear: raises unless the servers' answers arrive at present, over another connection.
 
         Raises:
             ConfigurationError: the ttl is none.
@@ -68,7 +75,7 @@ class ZooKeeperSession:
         """
         if not ttl >= 0.001:
             raise ConfigurationError(f"a ttl of {ttl!r} seconds is too short")
-        session = cls(options, ttl)
+        session = cls(options, ttl, hear)
         try:
             session._start()
         except BaseException:
@@ -167,6 +174,10 @@ class ZooKeeperSession:
 
     def _reconnect(self) -> None:
         """Connect once more, for nothing but ending it."""
+        # To connect is to touch the session. Where requests arrive and their answers do not, one
+        # attempt after the other would keep it alive, and with it a claim of nobody's.
+        with budget(remaining_budget() / 2):
+            self._hear()
         self.link.join(min(_JOIN, remaining_budget()))
         self.link = Link(
             self._options,

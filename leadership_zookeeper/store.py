@@ -108,7 +108,7 @@ class ZooKeeperStore:
 
     def open_session(self, ttl: float) -> ZooKeeperSession:
         self._check()
-        session = ZooKeeperSession.open(self._options, ttl)
+        session = ZooKeeperSession.open(self._options, ttl, self._reader.hear)
         with self._lock:
             closed = self._closed
             self._sessions = [one for one in self._sessions if not one.link.over]
