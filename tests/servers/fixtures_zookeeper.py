@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from kazoo.client import KazooClient
 
 from tests.servers.process import ServerError
 from tests.servers.wanted import found
@@ -51,9 +52,21 @@ def shared_zookeeper(
     own = ZooKeeperServer(server, tmp_path_factory.mktemp("zookeeper"))
     try:
         own.start()
+        _open_to_all(own)
         yield own
     finally:
         own.remove()
+
+
+def _open_to_all(server: ZooKeeper) -> None:
+    """Make the folder that all keys of tests are in: whoever comes first would own it."""
+    client = KazooClient(f"{server.host}:{server.port}")
+    client.start(10)
+    try:
+        client.create("/test")
+    finally:
+        client.stop()
+        client.close()
 
 
 def _named() -> ZooKeeper | None:
