@@ -8,6 +8,8 @@ PARTS  := $(patsubst %/pyproject.toml,%,$(wildcard leadership_*/pyproject.toml))
 SETUP  := pyproject.toml hatch_build.py $(PARTS:%=%/pyproject.toml)
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST := $(BIN)/python -m pytest
+# Most of it is waiting for the clocks of servers, so three workers suit two processors.
+ALL    := $(PYTEST) -n 3 --dist loadfile
 
 .PHONY: help demo test check soak format lint types servers clean
 .DELETE_ON_ERROR:
@@ -25,7 +27,7 @@ demo: $(VENV)/.parts
 	$(BIN)/leadership demo
 
 test: lint types servers
-	$(PYTEST)
+	$(ALL)
 
 check: lint types
 	$(PYTEST) -m 'not server and not build and not soak'

@@ -108,6 +108,8 @@ def test_entering_without_any_answer_is_unknown_and_in_time(far: Far) -> None:
 def test_entering_at_a_store_that_refuses_is_not_done(far: Far) -> None:
     """Nothing was sent: the same session may enter again."""
     far.link.refuse()
+    with pytest.raises(StoreUnavailable):
+        within(1, lambda: far.store.get("anything"))()  # the connection is known to be gone
     with pytest.raises(NotDone):
         within(2, lambda: far.election.enter(far.session, b"Frank"))()
     far.link.listen()
