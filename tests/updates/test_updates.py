@@ -43,7 +43,8 @@ def test_a_pause_between_look_and_write(crew_with: CrewWith, place: Place) -> No
     # Both at once, because the time is spent with waiting for leases to end.
     strikes = {guard: _strike(crew) for guard, crew in crews.items()}
     for strike in strikes.values():
-        strike.await_another(5, place.times.pause + 5)
+        strike.await_another(1, place.times.pause + 5)
+        strike.await_another(5, 15)
     outcomes = {guard: strike.let_go() for guard, strike in strikes.items()}
     for guard, crew in crews.items():
         crew.await_done(10, 15, after=strikes[guard].token)
