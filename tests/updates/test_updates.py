@@ -7,7 +7,9 @@ By belief alone updates are lost, which no election can prevent. With fenced wri
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,17 @@ def test_a_pause_between_look_and_write(crew_with: CrewWith, place: Place) -> No
     verdict = judge(fenced, crews["fence"].final())
     assert verdict.acknowledged <= verdict.final <= verdict.acknowledged + verdict.unknown
     assert verdict.stale == 1
+
+
+def test_a_file_that_is_locked(tmp_path: Path) -> None:
+    """A strike that stops a transaction is noticed: it would be one against all, and is made again."""
+    file = tmp_path / "elections.db"
+    crew = Crew(tmp_path, f"sqlite:///{file}", "key", "fence", 1.5)
+    assert not crew.is_blocked()
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        assert crew.is_blocked()
+    assert not crew.is_blocked()
 
 
 def _strike(crew: Crew) -> Strike:
