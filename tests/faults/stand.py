@@ -229,6 +229,8 @@ class Stand:
         self._finished = True
         if any(one.process.alive and not one.ending for one in self.fleet.workers):
             self.leader(self._left())
+            assert self._witness is not None
+            self._witness.await_look(1.0)  # so that the store's word on the last one is known
         self.ended = now()
         complaints = []
         try:

@@ -6,6 +6,7 @@ import http.client
 import sqlite3
 import struct
 import threading
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,6 +93,15 @@ class Witness:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="test-witness", daemon=True)
         self._thread.start()
+
+    def await_look(self, seconds: float) -> bool:
+        """Wait for a look that begins after this call; False if there is none in time."""
+        asked = now() / 1e9
+        while not (self.looks and self.looks[-1].since > asked):
+            if now() / 1e9 > asked + seconds:
+                return False
+            time.sleep(0.01)
+        return True
 
     def stop(self) -> None:
         """End it; idempotent."""
