@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from tempfile import mkdtemp
 
+from tests.updates.counters import GUARDS
 from tests.updates.run import MEMBERS, run
 from tests.updates.stores import STORES, linked, served
-from tests.updates.worker import GUARDS
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from tests.examples.conftest import redis, redis_server
 from tests.scenarios.conftest import on_consul, on_etcd, on_etcd34, on_sqlite, on_zookeeper
 from tests.scenarios.places import Place
 from tests.servers.redis import RedisServer
+from tests.updates.counters import LEAST
 from tests.updates.crew import Crew, Link
 from tests.updates.run import MEMBERS
 from tests.updates.stores import TIMES, Server, linked
@@ -33,6 +34,11 @@ def on_redis(redis: RedisServer) -> Place:
 
 
 @pytest.fixture
+def on_least(quick_folder: Path) -> Place:
+    return Place(f"{LEAST}:///{quick_folder}/elections.db", TIMES[LEAST])
+
+
+@pytest.fixture
 def place(kind: str, request: pytest.FixtureRequest) -> Place:
     """The place of the kind that the test's parameter `kind` names."""
     found: Place = request.getfixturevalue(f"on_{kind}")
@@ -42,7 +48,7 @@ def place(kind: str, request: pytest.FixtureRequest) -> Place:
 @pytest.fixture
 def links(kind: str, request: pytest.FixtureRequest) -> Iterator[list[Link | None]]:
     """Ways to that place that can be cut, where there are any."""
-    names = {"sqlite": "", "consul": "consul", "redis": "redis"}
+    names = {"sqlite": "", LEAST: "", "consul": "consul", "redis": "redis"}
     name = names.get(kind, f"shared_{kind}")
     server: Server | None = request.getfixturevalue(name) if name else None
     with linked(server, MEMBERS) as ways:

@@ -16,7 +16,8 @@ from tests.scenarios.fleet import ROOT, await_true
 from tests.servers.process import Process
 from tests.servers.proxy import Proxy
 from tests.updates.checker import Attempt, attempts_of
-from tests.updates.worker import HOLD, open_any
+from tests.updates.counters import LEAST, open_any
+from tests.updates.worker import HOLD
 
 __all__ = ["Crew", "Link", "Member"]
 
@@ -135,9 +136,9 @@ class Crew:
         await_true("all stand", lambda: all(one.look().step for one in self.alive()), seconds)
 
     def is_blocked(self) -> bool:
-        """Whether somebody keeps the file of a sqlite store locked, other than for a moment."""
+        """Whether somebody keeps the file of a store without a server locked, other than for a moment."""
         scheme, _, file = self.url.partition(":///")
-        if scheme != "sqlite":
+        if scheme not in {"sqlite", LEAST}:
             return False
         with closing(sqlite3.connect(file, timeout=0.5, isolation_level=None)) as database:
             try:
@@ -165,7 +166,7 @@ class Crew:
         """What the counter says."""
         with open_any(self.url) as store:
             entry = store.get(self.counter)
-            return 0 if entry is None else int(entry.value)
+            return 0 if entry is None else int(entry.value.partition(b" ")[0])
 
     def told(self) -> str:
         """Their last words."""

@@ -14,14 +14,21 @@ from tests.servers.provision import Server as Provided, locate
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
 from tests.servers.zookeeper import ZooKeeperServer
+from tests.updates.counters import LEAST
 from tests.updates.crew import Link
 
 __all__ = ["STORES", "TIMES", "Server", "linked", "served"]
 
-TIMES = {**_TIMES, "redis": Times(ttl=1.5, leases=1, late=0.2)}
+TIMES = {
+    **_TIMES,
+    "redis": Times(ttl=1.5, leases=1, late=0.2),
+    LEAST: Times(ttl=1.5, leases=1, late=0.2),
+}
 
 STORES = tuple(TIMES)
-"""All of them. On sqlite, and on the Redis of the example plugin, elections are the core's."""
+"""All of them. On sqlite, on the Redis of the example plugin and on `LEAST` elections are the core's."""
+
+_FILES = {"sqlite", LEAST}
 
 
 class Server(Protocol):
@@ -48,8 +55,8 @@ _SERVERS: dict[str, Callable[[Provided, Path], Server]] = {
 @contextmanager
 def served(kind: str, folder: Path) -> Iterator[tuple[Place, Server | None]]:
     """Start a store of that kind, with what it keeps in a folder; its server, if it has one."""
-    if kind == "sqlite":
-        yield Place(f"sqlite:///{folder}/elections.db", TIMES[kind]), None
+    if kind in _FILES:
+        yield Place(f"{kind}:///{folder}/elections.db", TIMES[kind]), None
         return
     server = _SERVERS[kind](locate(kind), folder / kind)
     try:

@@ -17,11 +17,11 @@ import pytest
 from tests.scenarios.fleet import await_true
 from tests.scenarios.places import Place
 from tests.updates.checker import judge, problems
+from tests.updates.counters import GUARDS
 from tests.updates.crew import Crew, Link
 from tests.updates.nemesis import Strike
 from tests.updates.run import run
 from tests.updates.stores import STORES
-from tests.updates.worker import GUARDS
 
 CrewWith = Callable[[str], Crew]
 

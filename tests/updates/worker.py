@@ -1,6 +1,6 @@
 """One candidate that increments a counter in the store of its election, for as long as it leads.
 
-It reads, looks whether it leads, and then writes: by belief alone, or with the fence of its term.
+It reads, looks whether it leads, and then writes: by belief alone, or with the token of its term.
 Between the look and the write it can be held (see `HOLD`), and told from outside what happened.
 SIGTERM stops it.
 """
@@ -13,54 +13,28 @@ import threading
 import time
 from pathlib import Path
 
-from leadership_core import (
-    Candidate,
-    Fenced,
-    LeadershipError,
-    StoreHandle,
-    StoreUnavailable,
-    Term,
-    open_store,
-)
+from leadership_core import Candidate, Fenced, LeadershipError, StoreUnavailable, Term
 from leadership_core.errors import NotDone
-from leadership_core.url import StoreURL
 from tests.scenarios.diary import Writer
+from tests.updates.counters import GUARDS, Counter, counter_in, open_any
 
-__all__ = ["GUARDS", "HOLD", "open_any"]
-
-GUARDS = ("belief", "fence")
-"""What a write rests on: that the term stood a moment ago, or the store's own check."""
+__all__ = ["HOLD"]
 
 HOLD = ".hold"
 """The ending of a file beside the diary: as long as it is there, nobody passes the gap."""
-
-
-def open_any(url: str) -> StoreHandle:
-    """Open a store; that of the example plugin, which is not installed, too."""
-    if not url.startswith("redis"):
-        return open_store(url)
-    from examples.leadership_example.leadership_example import RedisStore
-
-    parsed = StoreURL.parse(url)
-    return StoreHandle(RedisStore(parsed), str(parsed))
 
 
 class Incrementer:
     """Increments, and writes down each attempt before and after it.
 
     Args:
-        store: where the counter is, and the election.
-        counter: its key.
-        guard: one of `GUARDS`.
+        counter: what it increments.
         diary: where to write it down.
         gap: seconds between the look and the write, at least.
     """
 
-    def __init__(
-        self, store: StoreHandle, counter: str, guard: str, diary: Path, gap: float
-    ) -> None:
-        self._store, self._counter, self._gap = store, counter, gap
-        self._fenced = guard == "fence"
+    def __init__(self, counter: Counter, diary: Path, gap: float) -> None:
+        self._counter, self._gap = counter, gap
         self._writer = Writer(diary)
         self._hold = diary.with_suffix(HOLD)
 
@@ -75,10 +49,9 @@ class Incrementer:
         before a pause in which others led.
         """
         try:
-            entry = self._store.get(self._counter)
-        except StoreUnavailable:
-            return True  # nothing was asked for
-        value = 1 + (int(entry.value) if entry is not None else 0)
+            value = self._counter.read(term) + 1
+        except (StoreUnavailable, Fenced):
+            return True  # no increment was asked for
         self.note("asked", value, term.token)
         if term.lost:
             self.note("left", value, term.token)
@@ -97,8 +70,7 @@ class Incrementer:
 
     def _write(self, value: int, term: Term) -> str:
         try:
-            fence = term if self._fenced else None
-            self._store.put(self._counter, str(value).encode(), fence=fence)
+            self._counter.write(value, term)
         except Fenced:
             return "refused"
         except NotDone:
@@ -125,7 +97,8 @@ def main() -> None:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     with open_any(args.url) as store:
-        incrementer = Incrementer(store, args.counter, args.guard, args.diary, args.gap)
+        counter = counter_in(store, args.counter, args.guard)
+        incrementer = Incrementer(counter, args.diary, args.gap)
         candidate = Candidate(store, args.key, args.who, ttl=args.ttl)
         candidate.run_for_election()
         incrementer.note("ready")
