@@ -14,7 +14,7 @@ from leadership_core.errors import NotDone, StoreClosed, StoreRefused, StoreUnav
 from .connection import Connection
 from .errors import Unreached, Verdict, translated, unreached, verdict
 from .lanes import Lane, Lanes
-from .methods import AUTHENTICATE, Method
+from .methods import AUTHENTICATE, STATUS, Method
 from .options import Options
 from .proto import grpc
 
@@ -128,6 +128,26 @@ class Client:
         except BaseException:
             self._lanes.give_back(connection)
             raise
+
+    def feel(self, connection: Connection, seconds: float, felt: Callable[[bool], None]) -> None:
+        """Ask for a sign of life and return at once.
+
+        Args:
+            connection: which may carry streams; they go on.
+            seconds: that the answer may take.
+            felt: called in some thread with whether there was one, whatever it said.
+        """
+
+        def answered(call: Any) -> None:
+            felt(call.code() is not grpc.StatusCode.DEADLINE_EXCEEDED)
+
+        with contextlib.suppress(ValueError):  # the channel is closed, and what it carried
+            asking = connection.channel.unary_unary(
+                STATUS.path,
+                request_serializer=STATUS.request.SerializeToString,
+                response_deserializer=STATUS.answer.FromString,
+            ).future(STATUS.request(), timeout=seconds)
+            asking.add_done_callback(answered)
 
     def end_watch(self, connection: Connection, *, broken: bool) -> None:
         """A stream has ended."""

@@ -11,6 +11,7 @@ from leadership_core import clock
 from .credentials import TLS, speaks_tls
 from .errors import Unreached, Verdict, said, verdict
 from .methods import STATUS, WATCH, Method
+from .preface import objection
 from .proto import grpc
 
 __all__ = ["Connection"]
@@ -47,6 +48,7 @@ class Connection:
         endpoint: ``host:port``.
         tls: None for plain text.
         streams: it is to carry streams.
+        known: the endpoints where an etcd has answered to whoever came last.
 
     Attributes:
         users: calls that are under way, counted by its owner.
@@ -54,7 +56,9 @@ class Connection:
         silent_since: when the first call was sent that got no answer, with none since.
     """
 
-    def __init__(self, number: int, endpoint: str, tls: TLS | None, *, streams: bool) -> None:
+    def __init__(
+        self, number: int, endpoint: str, tls: TLS | None, *, streams: bool, known: set[str]
+    ) -> None:
         self.number, self.endpoint = number, endpoint
         self.users = 0
         self.retired = False
@@ -63,6 +67,7 @@ class Connection:
         self._tls = tls
         self._options = _OPTIONS + (_PINGS if streams else [])
         self._greeted = False
+        self._known = known
         self._closed = False
         self._lock = threading.Lock()
         self._calls: dict[str, Any] = {}
@@ -78,17 +83,33 @@ class Connection:
         """
         if self._greeted:
             return
+        if self.endpoint not in self._known:
+            self._look(until)
         self._make_channel(until)
         try:
             status = self.invoke(STATUS, STATUS.request(), max(0.001, until - clock.now()))
         except grpc.RpcError as error:
             if verdict(error) is Verdict.REFUSED and error.code() is not _UNIMPLEMENTED:
-                self._greeted = True  # it may not tell us, but it is there
+                self._greet()  # it may not tell us, but it is there
                 return
+            self._known.discard(self.endpoint)
             raise self._unreached(error, until) from error
         if not status.leader:
             raise Unreached("it knows no leader of its cluster")
+        self._greet()
+
+    def _greet(self) -> None:
         self._greeted = True
+        self._known.add(self.endpoint)
+
+    def _look(self, until: float) -> None:
+        try:
+            context = None if self._tls is None else self._tls.unverified()
+        except (OSError, ValueError) as error:
+            raise Unreached(f"TLS cannot begin: {error}") from error
+        if problem := objection(self.endpoint, context, until):
+            diagnosis = self._diagnosis("", until) if clock.now() < until else None
+            raise Unreached(diagnosis or problem, lasting=diagnosis is not None)
 
     def _make_channel(self, until: float) -> None:
         if self.channel is not None:

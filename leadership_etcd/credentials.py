@@ -63,6 +63,18 @@ class TLS:
         )
         return grpc.secure_channel(endpoint, credentials, options)
 
+    def unverified(self) -> ssl.SSLContext:
+        """What a connection needs over which nothing is sent that matters, with the files of now.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        context = self._context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        return context
+
     def trouble(self, address: _Address, host: str, until: float) -> str | None:
         """Say what is wrong with a handshake, and what to do; None if nothing is.
 

@@ -43,6 +43,7 @@ class Lanes:
         self._lock = threading.Lock()
         self._lanes: dict[Lane, Connection] = {}
         self._open: set[Connection] = set()
+        self._known: set[str] = set()
         self._moved: Callable[[], None] | None = None
 
     def on_move(self, moved: Callable[[], None]) -> None:
@@ -74,6 +75,7 @@ class Lanes:
                     self._options.endpoints[number],
                     self._options.tls,
                     streams=lane is Lane.WATCHES,
+                    known=self._known,
                 )
                 self._open.add(found)
             found.users += 1

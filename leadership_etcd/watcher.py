@@ -22,6 +22,7 @@ from .connection import Connection
 from .errands import Errands
 from .errors import translated
 from .proto import grpc
+from .pulse import Pulse
 from .stream import Sink, Stream, Watch
 
 __all__ = ["Watcher"]
@@ -137,6 +138,7 @@ class Watcher:
         with budget(_OPEN):
             connection, answers = self._client.watch(stream.requests())
         broken = False
+        pulse = Pulse(self._client, connection, self._errands, answers.cancel)
         try:
             with self._lock:
                 self._stream, self._call = stream, (connection, answers)
@@ -147,11 +149,13 @@ class Watcher:
                 stream.begin(watch)
             for answer in answers:
                 self._failures = 0
+                pulse.heard()
                 if not self._take(stream, answer):
                     return
         except grpc.RpcError as error:
-            broken = self._explain(connection, error)
+            broken = pulse.missed or self._explain(connection, error)
         finally:
+            pulse.stop()
             with self._lock:
                 self._stream = self._call = None
             answers.cancel()

@@ -34,13 +34,10 @@ TLS_CASES = [
     (scheme, name) for scheme in SPEECHES for name in ("TLS on a plain port", "plain on a TLS port")
 ]
 
-_RECONNECTS = "gRPC connects anew at once, ten to forty times a second, once there were settings"
 KNOWN = {
-    ("etcd", "a huge frame"): _RECONNECTS,
-    ("etcd", "headers that are none"): _RECONNECTS,
     ("zk", "answers to nobody"): "kazoo's RuntimeError 'xids do not match' comes out as it is",
 }
-"""Defects of the two stores that were found here and are not mended yet."""
+"""Defects of the stores that were found here and are not mended yet."""
 
 
 @dataclass

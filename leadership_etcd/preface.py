@@ -1,0 +1,118 @@
+"""Whether HTTP/2 is spoken at an endpoint, asked with a socket before gRPC is let go there.
+
+gRPC takes the first frame of a server for a connection that stands, and forgets its backoff. To a
+port that sends that frame and then something else it connects again at once, for as long as a
+call waits: a thousand times a second. So the first time, and after each failure, the port has to
+answer a ping.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+
+from leadership_core import clock
+from leadership_core.names import resolve
+
+__all__ = ["objection"]
+
+_SETTINGS, _PING, _GOAWAY, _WINDOW = 4, 6, 7, 8  # types of frames
+_KNOWN = 9  # what is higher is to be ignored
+_ACK = 1
+_PAYLOAD = b"election"
+_HELLO = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    + struct.pack(">IBI", _SETTINGS, 0, 0)
+    + struct.pack(">IBI", len(_PAYLOAD) << 8 | _PING, 0, 0)
+    + _PAYLOAD
+)
+_LONGEST = 16_384  # bytes of a frame, unless the client allows for more
+_MOST = 100  # frames before the answer to a ping
+
+_WRONG = "what answers there does not speak HTTP/2 as etcd does; check host and port"
+_HUNG_UP = "it closes connections without an answer"
+_SILENT = "no answer in time"
+
+
+def objection(endpoint: str, tls: ssl.SSLContext | None, until: float) -> str | None:
+    """Say why what listens there cannot be an etcd.
+
+    Args:
+        endpoint: ``host:port``.
+        tls: None for plain text; need not verify anything, since no secret is sent.
+        until: when to give up, on `clock.now`.
+
+    Returns:
+        None if it may be one, or if gRPC will find out by itself: that nobody listens, say, or
+        that TLS fails.
+    """
+    host, _, port = endpoint.rpartition(":")
+    problem: str | None = None
+    try:
+        found = resolve(
+            host.strip("[]"), int(port), _left(until) / 2, thread="leadership-etcd-resolve"
+        )
+    except OSError:
+        return None
+    for number, (*_, address) in enumerate(found):
+        share = clock.now() + (until - clock.now()) / (len(found) - number)
+        try:
+            with socket.create_connection(address[:2], timeout=_left(share)) as sock:
+                if tls is None:
+                    problem = _ask(sock, share)
+                else:
+                    sock.settimeout(_left(share))
+                    with tls.wrap_socket(sock, server_hostname=host.strip("[]")) as wrapped:
+                        problem = _ask(wrapped, share)
+        except (OSError, ValueError):
+            return None
+        if problem is None:
+            return None
+    return problem
+
+
+def _ask(sock: socket.socket, until: float) -> str | None:
+    try:
+        sock.settimeout(_left(until))
+        sock.sendall(_HELLO)
+        for number in range(_MOST):
+            length, kind, flags, stream = _head(sock, until)
+            settings = kind == _SETTINGS and not flags & _ACK
+            if length > _LONGEST or stream or settings != (number == 0):
+                return _WRONG
+            body = _exactly(sock, length, until)
+            if kind == _PING and flags & _ACK:
+                return None if body == _PAYLOAD else _WRONG
+            if kind == _GOAWAY:
+                return "it sends us away"
+            if kind not in {_SETTINGS, _PING, _WINDOW} and kind <= _KNOWN:
+                return _WRONG
+    except TimeoutError:
+        return _SILENT
+    except OSError:
+        return _HUNG_UP
+    return _WRONG
+
+
+def _head(sock: socket.socket, until: float) -> tuple[int, int, int, int]:
+    head = _exactly(sock, 9, until)
+    length_and_kind, flags, stream = struct.unpack(">IBI", head)
+    return length_and_kind >> 8, length_and_kind & 0xFF, flags, stream & 0x7FFF_FFFF
+
+
+def _exactly(sock: socket.socket, length: int, until: float) -> bytes:
+    data = b""
+    while len(data) < length:
+        if clock.now() >= until:  # a server may drip
+            raise TimeoutError
+        sock.settimeout(_left(until))
+        more = sock.recv(length - len(data))
+        if not more:
+            raise ConnectionResetError
+        data += more
+    return data
+
+
+def _left(until: float) -> float:
+    return max(0.01, until - clock.now())
