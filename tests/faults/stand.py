@@ -51,7 +51,8 @@ class Stand:
         gap: seconds for which two may believe at a time. Not 0 only where a claim was taken away
             by hand, which its holder has to be told.
         forgets: the store loses its data, so its tokens begin anew.
-        ended: when the candidates were told to stop, in nanoseconds of the boot clock.
+        began, ended: when the first candidate was started, and all that were left were told to
+            stop, in nanoseconds of the boot clock.
     """
 
     def __init__(self, kind: str, key: str, folder: Path, request: pytest.FixtureRequest) -> None:
@@ -59,6 +60,7 @@ class Stand:
         self.chronicle = Chronicle()
         self.gap = 0.0
         self.forgets = False
+        self.began: int | None = None
         self.ended: int | None = None
         self.times: Times = TIMES[kind]
         self._request = request
@@ -150,6 +152,7 @@ class Stand:
     def fleet(self) -> Fleet:
         """All candidates; from the first one on, the store is watched."""
         if self._fleet is None:
+            self.began = now()
             self._witness = Witness(self._eye())
             self._fleet = Fleet(self.folder / "fleet", self.url, self.key, self.ttl)
         return self._fleet

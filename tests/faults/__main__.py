@@ -1,0 +1,61 @@
+"""`python -m tests.faults`: make the page, list the scenarios, or run those of one fault.
+
+python -m tests.faults                  make the page of all runs that are kept
+python -m tests.faults --list           every scenario, and the stores that it applies to
+python -m tests.faults 6 --on etcd      run those of fault 6, on etcd
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import pytest
+
+from tests.faults.catalogue import ALL, FAULTS
+from tests.faults.inventory import scenarios
+from tests.faults.report import write_page
+from tests.scenarios.fleet import ROOT
+
+
+def main() -> int:
+    """Do what the words say; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("numbers", nargs="*", type=int, help="of the faults to run")
+    parser.add_argument("--on", choices=ALL, action="append", help="only on this store")
+    parser.add_argument("--list", action="store_true", help="say which scenarios there are")
+    args, more = parser.parse_known_args()
+    if unknown := set(args.numbers) - set(FAULTS):
+        parser.error(f"there are faults 1 to {max(FAULTS)}, not {unknown}")
+    if args.list:
+        list_all()
+        return 0
+    if not args.numbers:
+        if more:
+            parser.error(f"what is {more[0]}?")
+        print(write_page())
+        return 0
+    kinds = args.on or ALL
+    wanted = [
+        f"{one.file.relative_to(ROOT)}::{one.test.__name__}[{kind}]"
+        for one in scenarios()
+        for kind in one.kinds
+        if one.number in args.numbers and kind in kinds
+    ]
+    if not wanted:
+        parser.error("there is no such scenario; see --list")
+    return pytest.main(["--rootdir", str(ROOT), "-m", "", *more, *wanted])
+
+
+def list_all() -> None:
+    """Say which scenarios there are; those with a star are in the usual run."""
+    for number, what in FAULTS.items():
+        print(f"{number:>2}  {what}")
+        for one in scenarios():
+            if one.number == number:
+                kinds = " ".join(f"{kind}*" if kind in one.quick else kind for kind in one.kinds)
+                print(f"      {one.name}  ({kinds})\n          {one.what}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

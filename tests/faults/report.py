@@ -1,0 +1,192 @@
+"""The page of the lab: which faults were survived on which store, and the picture of each run."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from tests.faults.catalogue import ALL, FAULTS
+from tests.faults.inventory import Scenario, scenarios
+from tests.faults.record import PLACE
+from tests.faults.timeline import draw
+
+__all__ = ["page", "read_runs", "write_page"]
+
+_KINDS = ("consul", "etcd", "zookeeper", "sqlite")
+assert set(_KINDS) == set(ALL)
+
+_OPENS = "addEventListener('hashchange',o);o();function o(){let d=document.getElementById(decodeURIComponent(location.hash.slice(1)));if(d){d.open=true;d.scrollIntoView()}}"
+
+_LEGEND = (
+    '<p class="legend">In the pictures: a bar is a belief with its token, in the colour of its'
+    " candidate; what the store says has the same colours."
+    '<span class="key" style="background:var(--wrong-back)"></span>a fault'
+    '<span class="key" style="background:var(--good)"></span>elected, and how long after a fault'
+    '<span class="key" style="background:var(--wrong)"></span>suspended, store down'
+    '<span class="key" style="background:var(--bad)"></span>lost, and nobody leads'
+    '<span class="key" style="background:var(--idle)"></span>other events, processes that are gone'
+    ". Point at anything for its times.</p>"
+)
+
+
+def read_runs(place: Path = PLACE) -> dict[str, dict[str, Any]]:
+    """The runs that are kept, by name, whenever they were."""
+    found = {}
+    for file in place.glob("*/run.json"):
+        story = json.loads(file.read_text())
+        found[story["name"]] = story
+    return found
+
+
+def write_page(place: Path = PLACE) -> Path:
+    """Write the page of all runs that are kept; returns where it is."""
+    place.mkdir(parents=True, exist_ok=True)
+    # Of several processes that do, the last one is to be the one that has read the last run.
+    with (place / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        file = place / "index.html"
+        file.with_suffix(".new").write_text(page(scenarios(), read_runs(place)))
+        file.with_suffix(".new").rename(file)
+    return file
+
+
+def page(known: Sequence[Scenario], runs: dict[str, dict[str, Any]]) -> str:
+    """All of it.
+
+    Args:
+        known: the scenarios that there are.
+        runs: as `read_runs` returns them; those of no scenario that there still is are left out.
+    """
+    names = [one.run_name(kind) for one in known for kind in one.kinds]
+    runs = {name: runs[name] for name in names if name in runs}
+    ordered = sorted(runs.values(), key=lambda run: (run["outcome"] != "failed", run["number"]))
+    style = Path(__file__).with_name("report.css").read_text()
+    return "\n".join(
+        [
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Fault lab</title>',
+            '<meta name="viewport" content="width=device-width">',
+            f"<style>{style}</style></head><body>",
+            '<svg width="0" height="0" style="position:absolute;min-width:0"><pattern id="hatch"',
+            ' width="6" height="6" patternTransform="rotate(45)" patternUnits="userSpaceOnUse">',
+            '<rect width="2.5" height="6" style="fill:var(--idle)"/></pattern></svg>',
+            *_head(len(names), ordered),
+            *_table(known, runs),
+            "<h2>Runs</h2>",
+            _LEGEND,
+            *(_run(run) for run in ordered),
+            f"<script>{_OPENS}</script></body></html>",
+        ]
+    )
+
+
+def _head(wanted: int, runs: Sequence[dict[str, Any]]) -> Iterator[str]:
+    failed = sum(run["outcome"] == "failed" for run in runs)
+    dates = sorted(_date(run) for run in runs)
+    when = f"Runs of {dates[0]} to {dates[-1]}." if dates else "Nothing has been run yet."
+    yield "<h1>Fault lab</h1>"
+    yield '<div class="faint">Real stores and real processes under every fault of the list,'
+    yield f" and whether ever two of them believed to lead. {escape(when)}</div>"
+    yield '<div class="tiles">'
+    yield _tile(failed, "failed", "bad" if failed else "")
+    yield _tile(len(runs) - failed, f"passed, of {wanted}", "good")
+    yield _tile(wanted - len(runs), "not run", "")
+    slowest = max(
+        ((one["seconds"], run) for run in runs for one in _counted(run)),
+        key=lambda each: each[0],
+        default=None,
+    )
+    if slowest is not None:
+        seconds, run = slowest
+        what = f"slowest to a leader, where {run['allowed']:g} s were allowed: {run['name']}"
+        yield _tile(f"{seconds:.1f} s", what, "")
+    yield "</div>"
+
+
+def _tile(figure: object, what: str, look: str) -> str:
+    return f'<div class="tile {look}"><b>{figure}</b>{escape(what)}</div>'
+
+
+# -- the table ------------------------------------------------------------------------------
+
+
+def _table(known: Sequence[Scenario], runs: dict[str, dict[str, Any]]) -> Iterator[str]:
+    heads = "".join(f"<th>{kind}</th>" for kind in _KINDS)
+    yield f"<table><thead><tr><th></th><th>fault</th>{heads}</tr></thead><tbody>"
+    for number, what in FAULTS.items():
+        tests = [one for one in known if one.number == number]
+        cells = [_cell(tests, kind, runs) for kind in _KINDS]
+        bad = ' class="bad"' if any("chip failed" in cell for cell in cells) else ""
+        yield f'<tr{bad}><td class="number">{number}</td><td>{escape(what)}</td>'
+        yield "".join(f'<td class="cell">{cell}</td>' for cell in cells) + "</tr>"
+    yield "</tbody></table>"
+    yield '<p class="legend"><span class="chip passed">✓</span>passed '
+    yield '<span class="chip failed">✗</span>failed <span class="chip idle">○</span>not run '
+    yield '<span class="does-not-apply">—</span> does not apply. Each is one scenario.</p>'
+
+
+def _cell(tests: Sequence[Scenario], kind: str, runs: dict[str, dict[str, Any]]) -> str:
+    chips = [_chip(one, kind, runs) for one in tests if kind in one.kinds]
+    return "".join(chips) or '<span class="does-not-apply">—</span>'
+
+
+def _chip(test: Scenario, kind: str, runs: dict[str, dict[str, Any]]) -> str:
+    name = test.run_name(kind)
+    run = runs.get(name)
+    if run is None:
+        return f'<span class="chip idle" title="{escape(name)}: not run">○</span>'
+    title = escape(f"{name}: {run['outcome']}, {_date(run)}\n{test.what}")
+    sign = "✓" if run["outcome"] == "passed" else "✗"
+    return f'<a class="chip {run["outcome"]}" href="#{escape(name)}" title="{title}">{sign}</a>'
+
+
+# -- one run --------------------------------------------------------------------------------
+
+
+def _run(run: dict[str, Any]) -> str:
+    failed = run["outcome"] == "failed"
+    times = [one["seconds"] for one in _counted(run)]
+    took = f"a leader after {max(times):.1f} s" if times and max(times) >= 0.05 else ""
+    parts = [
+        f'<details id="{escape(run["name"])}" class="{run["outcome"]}"{" open" if failed else ""}>',
+        f'<summary><span class="chip {run["outcome"]}">{"✗" if failed else "✓"}</span>',
+        f'<span class="name">{escape(run["name"])}</span>',
+        f'<span class="what">{escape(run["what"])}</span>',
+        f'<span class="took">{took}</span></summary><div class="inside">',
+        f'<p class="facts">{_facts(run)}</p><div class="picture">{draw(run)}</div>',
+    ]
+    if run["failure"]:
+        parts.append(f"<pre>{escape(run['failure'])}</pre>")
+    if run["files"]:
+        where = "".join(
+            f'<a href="{escape(run["name"])}/{escape(file)}">{escape(file)}</a> '
+            for file in run["files"]
+        )
+        parts.append(f'<p class="facts">Logs and diaries: {where}</p>')
+    return "\n".join([*parts, "</div></details>"])
+
+
+def _facts(run: dict[str, Any]) -> str:
+    facts = [escape(FAULTS[run["number"]]), f"ttl {run['ttl']:g} s"]
+    for one in run["recoveries"]:
+        took = "never" if one["seconds"] is None else f"{one['seconds']:.1f} s"
+        allowed = f" of {run['allowed']:g} s" if one["owed"] else ", disturbed again"
+        facts.append(f"“{escape(one['what'])}” → a leader: <b>{took}</b>{allowed}")
+    if run["gap"]:
+        facts.append(f"a claim is taken away by hand: {run['gap']:g} s to hear of it")
+    if run["forgets"]:
+        facts.append("the store loses its data")
+    facts.append(escape(_date(run)))
+    return " · ".join(facts)
+
+
+def _counted(run: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in run["recoveries"] if one["owed"] and one["seconds"] is not None]
+
+
+def _date(run: dict[str, Any]) -> str:
+    return f"{datetime.fromisoformat(run['at']):%Y-%m-%d %H:%M}"
