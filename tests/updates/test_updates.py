@@ -60,7 +60,7 @@ def test_a_pause_between_look_and_write(crew_with: CrewWith, place: Place) -> No
     assert problems(fenced, crews["fence"].final()) == []
     verdict = judge(fenced, crews["fence"].final())
     assert verdict.acknowledged <= verdict.final <= verdict.acknowledged + verdict.unknown
-    assert verdict.stale == 1
+    assert verdict.stale >= 1
 
 
 def test_a_file_that_is_locked(tmp_path: Path) -> None:
