@@ -57,6 +57,11 @@ class Tenure:
             self.term.end()  # it was stopped a moment ago, and has said so
         self.tell(Elected(self.term))
 
+    @property
+    def working(self) -> bool:
+        """Whether work of the latest term is going on."""
+        return self.last_term is not None and self.last_term.working
+
     def end_term(self, event: Lost | Resigned) -> bool:
         """The term ends now; True if work of it is still going on."""
         term, self.term = self.term, None

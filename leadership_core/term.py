@@ -144,6 +144,11 @@ class Term:
             return self._ended and not self._workers
 
     @property
+    def working(self) -> bool:
+        """Whether any thread works for the term."""
+        return bool(self._workers)
+
+    @property
     def works_here(self) -> bool:
         """Whether the calling thread is the one that works for the term."""
         return threading.get_ident() in self._workers

@@ -14,6 +14,7 @@ from ..errors import (
     StoreClosed,
     StoreUnavailable,
 )
+from .complaints import complain
 
 __all__ = ["OUTCOMES", "call"]
 
@@ -44,5 +45,5 @@ def call(limit: float, request: Callable[[], T]) -> T:
     except OUTCOMES:
         raise
     except BaseException as error:  # nobody else would answer whoever waits for this request
-        log.exception("store.unexpected_error")
+        complain(log, "store.unexpected_error")
         raise StoreUnavailable(f"the store failed: {type(error).__name__}: {error}") from error

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 from .. import clock
 from ..errors import ClaimUnknown, ConfigurationError, SessionLost, StoreError
-from ..events import Event, Lost, Resigned
-from ..lease import Lease
+from ..lease import Lease, LostReason
 from ..machine import Campaign, Phase, actions as do, happenings as on
 from ..store import Claim
 from .calls import OUTCOMES, call
+from .complaints import complain
+from .front import Front
 from .leased_session import LeasedSession
 from .turn_watch import TurnWatch
 
@@ -21,31 +23,11 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .scheduler import Timer
 
-__all__ = ["CandidateRunner", "Front"]
+__all__ = ["CandidateRunner"]
 
 log = logging.getLogger("leadership.candidate")
 
-
-class Front(Protocol):
-    """What the user holds, as its runner knows it; called in the scheduler's thread."""
-
-    def begin_term(self, token: int, lease: Lease, renew: Callable[[float, float], None]) -> None:
-        """A term begins now; queue `Elected`. `renew` is `LeasedSession.renew_now`."""
-
-    def end_term(self, event: Lost | Resigned) -> bool:
-        """The term ends now; queue the event. True if work of it is still going on."""
-
-    def tell(self, event: Event) -> None:
-        """Queue the event."""
-
-    def fail(self, error: Exception) -> None:
-        """It cannot go on; the user gets the error."""
-
-    def released(self, token: int | None, confirmed: bool) -> None:
-        """The claim with that token is gone, or left to the end of its session for good."""
-
-    def changed(self) -> None:
-        """The phase has changed, or what may be left at the store."""
+_BREATH = 0.2  # seconds before it begins anew where everything has failed
 
 
 class CandidateRunner:
@@ -112,7 +94,7 @@ class CandidateRunner:
 
     def post(self, happening: on.Happening) -> None:
         """Let it happen soon; from any thread."""
-        self._engine.scheduler.post(lambda: self.happened(happening))
+        self._engine.scheduler.post(partial(self.happened, happening))
 
     def _post_failed(
         self, leased: LeasedSession, ticket: int, error: StoreError | ConfigurationError
@@ -124,9 +106,15 @@ class CandidateRunner:
 
     def happened(self, happening: on.Happening) -> None:
         """Step the campaign and do what it says; actions may make further things happen."""
-        self._queue.append(happening)
-        if self._stepping:
-            return
+        try:
+            self._queue.append(happening)
+            if not self._stepping:
+                self._step()
+        except BaseException:
+            self._begin_anew()
+            raise
+
+    def _step(self) -> None:
         self._stepping = True
         try:
             while self._queue:
@@ -138,6 +126,24 @@ class CandidateRunner:
         finally:
             self._stepping = False
         self._arm()
+
+    def _begin_anew(self) -> None:
+        """A step has failed halfway, for want of memory or by a mistake of ours.
+
+        What it has left undone might hold the key for ever, for nobody. A new session mends that.
+        """
+        leased = self._leased
+        lease = leased.lease if leased is not None else Lease(self._ttl)
+        lease.end(LostReason.EXPIRED)
+
+        def give_up() -> None:
+            if leased is not None:
+                leased.give_up(LostReason.EXPIRED)
+            self.happened(on.LeaseOver(lease))  # it may not be one of the session's users yet
+            if self.phase is Phase.DRAINING and not self._front.working:
+                self.happened(on.Drained())
+
+        self._engine.scheduler.call_at(clock.now() + _BREATH, give_up)
 
     def _arm(self) -> None:
         due = self._campaign.due
@@ -214,7 +220,7 @@ class CandidateRunner:
             except BaseException as error:
                 # A mistake of a plugin: who knows how far it came.
                 claim = Claim(self.key, session, self._value, settled=False)
-                log.exception("store.unexpected_error")
+                complain(log, "store.unexpected_error")
                 raise ClaimUnknown(f"{type(error).__name__}: {error}", claim) from error
 
         def job() -> None:

@@ -15,6 +15,7 @@ from ..machine import happenings as on
 from ..store import Claim, Session
 from ..timing import Backoff, request_limit, retry_cap
 from .calls import call
+from .complaints import complain
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -139,9 +140,9 @@ class LeasedSession:
                     break
                 self._wait_until(self.lease.renew_at)
             self._close()
-        except Exception:  # as after a ttl that is none: a mistake of the plugin
-            log.exception("session.failed")
+        except BaseException:  # noqa: BLE001  # no memory, or a mistake of the plugin
             self.lease.end(LostReason.EXPIRED)
+            complain(log, "session.failed")
         finally:
             self.closed.set()
             self._post(self._told_closed)

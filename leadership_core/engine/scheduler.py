@@ -10,17 +10,21 @@ import heapq
 import itertools
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from math import isnan
 
 from .. import clock
+from .complaints import complain
 
 __all__ = ["Scheduler", "Timer"]
 
 log = logging.getLogger("leadership.engine")
 
 Task = Callable[[], None]
+
+_BREATH = 0.02  # seconds before the next try where nothing works
 
 
 class Timer:
@@ -87,11 +91,19 @@ class Scheduler:
             self._thread.start()
 
     def _run(self) -> None:
-        while (task := self._next()) is not None:
+        while (task := self._next_at_last()) is not None:
             try:
                 task()
-            except BaseException:  # a mistake in one election must not end all the others
-                log.exception("engine.task_failed")
+            except BaseException:  # noqa: BLE001  # one election must not end all the others
+                complain(log, "engine.task_failed")
+
+    def _next_at_last(self) -> Task | None:
+        while True:
+            try:
+                return self._next()
+            except BaseException:  # noqa: BLE001  # to wait takes memory, too
+                complain(log, "engine.scheduler_failed")
+                time.sleep(_BREATH)
 
     def _next(self) -> Task | None:
         with self._news:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from .complaints import complain
+
 __all__ = ["Workers"]
 
 log = logging.getLogger("leadership.engine")
@@ -82,7 +84,7 @@ class Workers:
                 continue
             try:
                 job()
-            except BaseException:  # there are only so many of these threads
-                log.exception("engine.job_failed")
+            except BaseException:  # noqa: BLE001  # there are only so many of these threads
+                complain(log, "engine.job_failed")
             with self._lock:
                 self._free += 1
