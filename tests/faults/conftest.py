@@ -26,7 +26,8 @@ def stand(
     made = request.node.stash[_STAND] = Stand(kind, unique_key, tmp_path, request)
     try:
         yield made
-        assert made._finished, "a scenario ends with finish()"
+        failed = any(one.failed for one in request.node.stash.get(_REPORTS, []))
+        assert made._finished or failed, "a scenario ends with finish()"
     finally:
         made.close()
 
@@ -44,10 +45,9 @@ def pytest_runtest_makereport(
     reports.append(report)
     if report.failed:
         report.sections.append(("the fault lab", f"all is kept in {folder_of(item)}"))
-    if report.when == "teardown":
+    if report.when == "teardown" and not any(one.skipped for one in reports):
         keep(stand, item, reports)
         item.config.stash[_RAN] = True
-        del item.stash[_STAND]
     return report
 
 

@@ -6,19 +6,32 @@ import base64
 import http.client
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.faults.witness import Holder
+from tests.faults.eye_zookeeper import ZooKeeperEye
+from tests.faults.witness import Eye, Holder
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 
-__all__ = ["ConsulEye", "EtcdEye", "SqliteEye"]
+__all__ = ["ConsulEye", "EtcdEye", "SqliteEye", "open_eye"]
 
 _PATIENCE = 1.0  # seconds; then the next server is asked
 _MOST = 200  # revisions that are gone through between two looks
+
+
+def open_eye(kind: str, url: str, servers: Sequence[Any], key: str) -> Eye:
+    """The one for an election; a store that is a file has no servers."""
+    if kind == "sqlite":
+        return SqliteEye(Path(url.removeprefix("sqlite:///")), key)
+    eyes: dict[str, Callable[..., Eye]] = {
+        "consul": ConsulEye,
+        "etcd": EtcdEye,
+        "zookeeper": ZooKeeperEye,
+    }
+    return eyes[kind](servers, key)
 
 
 class _Http:

@@ -20,10 +20,13 @@ from tests.faults.stand import Stand
 from tests.faults.verdict import recoveries
 from tests.faults.witness import Look
 from tests.scenarios.fleet import ROOT, Worker
+from tests.servers.process import Process
 
-__all__ = ["PLACE", "folder_of", "keep", "name_of", "spans"]
+__all__ = ["PLACE", "VERSION", "folder_of", "keep", "name_of", "spans"]
 
 PLACE = ROOT / "build" / "faults"
+
+VERSION = 1  # of the file; those of another one are left alone
 
 _UNSEEN = 0.6  # seconds between two looks; they are some hundredths apart while there is a store
 _LONGEST = 20_000  # characters of a failure that are kept
@@ -54,7 +57,9 @@ def keep(stand: Stand, item: pytest.Function, reports: Sequence[pytest.TestRepor
         "kind": stand.kind,
         "what": (item.function.__doc__ or "").strip().partition("\n")[0],
         "at": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "version": VERSION,
         "outcome": "failed" if failed else "passed",
+        "message": "\n".join(_message(one) for one in failed)[:_LONGEST],
         "failure": "\n\n".join(one.longreprtext for one in failed)[-_LONGEST:],
         "files": _keep_files(stand, folder) if failed else [],
     }
@@ -64,15 +69,33 @@ def keep(stand: Stand, item: pytest.Function, reports: Sequence[pytest.TestRepor
     return folder
 
 
+def _message(report: pytest.TestReport) -> str:
+    """What went wrong, without where."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(getattr(crash, "message", report.longreprtext))
+
+
 def _keep_files(stand: Stand, folder: Path) -> list[str]:
     """Copy the diaries, the logs and the configurations; returns their names."""
     files = folder / "files"
     with suppress(shutil.Error):  # what could be copied, was
         shutil.copytree(stand.folder, files, ignore=shutil.ignore_patterns(*_NOT_KEPT))
-    for name, process in stand.processes().items():
+    for name, process in _processes(stand).items():
         if not process.log.is_relative_to(stand.folder) and process.log.exists():
             shutil.copy(process.log, files / f"{name}.log")
     return sorted(str(one.relative_to(folder)) for one in files.rglob("*") if one.is_file())
+
+
+def _processes(stand: Stand) -> dict[str, Process]:
+    """All that took part, by name: candidates, and servers that this machine runs."""
+    workers = stand.fleet.workers if stand.began else []
+    nodes = stand._cluster.nodes if stand._cluster else [stand._server]
+    servers = {
+        f"{stand.kind} {number}" if len(nodes) > 1 else stand.kind: node.process
+        for number, node in enumerate(nodes, 1)
+        if hasattr(node, "process")
+    }
+    return {one.who: one.process for one in workers} | servers
 
 
 # -- the story ------------------------------------------------------------------------------
@@ -90,7 +113,7 @@ def _story(stand: Stand) -> dict[str, Any]:
         return [(ago(at), what) for at, what in story]
 
     candidates = {worker.who: _candidate(worker, began) for worker in workers}
-    for name, process in stand.processes().items():
+    for name, process in _processes(stand).items():
         if name in candidates:
             candidates[name]["deeds"] = deeds(process.story)
     return {
@@ -99,10 +122,11 @@ def _story(stand: Stand) -> dict[str, Any]:
         "gap": stand.gap,
         "forgets": stand.forgets,
         "ended": ago(stand.ended),
+        "closed": ago(stand.closed),
         "candidates": [{"who": who, **story} for who, story in candidates.items()],
         "servers": [
             {"name": name, "deeds": deeds(process.story)}
-            for name, process in stand.processes().items()
+            for name, process in _processes(stand).items()
             if name not in candidates
         ],
         "faults": [

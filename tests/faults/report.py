@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 from tests.faults.catalogue import ALL, FAULTS
 from tests.faults.inventory import Scenario, scenarios
-from tests.faults.record import PLACE
-from tests.faults.timeline import draw
+from tests.faults.record import PLACE, VERSION
+from tests.faults.timeline import draw, leaderless
 
 __all__ = ["page", "read_runs", "write_page"]
 
@@ -38,8 +39,10 @@ def read_runs(place: Path = PLACE) -> dict[str, dict[str, Any]]:
     """The runs that are kept, by name, whenever they were."""
     found = {}
     for file in place.glob("*/run.json"):
-        story = json.loads(file.read_text())
-        found[story["name"]] = story
+        with suppress(OSError, ValueError):  # it is being replaced
+            story = json.loads(file.read_text())
+            if story.get("version") == VERSION:
+                found[story["name"]] = story
     return found
 
 
@@ -149,24 +152,28 @@ def _chip(test: Scenario, kind: str, runs: dict[str, dict[str, Any]]) -> str:
 
 def _run(run: dict[str, Any]) -> str:
     failed = run["outcome"] == "failed"
-    times = [one["seconds"] for one in _counted(run)]
-    took = f"a leader after {max(times):.1f} s" if times and max(times) >= 0.05 else ""
+    longest = max((until - since for since, until in leaderless(run)), default=0.0)
     parts = [
         f'<details id="{escape(run["name"])}" class="{run["outcome"]}"{" open" if failed else ""}>',
         f'<summary><span class="chip {run["outcome"]}">{"✗" if failed else "✓"}</span>',
         f'<span class="name">{escape(run["name"])}</span>',
         f'<span class="what">{escape(run["what"])}</span>',
-        f'<span class="took">{took}</span></summary><div class="inside">',
+        f'<span class="took">nobody led for {longest:.1f} s</span></summary><div class="inside">',
         f'<p class="facts">{_facts(run)}</p><div class="picture">{draw(run)}</div>',
     ]
-    if run["failure"]:
-        parts.append(f"<pre>{escape(run['failure'])}</pre>")
+    if failed:
+        parts.append(f"<pre>{escape(run['message'])}</pre>")
     if run["files"]:
         where = "".join(
             f'<a href="{escape(run["name"])}/{escape(file)}">{escape(file)}</a> '
             for file in run["files"]
         )
         parts.append(f'<p class="facts">Logs and diaries: {where}</p>')
+    if failed:
+        trace = escape(run["failure"])
+        parts.append(
+            f"<details><summary>All that pytest says</summary><pre>{trace}</pre></details>"
+        )
     return "\n".join([*parts, "</div></details>"])
 
 

@@ -11,17 +11,15 @@ from typing import Any, Protocol, cast
 import pytest
 
 from tests.faults.chronicle import Chronicle, Fault
-from tests.faults.eye_zookeeper import ZooKeeperEye
-from tests.faults.eyes import ConsulEye, EtcdEye, SqliteEye
+from tests.faults.eyes import open_eye
 from tests.faults.verdict import Run, judge
-from tests.faults.witness import Eye, Witness
+from tests.faults.witness import Witness
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet, Reign, Worker
 from tests.scenarios.places import TIMES, Running, Times
 from tests.scenarios.sweep import history_of
 from tests.servers.link import Link
 from tests.servers.network_space import NetworkSpace
-from tests.servers.process import Process
 from tests.servers.proxy import Proxy
 
 __all__ = ["Cluster", "Stand"]
@@ -51,8 +49,8 @@ class Stand:
         gap: seconds for which two may believe at a time. Not 0 only where a claim was taken away
             by hand, which its holder has to be told.
         forgets: the store loses its data, so its tokens begin anew.
-        began, ended: when the first candidate was started, and all that were left were told to
-            stop, in nanoseconds of the boot clock.
+        began, ended, closed: when the first candidate was started, all that were left were told
+            to stop, and everything was over, in nanoseconds of the boot clock.
     """
 
     def __init__(self, kind: str, key: str, folder: Path, request: pytest.FixtureRequest) -> None:
@@ -62,6 +60,7 @@ class Stand:
         self.forgets = False
         self.began: int | None = None
         self.ended: int | None = None
+        self.closed: int | None = None
         self.times: Times = TIMES[kind]
         self._request = request
         self._stack = ExitStack()
@@ -152,9 +151,10 @@ class Stand:
     def fleet(self) -> Fleet:
         """All candidates; from the first one on, the store is watched."""
         if self._fleet is None:
-            self.began = now()
-            self._witness = Witness(self._eye())
             self._fleet = Fleet(self.folder / "fleet", self.url, self.key, self.ttl)
+            nodes = self._cluster.nodes if self._cluster else [self._server]
+            self._witness = Witness(open_eye(self.kind, self.url, nodes, self.key))
+            self.began = now()
         return self._fleet
 
     def candidate(
@@ -261,19 +261,9 @@ class Stand:
             ended=float("inf") if self.ended is None else self.ended / 1e9,
         )
 
-    def processes(self) -> dict[str, Process]:
-        """All that took part, by name: candidates, and servers that this machine runs."""
-        workers = self._fleet.workers if self._fleet else []
-        nodes = self._cluster.nodes if self._cluster else [self._server]
-        servers = {
-            f"{self.kind} {number}" if len(nodes) > 1 else self.kind: node.process
-            for number, node in enumerate(nodes, 1)
-            if hasattr(node, "process")
-        }
-        return {one.who: one.process for one in workers} | servers
-
     def close(self) -> None:
         """End everything that runs."""
+        self.closed = now()
         if self._witness is not None:
             self._witness.stop()
         if self._fleet is not None:
@@ -288,9 +278,3 @@ class Stand:
         ends = [one.until for one in self.chronicle.faults if one.until is not None]
         last = max([*ends, *(mark.at for mark in self.chronicle.marks)], default=now())
         return max(self.recovery - (now() - last) / 1e9, self.times.failover(self.ttl))
-
-    def _eye(self) -> Eye:
-        if self.kind == "sqlite":
-            return SqliteEye(Path(self.url.removeprefix("sqlite:///")), self.key)
-        eye = {"consul": ConsulEye, "etcd": EtcdEye, "zookeeper": ZooKeeperEye}[self.kind]
-        return cast(Eye, eye(self._cluster.nodes if self._cluster else [self.server], self.key))

@@ -157,10 +157,11 @@ def _lanes(run: dict[str, Any], axis: Axis) -> Iterator[_Lane]:
 
 
 def _servers(run: dict[str, Any], axis: Axis) -> Iterator[_Lane]:
-    for one in run["servers"]:
-        bars = list(_state_of(one["deeds"], axis))
+    for server in run["servers"]:
+        over = min(one for one in (run["ended"], run["closed"], axis.until) if one is not None)
+        bars = list(_state_of([deed for deed in server["deeds"] if deed[0] < over], axis))
         if any(each.look != "up" for each in bars):
-            yield one["name"], bars, []
+            yield server["name"], bars, []
 
 
 def _candidates(run: dict[str, Any], axis: Axis) -> Iterator[_Lane]:

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from tests.faults.catalogue import FAULTS
+from tests.faults.inventory import Scenario, scenarios
+from tests.faults.record import VERSION, spans
+from tests.faults.report import page
+from tests.faults.timeline import draw, leaderless
+from tests.faults.witness import Holder, Look
+from tests.scenarios.fleet import ROOT
+
+
+def _belief(token: int, since: float, until: float) -> dict[str, Any]:
+    return {"token": token, "since": since, "until": until, "open": False}
+
+
+def _event(at: float, name: str, token: int | None = None, reason: str = "") -> dict[str, Any]:
+    return {"at": at, "name": name, "token": token, "reason": reason}
+
+
+def _run(**changes: Any) -> dict[str, Any]:
+    """One that has everything in it."""
+    first = {
+        "who": "1-first",
+        "beliefs": [_belief(5, 1.0, 3.0)],
+        "events": [_event(1.0, "elected", 5), _event(3.0, "lost", None, "expired")],
+        "deeds": [[0.0, "started"], [2.0, "SIGSTOP"], [5.0, "SIGCONT"], [6.0, "SIGKILL"]],
+    }
+    second = {
+        "who": "2-second",
+        "beliefs": [_belief(7, 4.5, 8.0)],
+        "events": [_event(4.5, "elected", 7)],
+        "deeds": [[0.2, "started"]],
+    }
+    run = {
+        "version": VERSION,
+        "test": "tests/faults/test_x.py::test_06_x[etcd]",
+        "name": "06_x-etcd",
+        "number": 6,
+        "kind": "etcd",
+        "what": "What it is.",
+        "at": "2026-01-02T03:04:05+00:00",
+        "outcome": "passed",
+        "message": "",
+        "failure": "",
+        "files": [],
+        "ttl": 2.0,
+        "allowed": 7.0,
+        "gap": 0.0,
+        "forgets": False,
+        "ended": 8.0,
+        "closed": 9.0,
+        "candidates": [first, second],
+        "servers": [{"name": "etcd", "deeds": [[-3.0, "started"], [2.0, "SIGSTOP"]]}],
+        "faults": [{"what": "cut <b>", "since": 2.0, "until": 4.0, "heals": True}],
+        "marks": [{"what": "SIGKILL 1-first", "at": 6.0}],
+        "store": [
+            {"token": 5, "value": "first", "since": 1.0, "until": 3.2},
+            {"token": None, "value": None, "since": 3.2, "until": 3.5},
+            {"token": 7, "value": "second", "since": 4.5, "until": 8.0},
+        ],
+        "recoveries": [{"what": "cut <b>", "at": 4.0, "seconds": 0.5, "owed": True}],
+    }
+    return run | changes
+
+
+def _scenario(number: int, *kinds: str) -> Scenario:
+    def test() -> None:
+        """What it is."""
+
+    test.__name__ = f"test_{number:02}_x"
+    return Scenario(number, test, Path(__file__), kinds, frozenset())
+
+
+def test_page_names_every_fault_and_outcome() -> None:
+    """Passed, failed, not run and does not apply are told apart; each run is linked."""
+    known = [_scenario(6, "etcd", "consul"), _scenario(7, "etcd")]
+    failed = _run(name="06_x-consul", outcome="failed", message="two believers", failure="trace")
+    shown = page(known, {"06_x-etcd": _run(), "06_x-consul": failed, "99_gone-etcd": _run()})
+
+    row = re.search(r"<tr[^>]*><td class=\"number\">6</td>.*?</tr>", shown, re.DOTALL)
+    assert row is not None
+    assert row[0].startswith('<tr class="bad">')
+    assert 'class="chip failed" href="#06_x-consul"' in row[0]
+    assert 'class="chip passed" href="#06_x-etcd"' in row[0]
+    assert row[0].count("does-not-apply") == 2
+    assert shown.count("07_x-etcd: not run") == 1
+    assert all(what in shown for what in FAULTS.values() if "'" not in what)
+    assert shown.count("<details id=") == 2
+    assert '<div class="tile bad"><b>1</b>failed' in shown
+    assert shown.index('id="06_x-consul"') < shown.index('id="06_x-etcd"')
+    assert "two believers" in shown
+
+
+def test_page_needs_nothing_else() -> None:
+    """No other file, no network, and nothing that a run says is taken for markup."""
+    shown = page([_scenario(6, "etcd")], {"06_x-etcd": _run(message="<script>x</script>")})
+
+    assert not re.search(r"https?://|<link|src=|@import", shown)
+    assert shown.count("<script>") == 1
+    assert "cut <b>" not in shown
+
+
+def test_picture_shows_what_happened() -> None:
+    """Beliefs, faults, stopped processes, the store's view, and how long it took."""
+    picture = ET.fromstring(draw(_run()))
+
+    def look(name: str) -> list[ET.Element]:
+        return [one for one in picture.iter() if name in one.get("class", "").split()]
+
+    titles = [one.text for one in picture.iter("title")]
+    assert len([one for one in look("held") if one.tag == "rect"]) == 4
+    assert "nobody leads for 1.500 s" in titles
+    assert "stopped (SIGSTOP) from 2.000 to 5.000 s" in titles
+    assert "nothing to be seen of the store" in titles
+    assert "3.000 s lost: expired" in titles
+    assert [one.tag for one in look("led")] == ["path"]
+    assert any("a leader after 0.5 s" in (one.text or "") for one in picture.iter("text"))
+
+
+def test_picture_of_next_to_nothing() -> None:
+    """Of a run that failed before anybody was there."""
+    empty = _run(
+        candidates=[], servers=[], faults=[], marks=[], store=[], recoveries=[], ended=None
+    )
+
+    assert ET.fromstring(draw(empty)).tag == "svg"
+    assert leaderless(empty) == []
+
+
+def test_picture_of_very_much() -> None:
+    """Thousands of short terms are drawn as what can be told apart."""
+    beliefs = [_belief(n, n / 1000, n / 1000 + 0.0005) for n in range(1, 8000)]
+    events = [_event(n / 1000, "elected", n) for n in range(1, 8000)]
+    busy = {"who": "1-a", "beliefs": beliefs, "events": events, "deeds": []}
+
+    assert len(draw(_run(candidates=[busy]))) < 2_000_000
+
+
+def test_spans_of_looks() -> None:
+    """Looks that say the same are one; a time without any is left out."""
+    a = Holder(5, "a")
+    looks = [Look(1.0, 1.1, a), Look(1.2, 1.3, a), Look(1.4, 1.5, None), Look(5.0, 5.1, None)]
+
+    assert [(one["token"], one["since"], one["until"]) for one in spans(looks, 1.0)] == [
+        (5, 0.0, 0.4),
+        (None, 0.4, 0.5),
+        (None, 4.0, 4.1),
+    ]
+
+
+def test_command_finds_the_tests() -> None:
+    """By the number of the fault and the store."""
+    words = [sys.executable, "-m", "tests.faults", "1", "--on", "sqlite", "--collect-only", "-q"]
+    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, timeout=50)
+
+    wanted = {one.test.__name__ for one in scenarios() if one.number == 1 and "sqlite" in one.kinds}
+    found = set(re.findall(r"::(test_\w+)\[sqlite\]", told.stdout))
+    assert found == wanted
