@@ -64,6 +64,15 @@ class _Client:
         self._streams.append(stream)
         return stream, stream
 
+    def feel(self, connection: Any, seconds: float, felt: Callable[[bool], None]) -> None:
+        """A link that is cut by then has not answered."""
+        network, link = self._link.network, self._link
+
+        def look() -> None:
+            felt(not (network.down or link.cut_answers or link.cut_requests))
+
+        network.world.after(seconds, look)
+
     def end_watch(self, connection: Any, *, broken: bool) -> None:
         self._streams.remove(connection)
 
