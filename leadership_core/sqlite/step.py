@@ -23,6 +23,13 @@ _SELECT = (
     " WHERE key >= ? AND key < ? ORDER BY key"
 )
 
+# The latter are those that somebody has deleted by hand, without what is bound to them.
+_ENDED = (
+    "SELECT id FROM sessions WHERE expires_at <= ? OR boot_id <> ?"
+    " UNION SELECT session FROM entries"
+    " WHERE session IS NOT NULL AND session NOT IN (SELECT id FROM sessions)"
+)
+
 
 def key_span(key: str) -> Span:
     """Return the span of one key; no key has a control character that could come after it."""
@@ -70,8 +77,7 @@ class Step:
 
     def expire(self) -> None:
         """Delete the sessions that have ended, and what is bound to them."""
-        ended = "SELECT id FROM sessions WHERE expires_at <= ? OR boot_id <> ?"
-        for (session,) in self.connection.rows(ended, (self.now, self.boot)):
+        for (session,) in self.connection.rows(_ENDED, (self.now, self.boot)):
             self.end_session(session)
 
     def entries(self, span: Span) -> list[Entry]:

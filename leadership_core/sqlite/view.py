@@ -15,25 +15,34 @@ from .steps import FileReplaced, Steps
 
 __all__ = ["Seen", "View"]
 
-Seen: TypeAlias = tuple[int, int | None]
-"""How many entries, and the highest revision: different after every change in a span."""
+Seen: TypeAlias = tuple[int, int | None, int]
+"""How many entries, the highest revision, and how many are bound to a session.
+
+Different after every change in a span, but for what somebody does by hand to mislead us.
+"""
 
 _PATIENCE = 1.0  # seconds
 _LOOKS_PER_CHECK = 5  # of which file it is: 50 ms, which only those notice who replace it
 
 _TABLE = (
     "CREATE TEMP TABLE watched (low TEXT, high TEXT, entries INTEGER, latest INTEGER,"
-    " PRIMARY KEY (low, high)) WITHOUT ROWID"
+    " bound INTEGER, PRIMARY KEY (low, high)) WITHOUT ROWID"
 )
 _DIFFERENCES = (
-    "SELECT low, high, count(key), max(revision)"
+    "SELECT low, high, count(key), max(revision), count(session)"
     " FROM temp.watched LEFT JOIN main.entries ON key >= low AND key < high"
     " GROUP BY low, high"
     " HAVING count(key) IS NOT watched.entries OR max(revision) IS NOT watched.latest"
+    " OR count(session) IS NOT watched.bound"
 )
+# The counts are for what is done by hand, which does not raise the revision. Indexes answer them.
 _STATE = (
-    "SELECT revision,"
-    " (SELECT min(CASE boot_id WHEN ? THEN expires_at ELSE -1 END) FROM sessions) FROM counter"
+    "SELECT revision, (SELECT count(*) FROM entries),"
+    " (SELECT count(*) FROM entries WHERE session IS NOT NULL),"
+    " CASE WHEN EXISTS (SELECT 1 FROM entries"
+    " WHERE session IS NOT NULL AND session NOT IN (SELECT id FROM sessions)) THEN -1"
+    " ELSE (SELECT min(CASE boot_id WHEN ? THEN expires_at ELSE -1 END) FROM sessions) END"
+    " FROM counter"
 )
 
 
@@ -50,7 +59,7 @@ class View:
         self._steps: Final = steps
         self._looks = 0
         self._version: int | None = None
-        self._revision: int | None = None
+        self._state: object = None
         self._spans: AbstractSet[Span] = frozenset()
         with translated():
             self._file, self._connection = database.take(clock.now() + _PATIENCE)
@@ -72,7 +81,7 @@ class View:
                 (spans - self._spans) | (spans & anew),
             )
         self._spans = spans
-        self._version = self._revision = None
+        self._version = self._state = None
 
     def is_quiet(self) -> bool:
         """Say, cheaply, that nothing has happened; that the file was replaced is seen later."""
@@ -115,14 +124,14 @@ class View:
     def _differences(self) -> list[tuple[Span, Seen, list[Entry]]] | None:
         self._connection.change("BEGIN")
         try:
-            revision, expires_at = self._connection.rows(_STATE, (self._steps.boot,))[0]
+            *state, expires_at = self._connection.rows(_STATE, (self._steps.boot,))[0]
             self.expires_at = float("inf") if expires_at is None else expires_at
             if self.expires_at <= self._steps.now():
                 return None
             # Renewals change the database, too, and are most of what happens in it.
-            found = [] if revision == self._revision else list(self._read_differences())
+            found = [] if state == self._state else list(self._read_differences())
             self._connection.change("COMMIT")
-            self._revision = revision
+            self._state = state
             return found
         finally:
             self._connection.roll_back()
@@ -130,11 +139,11 @@ class View:
     def _read_differences(self) -> Iterator[tuple[Span, Seen, list[Entry]]]:
         for low, high, *seen in self._connection.rows(_DIFFERENCES):
             self._connection.change(
-                "UPDATE watched SET entries = ?, latest = ? WHERE low = ? AND high = ?",
+                "UPDATE watched SET entries = ?, latest = ?, bound = ? WHERE low = ? AND high = ?",
                 (*seen, low, high),
             )
             rows = read_rows(self._connection, (low, high))
-            yield (low, high), (seen[0], seen[1]), [Entry(*row[:4]) for row in rows]
+            yield (low, high), (seen[0], seen[1], seen[2]), [Entry(*row[:4]) for row in rows]
 
     def _run_many(self, statement: str, spans: Iterable[Span]) -> None:
         self._connection.change("BEGIN")

@@ -417,10 +417,10 @@ def test_a_renewal_makes_no_watch_look_again(
     assert view.changes() == []
     assert view.is_quiet()
     assert asked
-    assert not any("entries" in statement for statement in asked)
+    assert not any("watched" in statement for statement in asked)
     entry = two.put("b/1", b"", session=session)
-    assert view.changes() == [(tree_span("b"), (1, entry.revision), [entry])]
-    assert any("entries" in statement for statement in asked)
+    assert view.changes() == [(tree_span("b"), (1, entry.revision, 1), [entry])]
+    assert any("watched" in statement for statement in asked)
     view.close()
 
 
