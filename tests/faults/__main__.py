@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Set as AbstractSet
 
 import pytest
 
@@ -35,16 +36,26 @@ def main() -> int:
             parser.error(f"what is {more[0]}?")
         print(write_page())
         return 0
-    kinds = args.on or ALL
+    kinds = frozenset(args.on or ALL)
     wanted = [
-        f"{one.file.relative_to(ROOT)}::{one.test.__name__}[{kind}]"
+        f"{one.file}::{one.test.__name__}"
         for one in scenarios()
-        for kind in one.kinds
-        if one.number in args.numbers and kind in kinds
+        if one.number in args.numbers and not kinds.isdisjoint(one.kinds)
     ]
     if not wanted:
         parser.error("there is no such scenario; see --list")
-    return pytest.main(["--rootdir", str(ROOT), "-m", "", *more, *wanted])
+    words = ["--rootdir", str(ROOT), "-m", "", *more, *wanted]
+    return pytest.main(words, plugins=[OnlyOn(kinds)])
+
+
+class OnlyOn:
+    """Leaves out what is on other kinds of stores."""
+
+    def __init__(self, kinds: AbstractSet[str]) -> None:
+        self.kinds = kinds
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
+        items[:] = [one for one in items if one.callspec.params["kind"] in self.kinds]
 
 
 def list_all() -> None:

@@ -126,7 +126,8 @@ class EtcdEye:
         try:
             answer = self._ask("kv/range", {**self._query, "revision": str(revision)})
         except http.client.HTTPException:
-            self._revision = 0  # that is compacted, or of another history: begin anew
+            if revision:
+                self._revision = 0  # that is compacted, or of another history: begin anew
             raise
         for one in answer.get("kvs", []):
             # Each is named after its lease; what is not is nobody's claim.

@@ -45,10 +45,6 @@ class Scenario:
         """The first line of its docstring."""
         return (self.test.__doc__ or "").strip().partition("\n")[0]
 
-    def run_name(self, kind: str) -> str:
-        """The name of its run on that kind of store; see `record.name_of`."""
-        return f"{self.name}-{kind}"
-
 
 def modules() -> Iterator[ModuleType]:
     """The test modules of the folder."""

@@ -53,6 +53,7 @@ def keep(stand: Stand, item: pytest.Function, reports: Sequence[pytest.TestRepor
     story |= {
         "test": item.nodeid,
         "name": name_of(item),
+        "scenario": item.originalname.removeprefix("test_"),
         "number": next(mark.args[0] for mark in item.iter_markers("fault")),
         "kind": stand.kind,
         "what": (item.function.__doc__ or "").strip().partition("\n")[0],

@@ -21,6 +21,8 @@ __all__ = ["page", "read_runs", "write_page"]
 _KINDS = ("consul", "etcd", "zookeeper", "sqlite")
 assert set(_KINDS) == set(ALL)
 
+_Cells = dict[tuple[str, str], list[Any]]  # the runs of each scenario and kind of store
+
 _OPENS = "addEventListener('hashchange',o);o();function o(){let d=document.getElementById(decodeURIComponent(location.hash.slice(1)));if(d){d.open=true;d.scrollIntoView()}}"
 
 _LEGEND = (
@@ -65,9 +67,13 @@ def page(known: Sequence[Scenario], runs: dict[str, dict[str, Any]]) -> str:
         known: the scenarios that there are.
         runs: as `read_runs` returns them; those of no scenario that there still is are left out.
     """
-    names = [one.run_name(kind) for one in known for kind in one.kinds]
-    runs = {name: runs[name] for name in names if name in runs}
-    ordered = sorted(runs.values(), key=lambda run: (run["outcome"] != "failed", run["number"]))
+    cells = {(one.name, kind): list[Any]() for one in known for kind in one.kinds}
+    for _, run in sorted(runs.items()):
+        if (run["scenario"], run["kind"]) in cells:
+            cells[run["scenario"], run["kind"]].append(run)
+    shown = [run for some in cells.values() for run in some]
+    shown.sort(key=lambda run: (run["outcome"] != "failed", run["number"]))
+    idle = sum(not some for some in cells.values())
     style = Path(__file__).with_name("report.css").read_text()
     return "\n".join(
         [
@@ -77,17 +83,17 @@ def page(known: Sequence[Scenario], runs: dict[str, dict[str, Any]]) -> str:
             '<svg width="0" height="0" style="position:absolute;min-width:0"><pattern id="hatch"',
             ' width="6" height="6" patternTransform="rotate(45)" patternUnits="userSpaceOnUse">',
             '<rect width="2.5" height="6" style="fill:var(--idle)"/></pattern></svg>',
-            *_head(len(names), ordered),
-            *_table(known, runs),
+            *_head(idle, shown),
+            *_table(known, cells),
             "<h2>Runs</h2>",
             _LEGEND,
-            *(_run(run) for run in ordered),
+            *(_run(run) for run in shown),
             f"<script>{_OPENS}</script></body></html>",
         ]
     )
 
 
-def _head(wanted: int, runs: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _head(idle: int, runs: Sequence[dict[str, Any]]) -> Iterator[str]:
     failed = sum(run["outcome"] == "failed" for run in runs)
     dates = sorted(_date(run) for run in runs)
     when = f"Runs of {dates[0]} to {dates[-1]}." if dates else "Nothing has been run yet."
@@ -96,8 +102,8 @@ def _head(wanted: int, runs: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f" and whether ever two of them believed to lead. {escape(when)}</div>"
     yield '<div class="tiles">'
     yield _tile(failed, "failed", "bad" if failed else "")
-    yield _tile(len(runs) - failed, f"passed, of {wanted}", "good")
-    yield _tile(wanted - len(runs), "not run", "")
+    yield _tile(len(runs) - failed, "passed", "good")
+    yield _tile(idle, "not run", "")
     slowest = max(
         ((one["seconds"], run) for run in runs for one in _counted(run)),
         key=lambda each: each[0],
@@ -117,7 +123,7 @@ def _tile(figure: object, what: str, look: str) -> str:
 # -- the table ------------------------------------------------------------------------------
 
 
-def _table(known: Sequence[Scenario], runs: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _table(known: Sequence[Scenario], runs: _Cells) -> Iterator[str]:
     heads = "".join(f"<th>{kind}</th>" for kind in _KINDS)
     yield f"<table><thead><tr><th></th><th>fault</th>{heads}</tr></thead><tbody>"
     for number, what in FAULTS.items():
@@ -132,19 +138,25 @@ def _table(known: Sequence[Scenario], runs: dict[str, dict[str, Any]]) -> Iterat
     yield '<span class="does-not-apply">—</span> does not apply. Each is one scenario.</p>'
 
 
-def _cell(tests: Sequence[Scenario], kind: str, runs: dict[str, dict[str, Any]]) -> str:
-    chips = [_chip(one, kind, runs) for one in tests if kind in one.kinds]
+def _cell(tests: Sequence[Scenario], kind: str, runs: _Cells) -> str:
+    chips = [
+        chip
+        for one in tests
+        if kind in one.kinds
+        for chip in [_chip(one, run) for run in runs[one.name, kind]] or [_idle(one)]
+    ]
     return "".join(chips) or '<span class="does-not-apply">—</span>'
 
 
-def _chip(test: Scenario, kind: str, runs: dict[str, dict[str, Any]]) -> str:
-    name = test.run_name(kind)
-    run = runs.get(name)
-    if run is None:
-        return f'<span class="chip idle" title="{escape(name)}: not run">○</span>'
-    title = escape(f"{name}: {run['outcome']}, {_date(run)}\n{test.what}")
-    sign = "✓" if run["outcome"] == "passed" else "✗"
-    return f'<a class="chip {run["outcome"]}" href="#{escape(name)}" title="{title}">{sign}</a>'
+def _idle(test: Scenario) -> str:
+    return f'<span class="chip idle" title="{escape(test.name)}: not run">○</span>'
+
+
+def _chip(test: Scenario, run: dict[str, Any]) -> str:
+    name, outcome = escape(run["name"]), run["outcome"]
+    title = escape(f"{run['name']}: {outcome}, {_date(run)}\n{test.what}")
+    sign = "✓" if outcome == "passed" else "✗"
+    return f'<a class="chip {outcome}" href="#{name}" title="{title}">{sign}</a>'
 
 
 # -- one run --------------------------------------------------------------------------------

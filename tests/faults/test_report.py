@@ -42,6 +42,7 @@ def _run(**changes: Any) -> dict[str, Any]:
         "version": VERSION,
         "test": "tests/faults/test_x.py::test_06_x[etcd]",
         "name": "06_x-etcd",
+        "scenario": "06_x",
         "number": 6,
         "kind": "etcd",
         "what": "What it is.",
@@ -81,8 +82,16 @@ def _scenario(number: int, *kinds: str) -> Scenario:
 def test_page_names_every_fault_and_outcome() -> None:
     """Passed, failed, not run and does not apply are told apart; each run is linked."""
     known = [_scenario(6, "etcd", "consul"), _scenario(7, "etcd")]
-    failed = _run(name="06_x-consul", outcome="failed", message="two believers", failure="trace")
-    shown = page(known, {"06_x-etcd": _run(), "06_x-consul": failed, "99_gone-etcd": _run()})
+    failed = _run(
+        name="06_x-consul",
+        kind="consul",
+        outcome="failed",
+        message="two believers",
+        failure="trace",
+    )
+    shown = page(
+        known, {"06_x-etcd": _run(), "06_x-consul": failed, "99-etcd": _run(scenario="99")}
+    )
 
     row = re.search(r"<tr[^>]*><td class=\"number\">6</td>.*?</tr>", shown, re.DOTALL)
     assert row is not None
@@ -90,7 +99,7 @@ def test_page_names_every_fault_and_outcome() -> None:
     assert 'class="chip failed" href="#06_x-consul"' in row[0]
     assert 'class="chip passed" href="#06_x-etcd"' in row[0]
     assert row[0].count("does-not-apply") == 2
-    assert shown.count("07_x-etcd: not run") == 1
+    assert shown.count("07_x: not run") == 1
     assert all(what in shown for what in FAULTS.values() if "'" not in what)
     assert shown.count("<details id=") == 2
     assert '<div class="tile bad"><b>1</b>failed' in shown

@@ -135,7 +135,7 @@ def _fault_row(row: Iterable[tuple[Bar, float | None]], axis: Axis, y: float) ->
             size = f'width="{max(b - a, 2):.1f}" height="16"'
             yield f'<rect class="fault" x="{a:.1f}" y="{y:g}" {size} rx="3"/>'
         if led is not None:
-            yield f'<path class="led" d="M{b:.1f} {y + 8:.1f}H{axis.x(led):.1f}m0 -6v12"/>'
+            yield f'<path class="led" d="M{b:.1f} {y + 15:.1f}H{axis.x(led):.1f}v-12"/>'
         fits = a + width_of(one.text) + 8 < WIDTH
         x, anchor = (a + 7, "start") if fits else (a - 6, "end")
         yield f'<text class="small" x="{x:.1f}" y="{y + 12:g}" text-anchor="{anchor}">'
