@@ -26,7 +26,7 @@ __all__ = ["PLACE", "VERSION", "folder_of", "keep", "name_of", "spans"]
 
 PLACE = ROOT / "build" / "faults"
 
-VERSION = 1  # of the file; those of another one are left alone
+VERSION = 2  # of the file; those of another one are left alone
 
 _UNSEEN = 0.6  # seconds between two looks; they are some hundredths apart while there is a store
 _LONGEST = 20_000  # characters of a failure that are kept
