@@ -41,10 +41,10 @@ class Held:
 
 
 class Proxy:
-    """Forwards 127.0.0.1:port to a target; it runs in a thread of its own while it is entered.
+    """Forwards address:port to a target; it runs in a thread of its own while it is entered.
 
     Attributes:
-        port: where it listens; the same for as long as it lives.
+        address, port: where it listens; the same for as long as it lives.
         delay: seconds that every piece of data is held back, each way; may be set at any time.
         connections: how many it has accepted so far.
         requests: the lines of the HTTP requests seen so far, such as ``PUT /v1/session/create``
@@ -54,6 +54,7 @@ class Proxy:
         port, host: where it forwards to.
         side_of: names the one who connects, by the port that the connection comes from; `cut`
             can then be told whose connections to cut.
+        at: address and port where it listens; a port of its own on 127.0.0.1 if not given.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class Proxy:
         host: str = "127.0.0.1",
         *,
         side_of: Callable[[int], str] = lambda port: "",
+        at: tuple[str, int] | None = None,
     ) -> None:
         self.target = (host, port)
-        self.port = free_port()
+        self.address, self.port = at or ("127.0.0.1", free_port())
         self.delay = 0.0
         self.connections = 0
         self.requests: list[str] = []
@@ -194,7 +196,7 @@ class Proxy:
             asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     def _open_listener(self) -> socket.socket:
-        return socket.create_server(("127.0.0.1", self.port), backlog=128)
+        return socket.create_server((self.address, self.port), backlog=128)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -233,6 +235,8 @@ class Proxy:
         ends = self._links[link]
         try:
             peer = near.getpeername()
+            # asyncio does it for the connections that it makes itself only.
+            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             reader, writer = await asyncio.open_connection(sock=near)
             ends.append(writer)
             self._transports.add(writer.transport)
