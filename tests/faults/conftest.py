@@ -10,6 +10,7 @@ import pytest
 from tests.faults.record import folder_of, keep
 from tests.faults.report import write_page
 from tests.faults.stand import Stand
+from tests.scenarios.diary import now
 
 __all__ = ["Stand"]
 
@@ -41,6 +42,8 @@ def pytest_runtest_makereport(
     stand = item.stash.get(_STAND, None)
     if stand is None or not isinstance(item, pytest.Function):
         return report
+    if report.when == "call":
+        stand.closed = now()
     reports = item.stash.setdefault(_REPORTS, [])
     reports.append(report)
     if report.failed:

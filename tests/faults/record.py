@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.faults.stand import Stand
-from tests.faults.verdict import recoveries
+from tests.faults.verdict import judge, recoveries
 from tests.faults.witness import Look
 from tests.scenarios.fleet import ROOT, Worker
 from tests.servers.process import Process
@@ -60,7 +60,9 @@ def keep(stand: Stand, item: pytest.Function, reports: Sequence[pytest.TestRepor
         "at": datetime.now().astimezone().isoformat(timespec="seconds"),
         "version": VERSION,
         "outcome": "failed" if failed else "passed",
-        "message": "\n".join(_message(one) for one in failed)[:_LONGEST],
+        "message": "\n".join([*map(_message, failed), *(_unjudged(stand) if failed else [])])[
+            :_LONGEST
+        ],
         "failure": "\n\n".join(one.longreprtext for one in failed)[-_LONGEST:],
         "files": _keep_files(stand, folder) if failed else [],
     }
@@ -68,6 +70,15 @@ def keep(stand: Stand, item: pytest.Function, reports: Sequence[pytest.TestRepor
     file.with_suffix(".new").write_text(json.dumps(story, indent=1))
     file.with_suffix(".new").rename(file)
     return folder
+
+
+def _unjudged(stand: Stand) -> list[str]:
+    """What there is to say of a scenario that has not come to its end."""
+    run = stand.run()
+    if run.ended < float("inf"):
+        return []
+    run.ended = (stand.closed or 0) / 1e9
+    return [f"until then: {one}" for one in judge(run)]
 
 
 def _message(report: pytest.TestReport) -> str:

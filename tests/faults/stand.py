@@ -50,7 +50,7 @@ class Stand:
             by hand, which its holder has to be told.
         forgets: the store loses its data, so its tokens begin anew.
         began, ended, closed: when the first candidate was started, all that were left were told
-            to stop, and everything was over, in nanoseconds of the boot clock.
+            to stop, and the scenario was over, in nanoseconds of the boot clock.
     """
 
     def __init__(self, kind: str, key: str, folder: Path, request: pytest.FixtureRequest) -> None:
@@ -263,7 +263,6 @@ class Stand:
 
     def close(self) -> None:
         """End everything that runs."""
-        self.closed = now()
         if self._witness is not None:
             self._witness.stop()
         if self._fleet is not None:

@@ -165,10 +165,11 @@ def test_spans_of_looks() -> None:
 
 
 def test_command_finds_the_tests() -> None:
-    """By the number of the fault and the store."""
-    words = [sys.executable, "-m", "tests.faults", "1", "--on", "sqlite", "--collect-only", "-q"]
+    """By the number of the fault and the store, in other processes, too."""
+    words = [sys.executable, "-m", "tests.faults", "9", "--on", "etcd", "--collect-only", "-q"]
     told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, timeout=50)
 
-    wanted = {one.test.__name__ for one in scenarios() if one.number == 1 and "sqlite" in one.kinds}
-    found = set(re.findall(r"::(test_\w+)\[sqlite\]", told.stdout))
-    assert found == wanted
+    wanted = {one.test.__name__ for one in scenarios() if one.number == 9 and "etcd" in one.kinds}
+    found = re.findall(r"::(test_\w+)\[([^]]*)\]", told.stdout)
+    assert {name for name, _ in found} == wanted
+    assert all("etcd" in kind for _, kind in found)
