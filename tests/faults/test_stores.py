@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from typing import Any
 
 from leadership_core import open_store
 from tests.faults.catalogue import SERVERS, scenario
@@ -232,7 +233,7 @@ def test_31_database_locked_again_and_again(stand: Stand) -> None:
 @scenario(32, on=["etcd", "zookeeper"])
 def test_32_longer_lease_granted(stand: Stand) -> None:
     """It is adopted, said once, and so long the others wait."""
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "etcd": {"settings": {"heartbeat-interval": "300", "election-timeout": "3000"}},
         "zookeeper": {"settings": {"minSessionTimeout": 5000}},
     }
