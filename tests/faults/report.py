@@ -23,6 +23,8 @@ assert set(_KINDS) == set(ALL)
 
 _Cells = dict[tuple[str, str], list[Any]]  # the runs of each scenario and kind of store
 
+_MOST_NAMED = 3  # faults, each with a figure of its own
+
 _OPENS = "addEventListener('hashchange',o);o();function o(){let d=document.getElementById(decodeURIComponent(location.hash.slice(1)));if(d){d.open=true;d.scrollIntoView()}}"
 
 _LEGEND = (
@@ -191,10 +193,14 @@ def _run(run: dict[str, Any]) -> str:
 
 def _facts(run: dict[str, Any]) -> str:
     facts = [escape(FAULTS[run["number"]]), f"ttl {run['ttl']:g} s"]
-    for one in run["recoveries"]:
+    if len(run["recoveries"]) > _MOST_NAMED:
+        longest = max((one["seconds"] for one in _counted(run)), default=0.0)
+        many = f"{len(run['recoveries'])} faults → a leader after at most <b>{longest:.1f} s</b>"
+        facts.append(f"{many} of {run['allowed']:g} s")
+    for one in run["recoveries"] if len(facts) == 2 else []:
         took = "never" if one["seconds"] is None else f"{one['seconds']:.1f} s"
         allowed = f" of {run['allowed']:g} s" if one["owed"] else ", disturbed again"
-        facts.append(f"“{escape(one['what'])}” → a leader: <b>{took}</b>{allowed}")
+        facts.append(f"“{escape(one['what'])}” → a leader after <b>{took}</b>{allowed}")
     if run["gap"]:
         facts.append(f"a claim is taken away by hand: {run['gap']:g} s to hear of it")
     if run["forgets"]:
