@@ -20,8 +20,8 @@ from leadership_core.errors import (
 )
 from leadership_core.store import Absent, Leading
 from leadership_etcd.claim import EtcdClaim
-from leadership_etcd.messages import absent, put, txn
-from leadership_etcd.methods import TXN
+from leadership_etcd.messages import absent, encode, put, read, txn
+from leadership_etcd.methods import RANGE, TXN
 from leadership_etcd.store import EtcdStore
 from tests.conftest import ProxyFactory
 from tests.etcd.conftest import Opener
@@ -200,6 +200,26 @@ def test_a_withdrawal_that_arrives_late_is_harmless(far: Far, store: EtcdStore) 
     assert near.standing(second) == Leading(second.token)
 
 
+def test_a_withdrawal_that_is_overtaken_is_harmless(
+    far: Far, store: EtcdStore, pool: ThreadPoolExecutor
+) -> None:
+    """Its sender still waits for it, so it is served in term 2, for certain."""
+    first = far.election.enter(far.session, b"Frank")
+    held = far.link.hold(far.own.encode())
+    leaving = pool.submit(within(10, lambda: far.election.withdraw(first)))
+    assert held.caught.wait(5)
+    near = store.election(far.key)
+    near.withdraw(first)
+    session = type(far.session)(store._client, far.session.lease, 60)
+    second = near.enter(session, b"Frank")
+
+    held.release()
+    leaving.result(12)
+
+    assert second.token is not None
+    assert near.standing(second) == Leading(second.token)
+
+
 def test_a_withdrawal_whose_answer_was_lost_is_sent_again(
     far: Far, store: EtcdStore, pool: ThreadPoolExecutor
 ) -> None:
@@ -278,6 +298,24 @@ def test_a_write_without_an_answer_is_not_sent_again(far: Far, store: EtcdStore)
     assert not isinstance(caught.value, NotDone)
     wait_until(lambda: (store.get(far.key) or before).value == b"1")
     assert far.store.put(far.key, b"2").revision == (store.get(far.key) or before).revision
+
+
+def test_a_write_whose_connection_breaks_is_done_once_at_most(
+    far: Far, store: EtcdStore, pool: ThreadPoolExecutor
+) -> None:
+    """It was done, and there is time to send it again; etcd counts the writes of a key."""
+    before = far.store.put(far.key, b"0")
+    far.link.cut("down")
+    writing = pool.submit(within(5, lambda: far.store.put(far.key, b"1")))
+    wait_until(lambda: store.get(far.key) != before)
+    far.link.reset()
+    far.link.heal()
+
+    with pytest.raises(StoreUnavailable):
+        writing.result(10)
+
+    found = store._client.call(RANGE, read(encode(far.key))).kvs[0]
+    assert (found.value, found.version) == (b"1", 2)
 
 
 def test_a_read_without_an_answer_is_made_again_on_a_new_connection(

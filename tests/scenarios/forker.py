@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from leadership_core import Candidate, Follower, ForkedStore, StoreHandle, open_store
+from tests.mutants import elsewhere
 
 held: dict[str, Any] = {}  # what a child finds by name, as if it were the parent
 
@@ -149,4 +150,5 @@ def main(url: str, key: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with elsewhere.planted():
+        main(*sys.argv[1:])

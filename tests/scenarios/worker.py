@@ -23,6 +23,7 @@ from leadership_core import (
     StoreHandle,
     open_store,
 )
+from tests.mutants import elsewhere
 from tests.scenarios.diary import Writer, now
 
 __all__ = ["Looker", "Stage", "look", "main"]
@@ -144,4 +145,5 @@ def look(candidate: Candidate, writer: Writer, over: threading.Event, pause: flo
 
 
 if __name__ == "__main__":
-    main()
+    with elsewhere.planted():
+        main()

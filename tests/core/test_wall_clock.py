@@ -1,0 +1,58 @@
+"""Somebody sets the machine's clock: leases and sessions are measured with another one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from leadership_core import Candidate, open_store
+from tests.core.faulty import Fault, FaultyStore, eventually
+
+_HOUR = 3600.0
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let this process see a wall clock that was put forward, or back."""
+    wall, wall_ns = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: wall() + seconds)
+    monkeypatch.setattr(time, "time_ns", lambda: wall_ns() + int(seconds * 1e9))
+
+
+def test_a_clock_that_is_set_back_prolongs_no_belief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is away, and an hour seems to be left of the lease."""
+    faulty = FaultyStore()
+    with faulty.opened() as store:
+        candidate = Candidate(store, "key", "a", ttl=1.0)
+        term = candidate.wait_elected(3)
+        assert term is not None
+        faulty.inject(Fault.UNAVAILABLE)
+        set_clock(monkeypatch, -_HOUR)
+
+        over = eventually(lambda: not candidate.is_leader and term.lost, 1.5)
+
+        monkeypatch.undo()
+        faulty.heal()
+        assert over, "it believes by the clock that was set back"
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+def test_a_clock_that_is_set_ahead_ends_no_session(
+    scheme: str, monkeypatch: pytest.MonkeyPatch, quick_folder: Path
+) -> None:
+    """Nor the term of who holds it, nor that of a process that opens the store afterwards."""
+    url = "memory://wall" if scheme == "memory" else f"sqlite:///{quick_folder}/wall.db"
+    with open_store(url) as store, open_store(url) as other:
+        candidate = Candidate(store, "key", "a", ttl=5.0)
+        term = candidate.wait_elected(3)
+        assert term is not None
+
+        set_clock(monkeypatch, _HOUR)
+        leader = other.leader("key")
+        remaining = term.remaining()
+
+        monkeypatch.undo()
+        assert leader is not None, "its session has ended by the clock that was set ahead"
+        assert leader.token == term.token
+        assert remaining > 1.0

@@ -1,0 +1,147 @@
+"""Runs the suite's own tests, in a process apart, with mistakes in the product."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from .mutant import Mutant
+
+__all__ = ["ROOT", "VARIABLE", "Failure", "Outcome", "Verdict", "judge"]
+
+ROOT = Path(__file__).resolve().parents[2]
+VARIABLE = "LEADERSHIP_MUTANT"
+"""Says to the processes that a test starts which mutant to plant."""
+
+_START = 60.0  # seconds for servers to be started and ended
+_EACH = 70.0  # seconds for a test; pytest gives up one that takes longer
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a test has failed.
+
+    Attributes:
+        when: setup, call or teardown.
+        error: the name of the exception.
+        says: its first line.
+        asserted: whether the test found something to be wrong, rather than broke down.
+    """
+
+    when: str
+    error: str
+    says: str
+    asserted: bool
+
+
+@dataclass
+class Outcome:
+    """What became of one test with one mutant."""
+
+    seconds: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def found_it(self) -> bool:
+        """Whether the test, once it had begun, found something to be wrong, and did not break."""
+        failures = self.failures
+        return bool(failures) and all(one.asserted and one.when != "setup" for one in failures)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a mutant is killed by a test.
+
+    Attributes:
+        killed: yes.
+        why: what the test said, or why this is no kill.
+        seconds: that the test took.
+    """
+
+    mutant: Mutant
+    test: str
+    killed: bool
+    why: str
+    seconds: float
+
+    def __str__(self) -> str:
+        said = "killed" if self.killed else "SURVIVED"
+        return f"{said} {self.seconds:5.1f} s  {self.mutant.name} | {self.test} | {self.why}"
+
+
+def judge(pairs: Iterable[tuple[Mutant, str]]) -> list[Verdict]:
+    """Run these tests with these mutants in one other process, and say what they found."""
+    wanted = list(pairs)
+    mutants = {mutant.name: mutant for mutant, _ in wanted}
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "verdicts.json"
+        said = _run(_command(list(mutants), {test for _, test in wanted}, file), len(wanted))
+        rows = json.loads(file.read_text()) if file.exists() else []
+    found: dict[tuple[str, str], list[Outcome]] = {}
+    for row in rows:
+        outcome = Outcome(row["seconds"], [Failure(**one) for one in row["failures"]])
+        plain = row["test"].partition("[")[0]
+        for test in {row["test"], plain}:
+            found.setdefault((row["mutant"], test), []).append(outcome)
+    return [
+        _verdict(mutant, test, found.get((mutant.name, test), []), said) for mutant, test in wanted
+    ]
+
+
+def _verdict(mutant: Mutant, test: str, outcomes: Sequence[Outcome], said: str) -> Verdict:
+    seconds = sum(one.seconds for one in outcomes)
+    if not outcomes:
+        return Verdict(mutant, test, killed=False, why=f"it did not run: {said}", seconds=seconds)
+    # One without its parameters stands for all of them: some have to find it, none may break.
+    failed = [one for one in outcomes if one.failures]
+    killed = bool(failed) and all(one.found_it for one in failed)
+    why = "; ".join(
+        f"{one.error} in {one.when}: {one.says}" for out in failed[:1] for one in out.failures
+    )
+    return Verdict(mutant, test, killed=killed, why=why or "it passed", seconds=seconds)
+
+
+def _command(names: Sequence[str], tests: Iterable[str], file: Path) -> list[str]:
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.mutants.planted",
+        "-p",
+        "no:cacheprovider",
+    ]
+    words += ["-q", "-m", "", "--tb=line", "--verdicts", str(file)]
+    for name in names:
+        words += ["--mutant", name]
+    return words + sorted(tests)
+
+
+def _run(command: Sequence[str], tests: int) -> str:
+    """Run it to its end, or to that of the time; returns the last that it has said."""
+    # It is no part of the run that it is started from.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        said, _ = process.communicate(timeout=_START + _EACH * tests)
+    except subprocess.TimeoutExpired:
+        said = "it took too long"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # our own, and what it has started
+            process.wait()
+    return said[-1500:]
