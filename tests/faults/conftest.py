@@ -40,8 +40,9 @@ def pytest_runtest_makereport(
     """Keep the record of a run when all of it is over, its servers included."""
     report = yield
     stand = item.stash.get(_STAND, None)
-    if stand is None or not isinstance(item, pytest.Function):
+    if stand is None or item.get_closest_marker("fault") is None:
         return report
+    assert isinstance(item, pytest.Function)
     if report.when == "call":
         stand.closed = now()
     reports = item.stash.setdefault(_REPORTS, [])
