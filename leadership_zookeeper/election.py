@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from kazoo.exceptions import NoNodeError
+from kazoo.exceptions import NoNodeError, NotEmptyError
 
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.errors import ClaimUnknown, NotDone, StoreUnavailable
@@ -68,10 +68,13 @@ class ZooKeeperElection:
                 with _share():
                     answer = link.answer(made, doing)
             except StoreUnavailable as error:
-                if not is_definite(error):
-                    self._read_back(claim, error)
+                if is_definite(error):
+                    raise
+                self._read_back(claim, error)
+                if claim.tells_order:
                     return claim
-                raise
+                claim = self._begin_anew(claim)
+                continue
             if isinstance(answer, NoNodeError):
                 make_folders(link, self._folder)
                 continue
@@ -79,8 +82,10 @@ class ZooKeeperElection:
                 raise NotDone(f"cannot {doing}: {answer!r}") from answer
             path, stat = answer
             claim.stand(self._folder, path.rpartition("/")[2], stat.czxid)
-            self._grant(claim, listed)
-            return claim
+            if claim.tells_order:
+                self._grant(claim, listed)
+                return claim
+            claim = self._begin_anew(claim)
         raise NotDone(f"cannot {doing}: its folder is deleted as soon as it is made")
 
     def _creation(self, claim: ZooKeeperClaim) -> Callable[[Any], Any]:
@@ -100,6 +105,29 @@ class ZooKeeperElection:
         if not isinstance(names, Exception):
             claim.ahead = claim.rank(names)
             claim.granted = claim.led = claim.ahead == []
+
+    def _begin_anew(self, claim: ZooKeeperClaim) -> ZooKeeperClaim:
+        """Take out a claim whose number is of no use, and the folder with it; return the next one.
+
+        Where the folder is made again, its numbers begin at 0. No claim is in it then.
+        """
+        try:
+            with _share():
+                self.withdraw(claim)
+                (answer,) = claim.owner.usable_link.ask(
+                    f"begin {self._key!r} anew", delete(self._folder)
+                )
+        except StoreUnavailable as error:
+            if claim.withdrawn:
+                raise NotDone(f"{self._key!r} was not entered: {error}") from error
+            claim.settled = False
+            raise ClaimUnknown(f"no answer to leaving {self._key!r}: {error}", claim) from error
+        if isinstance(answer, NotEmptyError):
+            raise NotDone(
+                f"ZooKeeper has no numbers left for what is below {self._folder}; they begin anew "
+                "when it is empty: wait until all who stand there have left, or delete it"
+            )
+        return ZooKeeperClaim(self._key, claim.session, claim.value)
 
     def _read_back(self, claim: ZooKeeperClaim, error: StoreUnavailable) -> None:
         """Find out what has become of the request to make the node."""
