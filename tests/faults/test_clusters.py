@@ -45,7 +45,7 @@ def _one_on_each(stand: Stand, first: Any, *others: Any) -> Reign:
 # -- 17 -----------------------------------------------------------------------------------------
 
 
-@scenario(17, on=SERVERS, seconds=180)
+@scenario(17, on=SERVERS, quick=["etcd"], seconds=180)
 def test_17_server_that_leads_killed(stand: Stand) -> None:
     """The others elect another; ours have a leader as soon as they have."""
     cluster = stand.own_cluster()
@@ -63,7 +63,7 @@ def test_17_server_that_leads_killed(stand: Stand) -> None:
     stand.finish()
 
 
-@scenario(17, on=SERVERS, quick=["zookeeper"], seconds=180)
+@scenario(17, on=SERVERS, seconds=180)
 def test_17_server_that_leads_stopped(stand: Stand) -> None:
     """It is still there for who is connected to it, and never answers; then it goes on."""
     cluster = stand.own_cluster()
@@ -99,7 +99,7 @@ def test_17_server_in_use_killed(stand: Stand) -> None:
     stand.finish()
 
 
-@scenario(17, on=SERVERS, quick=["etcd"], seconds=180)
+@scenario(17, on=SERVERS, seconds=180)
 def test_17_majority_killed(stand: Stand) -> None:
     """Nobody believes for longer than a lease; when there is a majority again, somebody leads."""
     cluster = stand.own_cluster()
@@ -157,7 +157,7 @@ def _stopped(stand: Stand, server: Any) -> Iterator[None]:
 # -- 18 -----------------------------------------------------------------------------------------
 
 
-@scenario(18, on=SERVERS, quick=["consul"], seconds=180)
+@scenario(18, on=SERVERS, seconds=180)
 def test_18_server_of_the_leader_cut_off(stand: Stand) -> None:
     """Who can only reach a follower that is cut off stops in time, and who watches there waits."""
     cluster = _divisible(stand)
@@ -177,7 +177,7 @@ def test_18_server_that_leads_cut_off(stand: Stand) -> None:
     _cut_off(stand, cluster, cut, (near, other), unnoticed=unnoticed)
 
 
-@scenario(18, on=SERVERS, seconds=180)
+@scenario(18, on=SERVERS, quick=["consul"], seconds=180)
 def test_18_server_of_those_who_wait_cut_off(stand: Stand) -> None:
     """Whoever waits there does not hear that its turn has come, and believes nothing old."""
     cluster = _divisible(stand)

@@ -213,7 +213,7 @@ def _start_waiting(stand: Stand, office: Office, who: str) -> tuple[Worker, obje
 # -- 21 -----------------------------------------------------------------------------------------
 
 
-@scenario(21, on=ALL, quick=["etcd"])
+@scenario(21, on=ALL, quick=["sqlite"])
 def test_21_leader_dies_while_the_next_one_stands_still(stand: Stand) -> None:
     """Both sessions end at about the same time: a third one leads, and the second never by it."""
     stand.candidate("first")
