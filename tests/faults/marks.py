@@ -27,7 +27,7 @@ def renewing(stand: Stand) -> bytes:
             request: bytes = rpc.LeaseKeepAliveRequest(ID=lease).SerializeToString()
             return request
         case _:
-            return struct.pack(">ii", 9, 1) + b"/"  # sync
+            return struct.pack(">ii", 14, 13)  # a transaction that begins with a check
 
 
 def leaving(stand: Stand) -> bytes:
@@ -40,5 +40,7 @@ def leaving(stand: Stand) -> bytes:
         case _:
             nodes = stand.server.ephemerals()
             folder = f"/{stand.key}/"
-            path = min((one for one in nodes if one.startswith(folder)), key=lambda one: one[-10:])
+            path = str(
+                min((one for one in nodes if one.startswith(folder)), key=lambda one: one[-10:])
+            )
             return struct.pack(">ii", 2, len(path)) + path.encode()  # delete
