@@ -14,6 +14,7 @@ from .errors import ConfigurationError
 
 __all__ = [
     "LONGEST_TTL",
+    "LONGEST_WAIT",
     "Backoff",
     "Pace",
     "check_cooldown",
@@ -28,7 +29,8 @@ __all__ = [
 
 
 _SHORTEST_TTL = 0.1
-_LONGEST_WAIT = threading.TIMEOUT_MAX / 2  # a hundred years and more; a lock refuses to wait longer
+LONGEST_WAIT = threading.TIMEOUT_MAX / 2
+"""Seconds, a hundred years and more: no thread can wait much longer."""
 
 LONGEST_TTL = 86_400.0
 """Seconds: a day, as on Consul. Nobody asks for more, and nothing that grants more is believed."""
@@ -58,7 +60,7 @@ def check_timeout(timeout: float | None) -> float | None:
         return None
     if not is_seconds(timeout):
         raise ConfigurationError(f"the timeout is a number of seconds, not {shown(timeout)}")
-    return max(0.0, min(float(timeout), _LONGEST_WAIT))
+    return max(0.0, min(float(timeout), LONGEST_WAIT))
 
 
 def check_cooldown(cooldown: float) -> float:
@@ -159,21 +161,21 @@ class Backoff:
 
 
 class Pace:
-    """Lets a few things through at once, and after that twenty a second.
+    """Lets a few things through at once, and after that so many a second.
 
     Args:
-        burst: how many.
+        burst: how many at once.
+        rate: how many a second.
     """
 
-    _INTERVAL = 0.05
-
-    def __init__(self, burst: int = 20) -> None:
-        self._slack = burst * self._INTERVAL
+    def __init__(self, burst: int = 20, rate: float = 20.0) -> None:
+        self._interval = 1 / rate
+        self._slack = burst * self._interval
         self._paid_until = -math.inf  # moves on by an interval with each thing
 
     def spend(self, now: float) -> None:
         """One of them has happened."""
-        self._paid_until = max(self._paid_until, now) + self._INTERVAL
+        self._paid_until = max(self._paid_until, now) + self._interval
 
     def reset(self) -> None:
         """Something else has happened: begin anew."""

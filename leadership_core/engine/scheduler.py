@@ -16,6 +16,7 @@ from collections.abc import Callable
 from math import isnan
 
 from .. import clock
+from ..timing import LONGEST_WAIT
 from .complaints import complain
 
 __all__ = ["Scheduler", "Timer"]
@@ -103,6 +104,8 @@ class Scheduler:
                 return self._next()
             except BaseException:  # noqa: BLE001  # to wait takes memory, too
                 complain(log, "engine.scheduler_failed")
+                if self._closed:
+                    return None
                 time.sleep(_BREATH)
 
     def _next(self) -> Task | None:
@@ -118,5 +121,5 @@ class Scheduler:
                 else:
                     # A thread cannot wait for ever and a day; if nothing is due then, once more.
                     due = self._timers[0][0] - now if self._timers else None
-                    self._news.wait(due and min(due, threading.TIMEOUT_MAX))
+                    self._news.wait(due and min(due, LONGEST_WAIT))
         return None

@@ -12,6 +12,7 @@ import logging
 import pkgutil
 import random
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,12 +51,24 @@ class _Chance:
 class _Errors(logging.Handler):
     """What the product logs as an error of its own is a failure of the run."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World) -> None:
         super().__init__(logging.ERROR)
         self.found: list[str] = []
+        self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.found.append(self.format(record))
+        if not self._world.current.killed:  # it complains of that
+            self.found.append(self.format(record))
+
+
+class _Time:
+    """Stands in for the module `time`, whose `sleep` would stop the world."""
+
+    def __init__(self, world: World) -> None:
+        self.sleep = world.sleep
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
 
 
 @contextmanager
@@ -74,7 +87,7 @@ def on_stage(world: World, packages: tuple[str, ...]) -> Iterator[list[str]]:
         process = world.current.process
         return process.offset + process.rate * world.now
 
-    patches = list(_patches(packages, chance, now))
+    patches = list(_patches(packages, chance, _Time(world), now))
     serial = itertools.count()
     numbers: dict[int, tuple[int, object]] = {}
 
@@ -86,7 +99,7 @@ def on_stage(world: World, packages: tuple[str, ...]) -> Iterator[list[str]]:
         return known[0]
 
     hashed = _hashed(packages)
-    handler = _Errors()
+    handler = _Errors(world)
     loggers = [logging.getLogger(name) for name in ("leadership", *packages)]
     levels = [one.level for one in loggers]
     try:
@@ -109,12 +122,17 @@ def on_stage(world: World, packages: tuple[str, ...]) -> Iterator[list[str]]:
 
 
 def _patches(
-    packages: tuple[str, ...], chance: _Chance, now: Callable[[], float]
+    packages: tuple[str, ...], chance: _Chance, sleeping: _Time, now: Callable[[], float]
 ) -> Iterator[_Patch]:
     modules, clocks = _found(packages)
     for module, name in modules:
         old = getattr(module, name)
-        new = {"threading": Threading, "random": chance, "SimpleQueue": Threading.SimpleQueue}[name]
+        new = {
+            "threading": Threading,
+            "random": chance,
+            "SimpleQueue": Threading.SimpleQueue,
+            "time": sleeping,
+        }[name]
         yield (lambda value, m=module, n=name: setattr(m, n, value)), old, new  # type: ignore[misc]
     for put in clocks:
         yield put, _REAL_NOW, now
@@ -131,7 +149,7 @@ def _found(
     for module in _modules(packages):
         places += [
             (module, name)
-            for name in ("threading", "random", "SimpleQueue")
+            for name in ("threading", "random", "SimpleQueue", "time")
             if hasattr(module, name)
         ]
         for thing in vars(module).values():
