@@ -18,10 +18,24 @@ from leadership_core.errors import (
 )
 from leadership_core.url import Host
 
-__all__ = ["ANSWERS", "is_definite", "refused_login", "translated", "unreached"]
+__all__ = [
+    "ANSWERS",
+    "UNREAD",
+    "is_definite",
+    "no_sense",
+    "refused_login",
+    "translated",
+    "unreached",
+]
 
 ANSWERS = (zk.NoNodeError, zk.NodeExistsError, zk.BadVersionError, zk.NotEmptyError)
 """What ZooKeeper says about the nodes of a request: an answer like any other."""
+
+UNREAD = (
+    "kazoo does not read its sockets as it should, so the timeout that ZooKeeper has granted is "
+    "not known, and nobody can lead: install kazoo 2.11"
+)
+"""Why nobody leads with another kazoo than we know."""
 
 _REFUSALS = (
     zk.InvalidACLError,
@@ -70,6 +84,12 @@ def translated(doing: str) -> Iterator[None]:
         raise NotDone(f"cannot {doing}: the server is overloaded") from error
     except zk.ZookeeperError as error:
         raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
+
+
+def no_sense(doing: str, error: Exception) -> StoreUnavailable:
+    """Say that an answer is none that a ZooKeeper would give."""
+    why = f"{type(error).__name__}: {_short(error)}"
+    return StoreUnavailable(f"cannot {doing}: the answer makes no sense ({why}); check the port")
 
 
 def refused_login() -> StoreRefused:

@@ -35,12 +35,17 @@ class Greeting:
 
     Args:
         tell: called with it, in the thread that reads; not called if it makes no sense.
+
+    Attributes:
+        complete: whether it has seen it.
+        is_nonsense: whether no ZooKeeper would say that.
     """
 
     def __init__(self, tell: Callable[[Grant], None]) -> None:
         self._tell = tell
         self._seen = bytearray()
         self.complete = False
+        self.is_nonsense = False
 
     def pass_by(self, data: bytes) -> None:
         """Look at the next bytes."""
@@ -51,5 +56,8 @@ class Greeting:
             return
         self.complete = True
         length, _, milliseconds, session = _HEAD.unpack_from(self._seen)
-        if length in _LENGTHS:
+        # Number 0 is that of no session, and says that the one which was asked for has ended.
+        if length in _LENGTHS and (session != 0 or milliseconds <= 0):
             self._tell(Grant(max(0, milliseconds) / 1000, session))
+        else:
+            self.is_nonsense = True

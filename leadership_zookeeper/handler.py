@@ -21,6 +21,7 @@ from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.retry import RetryFailedError
 
 from leadership_core import clock
+from leadership_core.timing import Pace
 from leadership_core.url import Host
 
 from .credentials import TLS
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # Ticks between two touches. Twice a tick, a server tells ZooKeeper's leader whom it has heard of.
 _TOUCH = 0.1
+
+_LONGEST = 3600.0  # seconds: a poll refuses to wait for a month, which a server may grant
 
 _READ = select.POLLIN | select.POLLPRI
 _BROKEN = select.POLLHUP | select.POLLERR | select.POLLNVAL
@@ -59,6 +62,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         until: when the way is to be cut, on `clock.now`.
         failed: called when a server could not be connected to.
         ended: called as the last thing that the thread does.
+        pace: of its connections, and those of others that have it, too; see `new_pace`.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         until: Callable[[], float],
         failed: Callable[[], None],
         ended: Callable[[], None],
+        pace: Pace,
     ) -> None:
         super().__init__()
         self.way = Way()
@@ -84,6 +89,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         self._hosts = list(hosts)
         random.shuffle(self._hosts)
         self._turn = 0
+        self._pace = pace
         self._trying = self._hosts[0]
         self._tls = tls
         self._patience = patience
@@ -141,7 +147,8 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         self._check()
 
     def create_connection(self, *_: Any, **__: Any) -> socket.socket:
-        self._check()
+        self.sleep_func(self._pace.wait(clock.now()))
+        self._pace.spend(clock.now())
         self._trying = host = self._hosts[self._turn % len(self._hosts)]
         self._turn += 1  # the next one, whatever comes of this one
         self.tap = Tap(self._granted, self._note, pings=self._pings)
@@ -249,4 +256,4 @@ def _is_writable(sock: Any) -> bool:
 def _milliseconds(until: float) -> float | None:
     if until == math.inf:
         return None
-    return max(0.0, until - clock.now()) * 1000 + 1
+    return min(max(0.0, until - clock.now()), _LONGEST) * 1000 + 1

@@ -15,17 +15,20 @@ from leadership_core import clock
 from leadership_core.budget import remaining_budget
 from leadership_core.errors import (
     ConfigurationError,
+    LeadershipError,
     SessionLost,
     StoreClosed,
     StoreError,
     StoreUnavailable,
 )
+from leadership_core.timing import Pace
 
 from .client import Goodbye, kazoo_client
-from .errors import ANSWERS, refused_login, translated, unreached
+from .errors import ANSWERS, UNREAD, no_sense, refused_login, translated, unreached
 from .grant import Grant
 from .handler import Handler
 from .options import Options
+from .pace import new_pace
 from .wire import Tap
 
 __all__ = ["Link", "Pending", "Request"]
@@ -53,6 +56,7 @@ class Link:
         resume: number and password of a session that it takes over.
         changed: called in its thread when it was connected, or has lost the connection or
             the session.
+        pace: of its connections, where they share one with those of the link before.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Link:
         pinned: bool,
         resume: tuple[int, bytes] | None = None,
         changed: Callable[[], None] = lambda: None,
+        pace: Pace | None = None,
     ) -> None:
         self.acl = options.acl
         self.grant: Grant | None = None
@@ -89,6 +94,7 @@ class Link:
             until=lambda: self.until,
             failed=self._failed,
             ended=self._ended,
+            pace=pace or new_pace(options),
         )
         self._client = kazoo_client(options, self._handler, timeout, resume)
         self._client.add_listener(self._state_changed)
@@ -142,12 +148,8 @@ class Link:
                     raise unreached(self._handler.failed, given)
                 self._changed.wait(left)
         if self.grant is None:
-            problem = (
-                "kazoo does not read its sockets as it should, so the timeout that ZooKeeper has "
-                "granted is not known, and nobody can lead: install kazoo 2.11"
-            )
-            self.cut(StoreUnavailable(problem))  # for others who wait: nobody has closed the store
-            raise ConfigurationError(problem)
+            self.cut(StoreUnavailable(UNREAD))  # for others who wait: nobody has closed the store
+            raise ConfigurationError(UNREAD)
 
     def ask(self, doing: str, *requests: Request) -> list[Any]:
         """Send the requests in one go, and return their answers, which may be `errors.ANSWERS`.
@@ -184,9 +186,13 @@ class Link:
             raise StoreUnavailable(f"cannot {doing}: the session has ended") from error
         except self._handler.timeout_exception as error:
             self._suspect(begun)
-            raise StoreUnavailable(
-                f"cannot {doing}: ZooKeeper gave no answer within {given:.2f} s"
-            ) from error
+            problem = f"cannot {doing}: ZooKeeper gave no answer within {given:.2f} s"
+            raise StoreUnavailable(problem) from error
+        except LeadershipError:
+            raise
+        except Exception as error:  # kazoo cannot read it; what comes next is worth no more
+            self._handler.way.drop()
+            raise no_sense(doing, error) from error
         if self._pinned and not last:
             self.check()  # an answer is worth nothing once the session has ended
         return found

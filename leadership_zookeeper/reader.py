@@ -11,6 +11,7 @@ from leadership_core.errors import StoreClosed, StoreError, StoreUnavailable
 from .bell import Bell
 from .link import Link
 from .options import Options
+from .pace import new_pace
 
 __all__ = ["Reader"]
 
@@ -29,6 +30,7 @@ class Reader:
     def __init__(self, options: Options) -> None:
         self.bell = Bell()
         self._options = options
+        self._pace = new_pace(options)
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._closed = False
@@ -57,6 +59,7 @@ class Reader:
                     name="leadership-zookeeper-reader",
                     pinned=False,
                     changed=self.bell.ring,
+                    pace=self._pace,
                 )
             return self._link
 

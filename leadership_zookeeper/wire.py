@@ -74,6 +74,11 @@ class Tap:
         if data:
             self.heard = clock.now()
             self._greeting.pass_by(data)
+            if self._greeting.is_nonsense:
+                # kazoo would take it for a session, whose timeout nobody knows.
+                problem = ConnectionAbortedError("what answers is no ZooKeeper; check the port")
+                self._broken(problem)
+                raise problem
             if self._frames.pings_in(data) and self.touching:
                 self.touching = False
                 self._answered = (*self._answered[-_TOUCHES:], (self.touched, self.heard))

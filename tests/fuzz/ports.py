@@ -183,6 +183,21 @@ def _frame(body: bytes) -> bytes:
     return struct.pack(">i", len(body)) + body
 
 
+def _answers(body: bytes, error: int = 0) -> Speech:
+    """Accept a session, and answer each request by its number, with this error or body."""
+
+    def speech(connection: socket.socket, ended: threading.Event) -> None:
+        with connection.makefile("rb") as requests:
+            requests.read(struct.unpack(">i", requests.read(4))[0])
+            welcome = struct.pack(">iiqi", 0, 15_000, 0x1234, 16) + b"p" * 16 + b"\0"
+            connection.sendall(_frame(welcome))
+            while not ended.is_set() and (length := requests.read(4)):
+                number = requests.read(struct.unpack(">i", length)[0])[:4]
+                connection.sendall(_frame(number + struct.pack(">qi", 1, error) + body))
+
+    return speech
+
+
 ZOOKEEPER: Mapping[str, Speech] = {
     "a huge length": _say(struct.pack(">i", 2**31 - 1) + b"x" * 100, hold=True),
     "a negative length": _say(struct.pack(">i", -1) + b"x" * 100, hold=True),
@@ -199,6 +214,11 @@ ZOOKEEPER: Mapping[str, Speech] = {
     "a huge password": _welcome(15_000, password=b"p" * 100_000),
     "answers of garbage": _welcome(15_000, then=_frame(b"\xff" * 40)),
     "answers to nobody": _welcome(15_000, then=_frame(struct.pack(">iqi", 99, 1, 0))),
+    "answers of an unknown error": _answers(b"", -9999),
+    "answers of nothing": _answers(b""),
+    "answers of the right number and garbage": _answers(b"\xff" * 40),
+    "answers of many things": _answers(struct.pack(">i", 2**31 - 1) + b"x" * 40),
+    "answers that are no text": _answers(struct.pack(">ii", 1, 4) + b"\xff" * 4),
     "answers that are short": _welcome(15_000, then=_frame(b"\0")),
     "answers without end": _welcome(15_000, then=struct.pack(">i", 1000) + b"x"),
     "answers of a huge length": _welcome(15_000, then=struct.pack(">i", 2**31 - 1)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +27,7 @@ from .wire_zookeeper import Client, Pending, Wire
 __all__ = ["Link"]
 
 _SILENCE = 1.0
+_WELCOME = struct.pack("!iiiqi16sb", 37, 0, 4000, 1, 16, b"", 0)  # what a server answers first
 _TOUCH = 0.1  # ticks between two touches, as in the handler
 
 
@@ -42,6 +44,7 @@ class Link:
         pinned: bool,
         resume: tuple[int, bytes] | None = None,
         changed: Callable[[], None] = lambda: None,
+        pace: object = None,  # its servers let in whoever comes
     ) -> None:
         self.network, self.server, self._members = where
         self.acl = None
@@ -191,6 +194,7 @@ class Link:
         wire = Wire(self, member)
         # The shipped one; what passes by it are the answers to touches.
         self._tap = Tap(lambda _: None, lambda _: None, pings=not self._pinned)
+        self._tap.pass_on(lambda: _WELCOME)
 
         def connect(reply: Reply) -> None:
             self._greet(member, wire, reply)

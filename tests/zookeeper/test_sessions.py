@@ -64,9 +64,25 @@ def test_a_greeting_is_read_whatever_the_pieces() -> None:
         for start in range(0, len(answer), size):
             greeting.pass_by(answer[start : start + size])
         assert seen == [Grant(4.0, 0x100000CAFE00001)]
+        assert not greeting.is_nonsense
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        bytes.fromhex("00000025 00000000 00000fa0 0000000000000000 00000010") + bytes(17),
+        bytes.fromhex("ffffffff 00000000 00000fa0 0100000cafe00001 00000010") + bytes(17),
+    ],
+    ids=["HTTP", "no session", "negative length"],
+)
+def test_a_greeting_of_nonsense_is_no_grant(answer: bytes) -> None:
+    """Nobody is connected by it."""
     nonsense = Seen()
-    Greeting(nonsense).pass_by(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    greeting = Greeting(nonsense)
+    greeting.pass_by(answer)
     assert nonsense == []
+    assert greeting.is_nonsense
 
 
 def test_a_session_rides_out_a_restart(
