@@ -303,7 +303,7 @@ def test_24_node_of_a_dead_session_still_listed(stand: Stand) -> None:
     before.worker.signal(signal.SIGKILL)
     stand.candidate("same")
     with kazoo_client(stand.server) as client:
-        assert len(client.get_children(f"/{stand.key}")) == 2
+        await_true("both stand", lambda: len(client.get_children(f"/{stand.key}")) == 2, 1.5)
 
     after = stand.leader(after=before)
     assert (after.since - killed) / 1e9 > stand.ttl / 2
