@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leadership_core.store import Claim
+from leadership_core.store import Claim, Leader
 
 from .client import Record
 
-__all__ = ["ConsulClaim"]
+__all__ = ["LOCK_FLAG", "SEMAPHORE_FLAG", "ConsulClaim", "leader_of"]
+
+LOCK_FLAG = 0x2DDCCBC058A50C18
+"""How Consul's clients mark the key of a lock; they refuse one that is marked otherwise."""
+SEMAPHORE_FLAG = 0xE0F69A2BAA414DE0
+"""How they mark the key of a semaphore."""
 
 
 @dataclass(eq=False)
@@ -19,11 +24,15 @@ class ConsulClaim(Claim):
         guard: the index that the key had; a copy of the request takes effect on no other.
         withdrawn: it was confirmed that the claim is out of the race.
         doubted: the store has said that it does not stand, or it was withdrawn before.
+        watched: somebody waits to be told of its turn, and is told of all that changes.
+        vacancy: the key as its watch has seen it last, if nobody held it then.
     """
 
     guard: int | None = None
     withdrawn: bool = False
     doubted: bool = False
+    watched: bool = False
+    vacancy: Record | None = None
 
     @classmethod
     def of(cls, claim: Claim) -> ConsulClaim:
@@ -39,3 +48,12 @@ class ConsulClaim(Claim):
         if self.token is None:
             return mine
         return not mine or record.modified != self.token
+
+
+def leader_of(record: Record | None) -> Leader | None:
+    """Who leads, with the key as it is."""
+    # Without a session it is what the last one has left behind. A write by hand, over a lock that
+    # stands, sets the count of locks back to 0: that is nobody's claim.
+    if record is None or record.session is None or record.locked == 0:
+        return None
+    return Leader.of(record.value, record.modified)

@@ -30,10 +30,10 @@ from leadership_core.store import (
     Waiting,
 )
 
-from .claim import ConsulClaim
+from .claim import LOCK_FLAG, SEMAPHORE_FLAG, ConsulClaim, leader_of
 from .client import Client, Record, TxnRefused, operation
 from .errors import is_definite, session_is_gone
-from .pace import Pace, PacedClient
+from .sight import Sight
 from .view import Found, Scope
 from .watch import Watcher
 
@@ -41,34 +41,32 @@ __all__ = ["LOCK_FLAG", "SEMAPHORE_FLAG", "ConsulElection"]
 
 log = logging.getLogger(__name__)
 
-LOCK_FLAG = 0x2DDCCBC058A50C18
-"""How Consul's clients mark the key of a lock; they refuse one that is marked otherwise."""
-SEMAPHORE_FLAG = 0xE0F69A2BAA414DE0
-"""How they mark the key of a semaphore."""
-
-_TRIES = 3
-_RATE, _BURST = 2.0, 60.0  # requests a second, of each candidate and follower; handovers in a row
-
 _SESSION = 3  # requests that it takes to get another session
+_ENTERING = 7.0  # requests from the look at who leads to the watch over what one has won
+_RESIGNING = 20.0  # requests that it takes to leave, stand again, see another one win, and win
 
 
 class ConsulElection:
     """One race; see `leadership_core.store.Election`."""
 
     def __init__(self, client: Client, watcher: Watcher, key: str) -> None:
-        self._pace = Pace(_RATE, _BURST)
-        self._client = PacedClient(client, self._pace, watcher.ended)
-        self._unpaced = client
+        self._sight = Sight(client, key, watcher.ended)
+        self._pace, self._client = self._sight.pace, self._sight.client
         self._watcher = watcher
         self._key = key
+        self._seen: Record | None = None  # what `standing` has found vacant last
+        self._invited = False  # it has just said that the way is free
         # Which claim the session last entered here: withdrawing an older one again must not
         # release the key for the one that has followed it.
-        self._seen: Record | None = None
         self._latest: weakref.WeakValueDictionary[str, ConsulClaim] = weakref.WeakValueDictionary()
 
     def enter(self, session: Session, value: bytes) -> ConsulClaim:
         claim = ConsulClaim(self._key, session, value)
         self._latest[session.id] = claim
+        # Whoever has just been told that the way is free has had its turn with that.
+        invited, self._invited = self._invited, False
+        if not invited and not self._client.await_turn(_ENTERING):
+            return claim  # nothing was sent for it; once there is time, the way is found free
         # What `standing` has just found vacant saves reading it again, in the very moment that
         # everybody waits for: if it is out of date, its index does not fit, and nothing happens.
         vacant, self._seen = self._seen, None
@@ -85,7 +83,14 @@ class ConsulElection:
         return found
 
     def _standing(self, claim: Claim) -> Standing:
-        record = self._client.read(self._key)
+        mine = ConsulClaim.of(claim)
+        idle = mine.token is None and mine.settled and mine.watched  # there is nothing of it yet
+        if idle and not self._client.await_turn(_ENTERING):
+            return Waiting(watched=False)  # so it is asked again, later each time
+        if idle and self._sight.is_free(mine.vacancy):
+            self._seen, self._invited = mine.vacancy, True
+            return Absent()
+        record = self._sight.read()
         holder = None if record is None else record.session
         if record is not None and holder == claim.session.id:
             if record.modified == claim.token:
@@ -93,7 +98,6 @@ class ConsulElection:
             if claim.token is None and self._is_latest(claim):
                 # A request of its own has landed after all, unseen. It is never adopted: nobody
                 # knows since when it stood. Without this, nobody would lead for ever.
-                mine = ConsulClaim.of(claim)
                 mine.settled = False
                 self.withdraw(mine)
                 return Absent()
@@ -107,6 +111,7 @@ class ConsulElection:
             self._pace.spend(_SESSION)
             raise SessionLost("Consul has ended the session")
         self._seen = None if record is None or record.flags == SEMAPHORE_FLAG else record
+        self._invited = idle
         # What has ended its lock leaves the flag, what was put in its place does not have it.
         return Absent(overwritten=record is not None and record.flags != LOCK_FLAG)
 
@@ -115,10 +120,10 @@ class ConsulElection:
         if mine.withdrawn or (mine.settled and mine.token is None):
             return  # nothing of it is in the race
         if mine.token is not None and not mine.doubted:
-            self._pace.refill()  # no store makes a user resign
+            self._pace.refill(_RESIGNING)  # no store makes a user resign
         mine.doubted = True
         problem: StoreUnavailable | None = None
-        for _ in range(_TRIES):
+        for _ in self._sight.tries():
             try:
                 with _share():
                     gone = self._remove(mine)
@@ -138,14 +143,19 @@ class ConsulElection:
         def look(found: Found, after_outage: bool) -> None:
             if isinstance(found, StoreUnavailable):
                 return  # the renewals notice by themselves; the end of it wakes
-            if after_outage or ConsulClaim.of(claim).may_have_turned(found[0] if found else None):
+            record = found[0] if found else None
+            self._sight.note(record)
+            mine.vacancy = record if record is not None and record.session is None else None
+            if after_outage or mine.may_have_turned(record):
                 wake()
 
+        mine = ConsulClaim.of(claim)
         ttl = claim.session.ttl
+        mine.watched = True
         return self._watcher.subscribe(Scope(self._key), look, pace=self._pace, ttl=ttl)
 
     def leader(self) -> Leader | None:
-        return _leader(self._unpaced.read(self._key))
+        return leader_of(self._sight.read())
 
     def watch_leader(
         self, on_change: Callable[[Leader | StoreUnavailable | None], None]
@@ -154,7 +164,8 @@ class ConsulElection:
             if isinstance(found, StoreUnavailable):
                 on_change(found)
             else:
-                on_change(_leader(found[0] if found else None))
+                self._sight.note(found[0] if found else None)
+                on_change(leader_of(found[0] if found else None))
 
         return self._watcher.subscribe(Scope(self._key), look, confirm=True, pace=self._pace)
 
@@ -163,7 +174,7 @@ class ConsulElection:
 
     def _vacancy(self, claim: ConsulClaim) -> Record | None:
         """Read the key, made if it was missing; None if somebody holds it."""
-        record = self._client.read(self._key) or self._create() or self._client.read(self._key)
+        record = self._sight.read() or self._create() or self._sight.read()
         if record is None:
             raise StoreUnavailable(f"{self._key!r} was deleted as soon as it was made")
         if record.flags == SEMAPHORE_FLAG:
@@ -174,7 +185,7 @@ class ConsulElection:
             # What an earlier claim of the session has left behind is not this claim's.
             if not self._unlock(claim, record.modified):
                 return None
-            record = self._client.read(self._key)
+            record = self._sight.read()
         return None if record is None or record.session is not None else record
 
     def _create(self) -> Record | None:
@@ -190,8 +201,9 @@ class ConsulElection:
         """Lock the key as it was; False if it surely is not like that any more."""
         sid = claim.session.id
         claim.guard = vacant.modified
+        self._sight.tried(vacant)
         problem: StoreUnavailable | None = None
-        for _ in range(_TRIES):
+        for _ in self._sight.tries():
             try:
                 with _share():
                     done = self._client.txn(
@@ -203,6 +215,7 @@ class ConsulElection:
                 if done[-1].modified <= vacant.modified:
                     raise StoreUnavailable("the lock has an index from before it")
                 claim.token, claim.granted, claim.settled = done[-1].modified, True, True
+                self._sight.note(done[-1])
                 return True
             except TxnRefused as refusal:
                 if session_is_gone(refusal.what):
@@ -285,11 +298,3 @@ class ConsulElection:
 def _share() -> AbstractContextManager[None]:
     # Half of the time, so that an answer that does not come leaves some to find out.
     return budget(remaining_budget() / 2)
-
-
-def _leader(record: Record | None) -> Leader | None:
-    # Without a session it is what the last one has left behind. A write by hand, over a lock that
-    # stands, sets the count of locks back to 0: that is nobody's claim.
-    if record is None or record.session is None or record.locked == 0:
-        return None
-    return Leader.of(record.value, record.modified)

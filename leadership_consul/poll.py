@@ -11,7 +11,7 @@ from leadership_core.errors import StoreClosed, StoreUnavailable
 
 from .client import Client, Record
 from .lane import Lane
-from .pace import Pace
+from .pace import Pace, charge
 from .view import Scope, Subscription, View
 
 __all__ = ["Poll"]
@@ -35,6 +35,9 @@ class Poll:
         scopes: one for a long poll; several are read in turn.
         lock: the watcher's.
         name: the thread's.
+
+    Attributes:
+        held: seconds for which the agent was asked to hold the look that is under way.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Poll:
         self.scopes = scopes
         self.subscriptions: set[Subscription] = set()
         self.view: View | None = None
+        self.held = 0.0
         self.name = name
         self._client = client
         self._lock = lock
@@ -73,6 +77,8 @@ class Poll:
         except StoreClosed:
             return
         try:
+            # Whoever leaves and comes back makes a new poll: that is no way round the pace.
+            self._ended.wait(self._due())
             while not self._ended.is_set():
                 self._ended.wait(self._turn())
         except StoreClosed:
@@ -82,6 +88,7 @@ class Poll:
 
     def _turn(self) -> float:
         """Look once; returns how many seconds to wait before the next look."""
+        self._spend()
         try:
             records, grew = self._look()
         except StoreClosed:
@@ -100,21 +107,36 @@ class Poll:
             # a wrong index or a busy neighbour in the folder, is not asked for again at once.
             wait = 0.0 if news and grew else self._pace.delay()
             # Nor can a server that has news in every answer make it look for ever without a break.
-            return max(wait, self._spend())
+            return max(wait, self._due())
         if self._ended.is_set():
             return 0.0
         self._index = 0  # after an outage the state counts, not what has changed since
         self._failures += 1
         self._show(View(next(self._versions), problem))
         backoff = random.uniform(0, min(_CAP, 0.1 * 2.0 ** min(self._failures, 10)))
-        return max(backoff, self._pace.delay(), self._spend())
+        return max(backoff, self._pace.delay(), self._due())
 
-    def _spend(self) -> float:
-        """Charge the look to whoever can best afford it; returns when the next one may follow."""
+    def _payers(self) -> list[set[Pace]]:
+        """Who pays for a look, for each scope."""
         with self._lock:
-            paces = {one.pace for one in self.subscriptions}
-        payer = min(paces, key=Pace.wait, default=self._pace)
-        return payer.delay()
+            return [
+                {one.pace for one in self.subscriptions if scope.covers(one.scope)}
+                for scope in self.scopes
+            ]
+
+    def _spend(self) -> None:
+        for paces in self._payers():
+            charge(paces)
+
+    def _due(self) -> float:
+        """Seconds until the next look may follow; a round has its own."""
+        payers = self._payers()
+        if len(payers) > 1:
+            return 0.0
+        wait = min((pace.wait() for pace in payers[0]), default=0.0)
+        if wait > 0:
+            log.debug("too many requests for one election: the next look waits %.2f s", wait)
+        return wait
 
     def _look(self) -> tuple[dict[str, Record], bool]:
         scopes = self.scopes
@@ -123,6 +145,7 @@ class Poll:
         (scope,) = scopes
         with self._lock:
             wait = min((one.wait for one in self.subscriptions), default=_ROUND)
+            self.held = wait if self._index else 0.0
         after, found = self._client.poll(
             scope.path, below=scope.below, index=self._index, wait=wait
         )

@@ -5,11 +5,19 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from math import inf
 
-from leadership_core.errors import ConfigurationError, LeadershipError, SessionLost
+from leadership_core.budget import remaining_budget
+from leadership_core.errors import (
+    ConfigurationError,
+    LeadershipError,
+    SessionLost,
+    StoreUnavailable,
+)
 from leadership_core.session import Session
 
 from .client import Client
+from .pace import Pace
 
 __all__ = ["COMPANION_OF", "ConsulSession"]
 
@@ -30,6 +38,7 @@ class ConsulSession:
         session: its id.
         ttl: that it was opened with, in seconds.
         on_lost: called when a renewal says that it is gone.
+        pace: of renewals that come to nothing.
     """
 
     def __init__(
@@ -38,24 +47,32 @@ class ConsulSession:
         session: str,
         ttl: float,
         on_lost: Callable[[], None] = lambda: None,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace or Pace(inf, 1.0)
+        self._pace.join()
         self._client = client
         self._id = session
         self._ttl = self._asked = ttl
         self._on_lost = on_lost
         self._lock = threading.Lock()
         self._companion: str | None = None
-        self._closed = False
+        self._closed = threading.Event()
 
     @classmethod
     def open(
-        cls, client: Client, ttl: float, on_lost: Callable[[], None] = lambda: None
+        cls,
+        client: Client,
+        ttl: float,
+        on_lost: Callable[[], None] = lambda: None,
+        pace: Pace | None = None,
     ) -> ConsulSession:
         """Open one; raises `ConfigurationError` if the server refuses the ttl."""
         if not ttl >= 0.001:
             # "0s" would be taken: Consul reads it as a session that never ends.
             raise ConfigurationError(f"a ttl of {ttl!r} seconds is too short")
-        return cls(client, client.create_session(ttl, client.options.lock_delay), ttl, on_lost)
+        made = client.create_session(ttl, client.options.lock_delay)
+        return cls(client, made, ttl, on_lost, pace)
 
     @classmethod
     def of(cls, session: Session) -> ConsulSession:
@@ -73,6 +90,12 @@ class ConsulSession:
         return self._ttl
 
     def renew(self) -> float:
+        if (wait := self._pace.wait()) > 0:
+            limit = remaining_budget() / 2
+            self._closed.wait(min(wait, limit))
+            if wait > limit:
+                raise StoreUnavailable("renewals come to nothing; the next try comes later")
+        self._pace.spend()
         try:
             self._ttl = self._renewed(self._id)
             if self._companion is not None:
@@ -84,6 +107,7 @@ class ConsulSession:
                 with contextlib.suppress(LeadershipError):
                     self.close()
             raise
+        self._pace.refill()
         return self._ttl
 
     def _renewed(self, session: str) -> float:
@@ -110,13 +134,13 @@ class ConsulSession:
         elif self._client.session_name(self._id) is None:
             self.renew()
         found = self._companion
-        if found is None or self._closed:
+        if found is None or self._closed.is_set():
             raise SessionLost("the session was closed")
         return found
 
     def _adopt(self, new: str) -> None:
         with self._lock:
-            wanted = self._companion is None and not self._closed
+            wanted = self._companion is None and not self._closed.is_set()
             if wanted:
                 self._companion = new
         if not wanted:  # another thread was faster, or has closed it; nothing is bound to this one
@@ -124,7 +148,9 @@ class ConsulSession:
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
+            if not self._closed.is_set():
+                self._closed.set()
+                self._pace.leave()
         if self._companion is not None:
             self._client.destroy_session(self._companion)
         self._client.destroy_session(self._id)

@@ -30,6 +30,7 @@ from .watch import Watcher
 __all__ = ["ConsulStore"]
 
 _RATE, _BURST = 0.5, 4.0  # sessions a second that may follow on lost ones
+_TRIES, _TRIES_BURST = 2.0, 4.0  # a second, to open one and to renew it, that come to nothing
 
 
 class ConsulStore:
@@ -53,6 +54,7 @@ class ConsulStore:
         self._entries = Entries(self._client)
         self._watcher = Watcher(self._client)
         self._losses = Pace(_RATE, _BURST)
+        self._tries = Pace(_TRIES, _TRIES_BURST)
         self._lock = threading.Lock()
         self._elections: dict[str, ConsulElection] = {}
 
@@ -112,10 +114,13 @@ class ConsulStore:
         return self._watcher.subscribe(scope, look)
 
     def open_session(self, ttl: float) -> ConsulSession:
-        wait = self._losses.wait()
-        if wait > 0:  # as fast as they are lost they would be opened, for ever
-            self._watcher.ended.wait(min(wait, remaining_budget() / 2))
-        return ConsulSession.open(self._client, ttl, self._losses.spend)
+        if (wait := max(self._losses.wait(), self._tries.wait())) > 0:
+            limit = remaining_budget() / 2
+            self._watcher.ended.wait(min(wait, limit))
+            if wait > limit:  # as fast as they are lost they would be opened, for ever
+                raise StoreUnavailable("sessions come to nothing; the next try comes later")
+        self._tries.spend()
+        return ConsulSession.open(self._client, ttl, self._losses.spend, self._tries)
 
     def election(self, key: str) -> ConsulElection:
         with self._lock:

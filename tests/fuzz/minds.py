@@ -12,7 +12,7 @@ from tests.fuzz.evil import Mind, Request, Wire, answer
 from tests.fuzz.plausible import Plausible
 from tests.fuzz.replies import BODIES, HEADERS, STATUSES, STREAMS, encoded
 
-__all__ = ["FATAL", "MINDS", "honest"]
+__all__ = ["FATAL", "HASTY", "MINDS", "honest"]
 
 Said = tuple[str, Any, dict[str, str]]
 
@@ -94,6 +94,34 @@ def _alternating(request: Request, said: Said, number: int) -> Said:
     return ("200 OK", [record], {"X-Consul-Index": str(number)}) if _is_read(request) else said
 
 
+def _handing_over() -> Mind:
+    """Others win and resign for ever, a step with each look, and are always a little faster.
+
+    Nothing about it is wrong: no answer tells it from a Consul where that happens.
+    """
+    plausible, states = Plausible(leader="x"), itertools.count()
+    state = [next(states)]
+
+    def mind(request: Request, wire: Wire) -> bool:
+        said = plausible.say(request)
+        if "wait=" in request.query or _is_lock(request):
+            state[0] = next(states)
+        if _is_lock(request):
+            refusal = {"OpIndex": 0, "What": "current modify index does not match"}
+            said = "409 Conflict", {"Results": None, "Errors": [refusal]}, {}
+        elif _is_read(request):
+            index, count = 100 + state[0], state[0] // 2 + 1
+            found = plausible.record("fuzz/key") | {"ModifyIndex": index, "LockIndex": count}
+            if state[0] % 2:
+                found.pop("Session", None)
+            else:
+                found["Session"] = f"s-{count}"
+            said = "200 OK", [found], {"X-Consul-Index": str(index)}
+        return _send(said, wire)
+
+    return mind
+
+
 def _indexed(index: Callable[[int], str]) -> Mind:
     return _twisted(lambda _, said, number: (*said[:2], {"X-Consul-Index": index(number)}))
 
@@ -148,6 +176,7 @@ MINDS: Mapping[str, Callable[[], Mind]] = {
     "never locked, always written": lambda: _reading(
         lambda record, number: (record.pop("Session", None), record.update(ModifyIndex=number))
     ),
+    "others win and resign for ever": _handing_over,
     "now locked and now not": lambda: _twisted(_alternating),
     "the lock count is 0": lambda: _reading(lambda record, _: record.update(LockIndex=0)),
     "the token goes backwards": lambda: _reading(
@@ -179,3 +208,19 @@ MINDS: Mapping[str, Callable[[], Mind]] = {
 
 FATAL = {"permission denied", "invalid ttl"}
 """A person must mend these: who has never worked ends, and says why."""
+
+HASTY = [
+    "locks are refused",
+    "the index never fits",
+    "sessions are invalid",
+    "sessions are lost",
+    "the key is never there",
+    "never locked",
+    "now locked and now not",
+    "others win and resign for ever",
+    "50% at random, 3",
+    "100% at random, 5",
+    "500",
+    "hangs up",
+]
+"""Those that make a candidate with a short ttl repeat itself: it tries again the sooner."""

@@ -1,6 +1,6 @@
 """Candidates and followers of a server that has gone mad: no hot loop, no end, no belief too much.
 
-All of them run at the same time, each with a server of its own, for longer than the five seconds
+All of them run at the same time, each with a server of its own, for longer than the ten seconds
 that their requests are counted over; then the servers come to their senses.
 """
 
@@ -20,12 +20,14 @@ from leadership_core import Candidate, Follower, open_store
 from leadership_core.errors import LeadershipError
 from leadership_core.events import Event
 from tests.fuzz.evil import EvilServer
-from tests.fuzz.minds import FATAL, MINDS, honest
+from tests.fuzz.minds import FATAL, HASTY, MINDS, honest
 from tests.fuzz.oracles import SECRET, in_order, tolerated
 
-WINDOW = 5.0  # seconds
-MOST = 5 * WINDOW + 60  # requests, and those that may come at once, for handovers in a row
-SPAN = 4.6 + float(os.environ.get("LEADERSHIP_FUZZ", "1"))  # seconds of madness
+WINDOW = 10.0  # seconds
+MOST = 5 * WINDOW + 5  # requests of one member; five may be of its start
+SHORT = 2.0  # seconds: a ttl that takes two renewals a second by itself
+RENEWALS = 2 * WINDOW
+SPAN = 9.4 + float(os.environ.get("LEADERSHIP_FUZZ", "1"))  # seconds of madness
 RECOVERY = 15.0  # seconds
 
 
@@ -50,7 +52,8 @@ def _observe(name: str, kind: str) -> Outcome:
     outcome = Outcome()
     with EvilServer(MINDS[name]()) as server:
         store = open_store(f"consul://:{SECRET}@127.0.0.1:{server.port}")
-        candidate = Candidate(store, "fuzz/key", "me") if kind == "candidate" else None
+        ttl = SHORT if kind == "hasty" else 15.0
+        candidate = Candidate(store, "fuzz/key", "me", ttl=ttl) if kind != "follower" else None
         follower = None if candidate else Follower(store, "fuzz/key")
         listener = threading.Thread(target=_listen, args=(candidate or follower, outcome))
         listener.start()
@@ -81,6 +84,7 @@ def _listen(member: Any, outcome: Outcome) -> None:
 
 
 CASES = [(name, kind) for name in MINDS for kind in ("candidate", "follower")]
+CASES += [(name, "hasty") for name in HASTY]
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +97,18 @@ def outcomes() -> Mapping[tuple[str, str], Outcome]:
 def test_a_mad_server_is_survived(
     name: str, kind: str, outcomes: Mapping[tuple[str, str], Outcome]
 ) -> None:
-    """Five requests a second at most, a story in order, and afterwards all is well again."""
+    """Five requests a second at most, a story in order, and afterwards all is well again.
+
+    It holds for servers that nobody can tell from a good one, too; only what a user does is
+    not counted, and nobody resigns here.
+    """
     outcome = outcomes[name, kind]
 
-    assert outcome.most <= MOST, outcome
+    assert outcome.most <= MOST + (RENEWALS if kind == "hasty" else 0), outcome
     assert outcome.requests > 0
     assert outcome.ended
     assert outcome.close_seconds < 2.5
-    if kind == "candidate":
+    if kind != "follower":
         in_order(outcome.names)
     if name in FATAL:
         assert isinstance(outcome.error, LeadershipError) or outcome.recovered
