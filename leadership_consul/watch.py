@@ -110,7 +110,11 @@ class Watcher:
         scope = subscription.scope
         for poll in self._polls:
             if any(one.covers(scope) for one in poll.scopes):
-                _join(poll, subscription)
+                if len(poll.scopes) == 1 and poll.held > subscription.wait:
+                    # Should its link have died, that would show too late for this one.
+                    self._begin(poll.scopes, subscription)
+                else:
+                    _join(poll, subscription)
                 return
         wanted = [scope]
         if scope.folder and any(_shares_folder(poll, scope) for poll in self._polls):
