@@ -62,7 +62,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         until: when the way is to be cut, on `clock.now`.
         failed: called when a server could not be connected to.
         ended: called as the last thing that the thread does.
-        pace: of its connections, and those of others that have it, too; see `new_pace`.
+        pace: at which servers are to let it in, and others that have it, too; see `new_pace`.
     """
 
     def __init__(
@@ -148,10 +148,9 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
 
     def create_connection(self, *_: Any, **__: Any) -> socket.socket:
         self.sleep_func(self._pace.wait(clock.now()))
-        self._pace.spend(clock.now())
         self._trying = host = self._hosts[self._turn % len(self._hosts)]
         self._turn += 1  # the next one, whatever comes of this one
-        self.tap = Tap(self._granted, self._note, pings=self._pings)
+        self.tap = Tap(self._let_in, self._note, pings=self._pings)
         context = None if self._tls is None else self._tls.context()
         try:
             return dial(self.way, host.name, host.port or 0, self._share(), self.tap, context)
@@ -184,6 +183,10 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
     def connected(self) -> None:
         """The session stands; called in the thread."""
         self.failed.clear()
+
+    def _let_in(self, grant: Grant) -> None:
+        self._pace.spend(clock.now())
+        self._granted(grant)
 
     def _share(self) -> float:
         return min(self._patience, max(0.001, self._until() - clock.now()))

@@ -56,7 +56,7 @@ class Link:
         resume: number and password of a session that it takes over.
         changed: called in its thread when it was connected, or has lost the connection or
             the session.
-        pace: of its connections, where they share one with those of the link before.
+        pace: at which it is let in, where it shares one with the link before.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""How often servers are connected to.
+"""How often a server may let us in.
 
-kazoo has pauses, but they begin anew with each server that lets it in, were it only to hang up.
+kazoo has pauses, but they begin anew with each server that does, were it only to hang up.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from .options import Options
 
 __all__ = ["new_pace"]
 
-_BURST = 4  # connections to each server that may be made at once
-_RATE = 2.0  # and in a second, which is kazoo's own longest pause
+_BURST = 4  # times at once, for each server
+_RATE = 2.0  # and in a second, as kazoo's own longest pause has it
 
 
 def new_pace(options: Options) -> Pace:
