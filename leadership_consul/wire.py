@@ -11,10 +11,10 @@ import contextlib
 import os
 import socket
 import ssl
-import threading
 from typing import Any
 
 from leadership_core import clock
+from leadership_core.names import resolve
 
 __all__ = ["DeadlineSocket", "DeadlineTLSSocket", "Line", "dial"]
 
@@ -121,7 +121,9 @@ def dial(line: Line, host: str, port: int) -> DeadlineSocket:
         socket.gaierror: nobody knows the host.
         OSError: no address of it could be connected to in time.
     """
-    addresses = _resolve(host, port, line.connect_until - clock.now())
+    addresses = resolve(
+        host, port, line.connect_until - clock.now(), thread="leadership-consul-resolve"
+    )
     problem: OSError = TimeoutError("no time left to connect")
     for left, (family, kind, proto, _, address) in zip(
         range(len(addresses), 0, -1), addresses, strict=True
@@ -146,33 +148,3 @@ def dial(line: Line, host: str, port: int) -> DeadlineSocket:
         line.carry(sock)
         return sock
     raise problem
-
-
-def _resolve(host: str, port: int, timeout: float) -> list[Any]:
-    try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except UnicodeError:
-        raise socket.gaierror(socket.EAI_NONAME, "this cannot be a host name") from None
-    except socket.gaierror:
-        return _look_up(host, port, timeout)
-
-
-def _look_up(host: str, port: int, timeout: float) -> list[Any]:
-    # getaddrinfo knows no timeout, and a dead name server holds it for half a minute.
-    found: list[list[Any]] = []
-    problem: list[OSError] = []
-
-    def ask() -> None:
-        try:
-            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            problem.append(error)
-
-    thread = threading.Thread(target=ask, name="leadership-consul-resolve", daemon=True)
-    thread.start()
-    thread.join(max(0.0, timeout))
-    if found:
-        return found[0]
-    if not problem:
-        raise TimeoutError(f"the name {host!r} was not resolved in time")
-    raise problem[0]

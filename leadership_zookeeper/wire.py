@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from leadership_core import clock
+from leadership_core.names import resolve
 
 from .frames import Frames
 from .grant import Grant, Greeting
@@ -195,7 +196,13 @@ def dial(
         OSError: no address of it could be connected to in time.
     """
     until = clock.now() + timeout
-    addresses = _resolve(way, host, port, timeout)
+    addresses = resolve(
+        host,
+        port,
+        timeout,
+        thread="leadership-zookeeper-resolve",
+        wanted=lambda: not way.ended.is_set(),
+    )
     problem: OSError = TimeoutError("no time left to connect")
     for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
         share = (until - clock.now()) / left
@@ -232,35 +239,3 @@ def _encrypt(
         wrapped.close()
         raise
     return wrapped
-
-
-def _resolve(way: Way, host: str, port: int, timeout: float) -> list[Any]:
-    try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except UnicodeError:
-        raise socket.gaierror(socket.EAI_NONAME, "this cannot be a host name") from None
-    except socket.gaierror:
-        return _look_up(way, host, port, timeout)
-
-
-def _look_up(way: Way, host: str, port: int, timeout: float) -> list[Any]:
-    # getaddrinfo knows no timeout, and a dead name server holds it for half a minute.
-    found: list[list[Any]] = []
-    problem: list[OSError] = []
-
-    def ask() -> None:
-        try:
-            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            problem.append(error)
-
-    thread = threading.Thread(target=ask, name="leadership-zookeeper-resolve", daemon=True)
-    thread.start()
-    until = clock.now() + timeout
-    while thread.is_alive() and not way.ended.is_set() and clock.now() < until:
-        thread.join(0.05)
-    if found:
-        return found[0]
-    if not problem:
-        raise TimeoutError(f"the name {host!r} was not resolved in time")
-    raise problem[0]

@@ -28,7 +28,8 @@ COMMAND = Command(
         "Puts your store through all that a store must do here, then lets four processes stand in\n"
         "one election: one is killed, one paused past its lease, the others resign again and again.\n"
         "Says what holds, what does not and what that means. All of it happens below keys of its own,\n"
-        "leadership-check-..., which are removed; no other key is touched. Exit code 0: it is sound."
+        "leadership-check-..., which are removed; no other key is touched. A database file or a chroot\n"
+        "that was not there is made for it, and stays. Exit code 0: it is sound."
     ),
     words=("URL",),
     check=True,
