@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from kazoo.exceptions import NoAuthError, NoNodeError, SessionExpiredError
 
 from leadership_core import clock
 from leadership_core.budget import budget, remaining_budget
@@ -117,11 +119,14 @@ class ZooKeeperSession:
 
     def renew(self) -> float:
         # What a server answers by itself says nothing of the others, which may be about to end the
-        # session. `sync` goes through ZooKeeper's leader, which looks whether the session stands.
-        # It does not count anew for that, though: it counts from what the servers tell it, twice
-        # a tick, of whom they have heard since. So what this renewal proves is that the session
-        # stood at the latest touch of which it has been told for certain, and the margin covers
-        # what that is older. Where it is too old, one touch comes first, and time to tell.
+        # session. `sync` is no proof, either: a leader of theirs that has been cut off answers it
+        # for as long as it has not noticed, and by then another one may count the session anew. So
+        # the renewal is a transaction: ZooKeeper's leader looks whether the session stands, and a
+        # majority has to write it down. The leader does not count anew for it, though: it counts
+        # from what the servers tell it, twice a tick, of whom they have heard since. So what this
+        # renewal proves is that the session stood at the latest touch of which it has been told
+        # for certain, and the margin covers what that is older. Where it is too old, one touch
+        # comes first, and time to tell.
         link, sent = self.usable_link, clock.now()
         before = link.grant
         tick, doing = self._options.tick, "renew the session"
@@ -129,12 +134,11 @@ class ZooKeeperSession:
         if tap is None or sent - tap.told(tick * _TOLD) > tick * TOUCH_MARGIN:
             link.ask(doing, lambda client: client.exists_async("/"))
             link.pause(tick * _PAUSE)
-        (answer,) = link.ask(doing, lambda client: client.sync_async("/"))
+        (answer,) = link.ask(doing, _resolution)
         after = link.grant
         assert before is not None
         assert after is not None
-        if isinstance(answer, Exception):
-            raise StoreUnavailable(f"cannot renew the session: {answer!r}") from answer
+        _confirm(answer)
         # It may have been connected anew in between, and granted another timeout.
         self._ttl = min(before.timeout, after.timeout)
         link.until = max(link.until, sent + self._ttl)
@@ -196,3 +200,26 @@ class ZooKeeperSession:
 
     def __repr__(self) -> str:
         return f"<ZooKeeperSession {self.id} ttl={self._ttl:g}>"
+
+
+def _resolution(client: Any) -> Any:
+    """Ask for a transaction that changes nothing; answered, it has passed a majority."""
+    transaction = client.transaction()
+    transaction.check("/", -1)
+    return transaction.commit_async()
+
+
+def _confirm(answer: Any) -> None:
+    """Return if that is the answer to a `_resolution` of a session that stands.
+
+    Raises:
+        SessionLost: it does not stand any more.
+        StoreUnavailable: who knows.
+    """
+    steps = answer if isinstance(answer, list) else [answer]
+    for step in steps:
+        if isinstance(step, SessionExpiredError):  # the leader knows it before the server does
+            raise SessionLost("ZooKeeper has ended the session")
+        # There or not, readable or not: a majority has written down either.
+        if isinstance(step, Exception) and not isinstance(step, NoNodeError | NoAuthError):
+            raise StoreUnavailable(f"cannot renew the session: {step!r}") from step

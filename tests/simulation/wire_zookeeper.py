@@ -161,6 +161,9 @@ class Client:
     def sync_async(self, path: str) -> Pending:
         return self._ask("sync", lambda _: path, writes=True)
 
+    def transaction(self) -> Transaction:
+        return Transaction(lambda: self._ask("transaction", lambda _: [True], writes=True))
+
     def create_async(
         self,
         path: str,
@@ -220,3 +223,13 @@ class Client:
             return True
 
         return self._ask("close session", close, writes=True)
+
+
+class Transaction:
+    """One that checks and changes nothing: for its answer, the leader asks a majority."""
+
+    def __init__(self, commit: Callable[[], Pending]) -> None:
+        self.commit_async = commit
+
+    def check(self, path: str, version: int) -> None:
+        pass
