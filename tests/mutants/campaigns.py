@@ -49,7 +49,7 @@ def sent_under_the_lock(append: Any) -> Any:
 
     def mutant(self: Any, event: Any) -> None:
         append(self, event)
-        until = time.monotonic() + 0.5
+        until = time.monotonic() + 0.3
         while event in self._queue and time.monotonic() < until:
             time.sleep(0.01)
 

@@ -229,7 +229,7 @@ MUTANTS = [
         "Its value stays in the key when its session has ended.",
         "docker/leadership's Follower on Consul",
         (f"{_ELECTION}::test_a_dead_leader_is_nobody",),
-        ((election, "_leader", whoever_it_was),),
+        ((election, "leader_of", whoever_it_was),),
     ),
     Mutant(
         "a fence looks at the session",

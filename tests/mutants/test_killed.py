@@ -38,6 +38,7 @@ def test_mutants_are_killed(place: str) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutant", CATALOGUE, ids=str)
 def test_mutant_is_killed(mutant: Mutant) -> None:
     """By all of the tests that are said to kill it, in a process that has no other mutant."""
@@ -47,6 +48,7 @@ def test_mutant_is_killed(mutant: Mutant) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_killers_pass_without_a_mistake() -> None:
     """In the same way of running them; so it is the mistake that they fail of."""
     verdicts = judge((SOUND, killer) for killer in SOUND.killers)

@@ -86,7 +86,8 @@ def judge(pairs: Iterable[tuple[Mutant, str]]) -> list[Verdict]:
     mutants = {mutant.name: mutant for mutant, _ in wanted}
     with TemporaryDirectory() as folder:
         file = Path(folder) / "verdicts.json"
-        said = _run(_command(list(mutants), {test for _, test in wanted}, file), len(wanted))
+        command = _command(list(mutants), {test for _, test in wanted}, file)
+        said = _run(command, Path(folder), len(wanted))
         rows = json.loads(file.read_text()) if file.exists() else []
     found: dict[tuple[str, str], list[Outcome]] = {}
     for row in rows:
@@ -128,20 +129,22 @@ def _command(names: Sequence[str], tests: Iterable[str], file: Path) -> list[str
     return words + sorted(tests)
 
 
-def _run(command: Sequence[str], tests: int) -> str:
+def _run(command: Sequence[str], folder: Path, tests: int) -> str:
     """Run it to its end, or to that of the time; returns the last that it has said."""
     # It is no part of the run that it is started from.
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+    said = folder / "said.txt"
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
+            stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
     try:
-        said, _ = process.communicate(timeout=_START + _EACH * tests)
+        process.wait(_START + _EACH * tests)
     except subprocess.TimeoutExpired:
-        said = "it took too long"
+        return "it took too long"
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # our own, and what it has started
             process.wait()
-    return said[-1500:]
+    return said.read_text(errors="replace")[-1500:]
