@@ -1,7 +1,9 @@
-"""Somebody sets the machine's clock: leases and sessions are measured with another one."""
+"""The clock that leases and sessions are measured with: nobody sets it, and it never stops."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,22 @@ import pytest
 from leadership_core import Candidate, open_store
 from tests.core.faulty import Fault, FaultyStore, eventually
 
+_ROOT = Path(__file__).parents[2]
 _HOUR = 3600.0
+
+_SUSPENDED = """
+import time
+right, asleep = time.clock_gettime, 0.0
+time.clock_gettime = lambda which: right(which) + (which == time.CLOCK_BOOTTIME) * asleep
+from tests.mutants import elsewhere
+with elsewhere.planted():
+    from leadership_core import Candidate, open_store
+    with open_store("memory://suspended") as store:
+        candidate = Candidate(store, "key", "a", ttl=30.0)
+        assert candidate.wait_elected(5)
+        asleep = 3600.0
+        print("it leads" if candidate.is_leader else "it does not lead")
+"""
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
@@ -56,3 +73,18 @@ def test_a_clock_that_is_set_ahead_ends_no_session(
         assert leader is not None, "its session has ended by the clock that was set ahead"
         assert leader.token == term.token
         assert remaining > 1.0
+
+
+def test_the_lease_goes_on_while_the_machine_is_suspended() -> None:
+    """By the boot clock an hour has passed, and by the monotonic one nothing has."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SUSPENDED],
+        cwd=_ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+
+    assert done.stdout == "it does not lead\n", done.stdout + done.stderr

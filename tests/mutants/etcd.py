@@ -6,7 +6,7 @@ from typing import Any
 
 from leadership_core.errors import ClaimUnknown
 from leadership_core.store import Entry, Leading
-from leadership_etcd import messages, writes
+from leadership_etcd import election, entries, messages, queue, views, writes
 from leadership_etcd.client import Client, Lane
 from leadership_etcd.election import EtcdElection
 from leadership_etcd.messages import valued
@@ -143,6 +143,15 @@ def any_claim(guard: Any) -> Any:
     return mutant
 
 
+def as_it_is_here(read: Any) -> Any:
+    def mutant(*args: Any, **options: Any) -> Any:
+        request = read(*args, **options)
+        request.serializable = True
+        return request
+
+    return mutant
+
+
 def by_value(expected: Any) -> Any:
     def mutant(key: str, expect: Any) -> Any:
         if not isinstance(expect, Entry):
@@ -236,6 +245,15 @@ MUTANTS = [
         "locks that only look whether their key is there (etcd 11457)",
         ("tests/etcd/test_entries.py::test_a_fence_of_a_claim_that_waits_is_refused",),
         ((Writes, "_guard", any_claim),),
+    ),
+    Mutant(
+        "serializable reads",
+        "A member that is cut off from the others answers from what it has: the claim stands, it says.",
+        "etcd's gateway and clients where somebody asks for speed; etcd v2's plain reads",
+        ("tests/etcd/test_cut_off.py::test_a_member_that_is_cut_off_says_nothing",),
+        ((election, "read", as_it_is_here), (entries, "read", as_it_is_here),
+         (queue, "read", as_it_is_here), (views, "read", as_it_is_here)),
+        slow=True,
     ),
     Mutant(
         "compare-and-set on etcd compares the value",

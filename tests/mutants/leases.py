@@ -34,6 +34,21 @@ def by_the_wall(init: Any) -> Any:
     return mutant
 
 
+def while_awake() -> float:
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def by_the_monotonic_clock(init: Any) -> Any:
+    def mutant(self: Any, ttl: float, **options: Any) -> None:
+        init(self, ttl, **{**options, "now": options.get("now", while_awake)})
+
+    return mutant
+
+
+def monotonic_clock(_: Any) -> Any:
+    return while_awake
+
+
 def wall_clock(_: Any) -> Any:
     return the_wall
 
@@ -133,6 +148,14 @@ MUTANTS = [
         "Patroni until 2026, Curator's LOST timer, the Kubernetes client for Python, sherlock",
         ("tests/core/test_wall_clock.py::test_a_clock_that_is_set_back_prolongs_no_belief",),
         ((Lease, "__init__", by_the_wall), (clock, "now", wall_clock)),
+    ),
+    Mutant(
+        "a clock that stops while the machine is suspended",
+        "The server's clock goes on, the client's monotonic one does not: it wakes up and leads.",
+        "whatever uses time.monotonic() on Linux, or Go's clock (golang/go 24595)",
+        ("tests/core/test_wall_clock.py::test_the_lease_goes_on_while_the_machine_is_suspended",),
+        ((Lease, "__init__", by_the_monotonic_clock), (clock, "now", monotonic_clock)),
+        slow=True,
     ),
     Mutant(
         "no margin",
