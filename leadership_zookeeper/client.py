@@ -36,7 +36,9 @@ def kazoo_client(
         default_acl=options.acl,
         auth_data=[("digest", options.credentials)] if options.credentials else None,
         randomize_hosts=False,
-        # Soon enough for a server that is back, and slow enough for one that is down for long.
+        # Soon enough for a server that is back, and slow enough for one that is down for long. And
+        # not at once: whoever ends a session by force connects to it first, which breaks our
+        # connection. To be back before that one asks for the end would break its connection.
         connection_retry=KazooRetry(max_tries=-1, delay=0.1, max_delay=0.5, sleep_func=pause),
         command_retry=KazooRetry(max_tries=0, sleep_func=pause),
         logger=_Quiet(logging.getLogger("leadership.zookeeper.kazoo"), {}),
