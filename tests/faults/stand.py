@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,18 +13,26 @@ from typing import Any, Protocol, cast
 import pytest
 
 from tests.faults.chronicle import Chronicle, Fault
+from tests.faults.crowd import diary_of
 from tests.faults.eyes import open_eye
 from tests.faults.verdict import Run, judge
 from tests.faults.witness import Witness
-from tests.scenarios.diary import now
-from tests.scenarios.fleet import Fleet, Reign, Worker
-from tests.scenarios.places import TIMES, Running, Times
+from tests.scenarios.diary import Diary, now
+from tests.scenarios.fleet import ROOT, Fleet, Reign, Worker
+from tests.scenarios.places import TIMES, Times
 from tests.scenarios.sweep import history_of
 from tests.servers.link import Link
 from tests.servers.network_space import NetworkSpace
+from tests.servers.process import Process
 from tests.servers.proxy import Proxy
 
-__all__ = ["Cluster", "Stand"]
+__all__ = ["Cluster", "HasPort", "Stand"]
+
+
+class HasPort(Protocol):
+    """What can be connected to."""
+
+    port: int
 
 
 class Cluster(Protocol):
@@ -126,11 +136,11 @@ class Stand:
                 self._url = self.server.url
         return self._url
 
-    def link(self, to: Running | None = None, *, space: NetworkSpace | None = None) -> Link:
+    def link(self, to: HasPort | None = None, *, space: NetworkSpace | None = None) -> Link:
         """A link to the server, or to one of a cluster, that can be cut and slowed down.
 
         Args:
-            to: which server.
+            to: which server, or what stands before it.
             space: where it begins, if not in the network of all others.
         """
         return self._stack.enter_context(Link((to or self.server).port, space=space))
@@ -175,6 +185,21 @@ class Stand:
         worker = self.fleet.start(who, url=url, **options)
         worker.await_event("campaigning", 15)
         return worker
+
+    def crowd(self, who: str, count: int, *links: Proxy) -> list[Worker]:
+        """Start one process with many candidates, who stand when one of them gets its cue."""
+        first = self.fleet.folder / f"{who}.diary"
+        words = (self.url_through(*links) if links else self.url, self.key, self.ttl, count, first)
+        process = Process(
+            [sys.executable, "-m", "tests.faults.crowd", *map(str, words)],
+            first.with_suffix(".log"),
+            {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")]))},
+        )
+        process.start()
+        diaries = [Diary(diary_of(first, n), f"{who}-{n}") for n in range(count)]
+        workers = self.fleet.join(process, diaries)
+        workers[-1].await_remark("ready", 30)
+        return workers
 
     def leader(self, seconds: float = 0.0, *, after: Reign | int | None = None) -> Reign:
         """Wait until somebody leads, for a newer term than that one if given.

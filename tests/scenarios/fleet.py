@@ -147,6 +147,12 @@ class Fleet:
         self.workers.append(Worker(process, diary))
         return self.workers[-1]
 
+    def join(self, process: Process, diaries: Sequence[Diary]) -> list[Worker]:
+        """Let a process that runs take part, whose candidates write these diaries."""
+        joined = [Worker(process, diary) for diary in diaries]
+        self.workers += joined
+        return joined
+
     def start_all(self, *names: str, pause: float = 0.0005) -> list[Worker]:
         """Start several, and wait until all of them campaign."""
         workers = [self.start(name, pause=pause) for name in names]

@@ -1,0 +1,93 @@
+"""Many candidates in one process, each with a diary of its own. They all stand at SIGUSR2.
+
+SIGTERM stops them all. `python -m tests.faults.crowd URL KEY TTL COUNT DIARY`, where the diaries
+are DIARY with a number at the end of their names.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+
+from leadership_core import Candidate, Elected, LeadershipError, Lost, open_store
+from tests.scenarios.diary import Writer
+from tests.scenarios.worker import Looker
+
+__all__ = ["diary_of"]
+
+_ON_ONE_STORE = 5
+"""Candidates that share an open store, and so what it may ask of the server for one election."""
+
+
+def diary_of(first: Path, number: int) -> Path:
+    """The diary of the candidate with that number."""
+    return first.with_name(f"{first.stem}-{number}.diary")
+
+
+def main(url: str, key: str, ttl: str, count: str, diary: str) -> None:
+    """Run until SIGTERM, and end with 0 if everything was released."""
+    # No events: each candidate is told, and a handler may interrupt itself.
+    begin: SimpleQueue[None] = SimpleQueue()
+    ends: list[int] = []
+    signal.signal(signal.SIGUSR2, lambda *_: begin.put(None))
+    signal.signal(signal.SIGTERM, lambda number, _: ends.append(number))
+    writers = [Writer(diary_of(Path(diary), number)) for number in range(int(count))]
+    stores = [open_store(url) for _ in range(0, len(writers), _ON_ONE_STORE)]
+    crowd = [
+        Candidate(stores[number // _ON_ONE_STORE], key, f"{number}", ttl=float(ttl))
+        for number in range(len(writers))
+    ]
+    for writer in writers:
+        writer.note(ready=True)
+    begin.get()
+
+    readers = [
+        threading.Thread(target=_narrate, args=pair, daemon=True)
+        for pair in zip(crowd, writers, strict=True)
+    ]
+    for reader in readers:
+        reader.start()
+    lookers = [Looker(*pair) for pair in zip(crowd, writers, strict=True)]
+    _look(lookers, lambda: bool(ends))
+    closed: list[bool] = []
+    closing = [
+        threading.Thread(target=lambda store=store: closed.append(store.close(2 * float(ttl))))
+        for store in stores
+    ]
+    for one in closing:
+        one.start()
+    _look(lookers, lambda: len(closed) == len(stores))
+    for one in (*closing, *readers):
+        one.join(5)
+    raise SystemExit(0 if all(closed) else 1)
+
+
+def _look(lookers: Sequence[Looker], enough: Callable[[], bool]) -> None:
+    """Let all look, again and again."""
+    while not enough():
+        for looker in lookers:
+            looker.look()
+        time.sleep(0.002)
+
+
+def _narrate(candidate: Candidate, writer: Writer) -> None:
+    try:
+        for event in candidate.events():
+            match event:
+                case Elected(term):
+                    writer.note(event=event.name, token=term.token)
+                case Lost(reason):
+                    writer.note(event=event.name, reason=str(reason))
+                case _:
+                    writer.note(event=event.name)
+    except LeadershipError as error:
+        writer.note(error=type(error).__name__, says=str(error))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
