@@ -16,7 +16,7 @@ from tests.servers.consul import Consul
 HANDOVERS = 30
 
 
-@pytest.mark.parametrize(("members", "cooldown"), [(2, 0.02), (3, 0.1)])
+@pytest.mark.parametrize(("members", "cooldown"), [(2, 0.02), (3, 0.2)])
 def test_a_ping_pong_of_handovers_is_not_held_up(
     consul: Consul,
     unique_key: str,

@@ -99,8 +99,9 @@ def test_a_mad_server_is_survived(
 ) -> None:
     """Five requests a second at most, a story in order, and afterwards all is well again.
 
-    It holds for servers that nobody can tell from a good one, too; only what a user does is
-    not counted, and nobody resigns here.
+    It holds for servers that nobody can tell from a good one, too: over ten seconds, because a
+    reserve goes to whatever looks like another leader. What a user does is not counted, and
+    nobody resigns here.
     """
     outcome = outcomes[name, kind]
 
