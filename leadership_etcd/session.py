@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import math
+from typing import Any
 
-from leadership_core.errors import ConfigurationError, SessionLost
+from leadership_core.budget import shared_budget
+from leadership_core.errors import (
+    ConfigurationError,
+    SessionLost,
+    StoreRefused,
+    StoreUnavailable,
+)
 
 from .client import Client, Lane
-from .methods import GRANT, KEEP_ALIVE, REVOKE
+from .messages import read
+from .methods import GRANT, KEEP_ALIVE, RANGE, REVOKE
 
-__all__ = ["EtcdSession"]
+__all__ = ["CONFIRMATION", "EtcdSession"]
+
+CONFIRMATION = read(b"\0", limit=1, keys_only=True)
+"""Of no key that there is; etcd's leader asks the others whether it still leads, all the same."""
 
 
 class EtcdSession:
@@ -40,13 +51,29 @@ class EtcdSession:
     def ttl(self) -> float:
         return self._ttl
 
+    @shared_budget()
     def renew(self) -> float:
-        request = KEEP_ALIVE.request(ID=self.lease)
-        left = self._client.call(KEEP_ALIVE, request, lane=Lane.RENEWALS).TTL
-        if left <= 0:
-            raise SessionLost("etcd has ended the lease")
-        self._ttl = float(left)
+        # A leader of the servers that was paused goes on as one for a moment. Older releases (seen
+        # with 3.4.23) acknowledge a renewal then, while another leader has counted the lease since
+        # before that. So a read that a majority has to confirm follows: where it finds the term of
+        # raft that the renewal found, nobody else can have led in between.
+        renewed = self._keep_alive()
+        try:
+            term = self._client.call(RANGE, CONFIRMATION, lane=Lane.RENEWALS).header.raft_term
+        except StoreRefused:
+            # A user who may not read it is told so after it was confirmed, and not which term it is.
+            term = self._keep_alive().header.raft_term
+        if term != renewed.header.raft_term:
+            raise StoreUnavailable("the servers of etcd have just elected another leader")
+        self._ttl = float(renewed.TTL)
         return self._ttl
+
+    def _keep_alive(self) -> Any:
+        request = KEEP_ALIVE.request(ID=self.lease)
+        renewed = self._client.call(KEEP_ALIVE, request, lane=Lane.RENEWALS)
+        if renewed.TTL <= 0:
+            raise SessionLost("etcd has ended the lease")
+        return renewed
 
     def close(self) -> None:
         with contextlib.suppress(SessionLost):  # that is what is asked for
