@@ -236,7 +236,7 @@ MUTANTS = [
         "keepalive after close",
         "The session of a store that was closed is renewed on, and its claims stand.",
         "libkv and valkeyrie (renewed until somebody closes RenewLock)",
-        ("tests/core/test_leaving.py::test_close_stops_everybody",),
+        ("tests/core/test_leaving.py::test_close_stops_everybody[memory]",),
         ((LeasedSession, "release", nothing),),
         slow=True,
     ),
