@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
-from leadership_core import Candidate, Elected, LeadershipError, Lost, open_store
+from leadership_core import Candidate, open_store
 from tests.scenarios.diary import Writer
-from tests.scenarios.worker import Looker
+from tests.scenarios.worker import Looker, narrate
 
 __all__ = ["diary_of"]
 
@@ -47,7 +47,7 @@ def main(url: str, key: str, ttl: str, count: str, diary: str) -> None:
     begin.get()
 
     readers = [
-        threading.Thread(target=_narrate, args=pair, daemon=True)
+        threading.Thread(target=narrate, args=pair, daemon=True)
         for pair in zip(crowd, writers, strict=True)
     ]
     for reader in readers:
@@ -73,20 +73,6 @@ def _look(lookers: Sequence[Looker], enough: Callable[[], bool]) -> None:
         for looker in lookers:
             looker.look()
         time.sleep(0.002)
-
-
-def _narrate(candidate: Candidate, writer: Writer) -> None:
-    try:
-        for event in candidate.events():
-            match event:
-                case Elected(term):
-                    writer.note(event=event.name, token=term.token)
-                case Lost(reason):
-                    writer.note(event=event.name, reason=str(reason))
-                case _:
-                    writer.note(event=event.name)
-    except LeadershipError as error:
-        writer.note(error=type(error).__name__, says=str(error))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from leadership_core import (
 from tests.mutants import elsewhere
 from tests.scenarios.diary import Writer, now
 
-__all__ = ["Looker", "Stage", "look", "main"]
+__all__ = ["Looker", "Stage", "look", "main", "narrate"]
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,8 @@ def main(words: Sequence[str] | None = None, odd: Callable[[Stage], None] | None
     over = stage.over
     released: list[bool] = []
 
-    def narrate() -> None:
-        try:
-            for event in candidate.events():
-                match event:
-                    case Elected(term):
-                        writer.note(event=event.name, token=term.token)
-                    case Lost(reason):
-                        writer.note(event=event.name, reason=str(reason))
-                    case StoreDown(error):
-                        writer.note(event=event.name, reason=str(error))
-                    case _:
-                        writer.note(event=event.name)
-        except LeadershipError as error:
-            writer.note(error=type(error).__name__, says=str(error))
+    def listen() -> None:
+        narrate(candidate, writer)
         over.set()
 
     def run_errands() -> None:
@@ -96,7 +84,7 @@ def main(words: Sequence[str] | None = None, odd: Callable[[Stage], None] | None
 
     if odd is not None:
         odd(stage)
-    threading.Thread(target=narrate, daemon=True).start()
+    threading.Thread(target=listen, daemon=True).start()
     errand_runner = threading.Thread(target=run_errands, daemon=True)
     errand_runner.start()
     look(candidate, writer, over, args.pause)
@@ -104,6 +92,23 @@ def main(words: Sequence[str] | None = None, odd: Callable[[Stage], None] | None
     errand_runner.join(args.ttl + 5)
     store.close(args.ttl)
     raise SystemExit(0 if released == [True] else 1)
+
+
+def narrate(candidate: Candidate, writer: Writer) -> None:
+    """Let it stand, and write down what it tells until it has stopped."""
+    try:
+        for event in candidate.events():
+            match event:
+                case Elected(term):
+                    writer.note(event=event.name, token=term.token)
+                case Lost(reason):
+                    writer.note(event=event.name, reason=str(reason))
+                case StoreDown(error):
+                    writer.note(event=event.name, reason=str(error))
+                case _:
+                    writer.note(event=event.name)
+    except LeadershipError as error:
+        writer.note(error=type(error).__name__, says=str(error))
 
 
 class Looker:
