@@ -87,6 +87,8 @@ def translated(doing: str, *, session: bool = False) -> Iterator[None]:
     except ClientError as error:
         if str(error).startswith("413"):
             raise StoreRefused(f"cannot {doing}: {_short(error)}") from error
+        if str(error).startswith("429"):  # too many requests: it has not looked at this one
+            raise NotDone(f"cannot {doing}: {_short(error)}") from error
         raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
     except ConsulException as error:
         if session and session_is_gone(str(error)):

@@ -83,7 +83,10 @@ class Client:
             except grpc.RpcError as error:
                 what = verdict(error)
                 if what is Verdict.REFUSED or what is Verdict.STALE:
-                    raise translated(error, connection.endpoint, 0) from error
+                    problem = translated(error, connection.endpoint, 0)
+                    if unsure and isinstance(problem, NotDone):
+                        problem = StoreUnavailable(str(problem))
+                    raise problem from error
                 if self._lanes.closed:
                     raise StoreClosed("the etcd store is closed") from error
                 self._lanes.give_up(connection, more=left > 1 and clock.now() < until)

@@ -134,6 +134,8 @@ def translated(error: grpc.RpcError, endpoint: str, waited: float) -> Leadership
         return Full(f"etcd is full ({details}): compact and defragment it, and disarm its alarm")
     if code is _Code.UNIMPLEMENTED:
         return StoreRefused(f"{endpoint}: {_NOT_ETCD} ({details})")
+    if "too many requests" in details:  # it says so before it looks at them
+        return NotDone(f"etcd has too much to do: {details}")
     return StoreUnavailable(f"{endpoint}: {details}")
 
 
