@@ -121,7 +121,8 @@ class Lease:
     def fail(self) -> None:
         """Plan the next try after a renewal that got no answer: the sooner the less is left."""
         left = self.remaining() if self.acknowledged else inf
-        self.renew_at = self._clock() + max(0.02, min(1.0, self.ttl / 10, left / 4))
+        least = max(0.02, min(0.1, self.ttl / 20))  # it may turn away every try
+        self.renew_at = self._clock() + max(least, min(1.0, self.ttl / 10, left / 4))
 
     def end(self, reason: LostReason) -> None:
         """The session is over for this reason, unless it was over before."""

@@ -129,7 +129,7 @@ class Watcher:
             self._breaks = self._breaks + 1 if clock.now() - began < _STEADY else 0
             if troubles := max(self._failures, self._breaks - 1):
                 most = min(_CAP, 0.05 * 2.0 ** min(troubles, 10))
-                self._ended.wait(random.uniform(0, most))
+                self._ended.wait(random.uniform(most / 2, most))
 
     def _carry_one(self) -> None:
         """Open a stream, and live with it until it ends."""

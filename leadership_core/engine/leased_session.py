@@ -225,7 +225,9 @@ class LeasedSession:
             return
         self.lease.end(LostReason.EXPIRED)
         begun = clock.now()
-        backoff = Backoff(retry_cap(self._ttl), self._engine.rng)
+        # More slowly than a new one is opened meanwhile: a store that turns away all requests gets
+        # those of both.
+        backoff = Backoff(min(5.0, self._ttl), self._engine.rng)
         while True:
             try:
                 call(request_limit(self._ttl), self.session.close)

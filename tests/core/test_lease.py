@@ -196,6 +196,20 @@ def test_renewals_are_tried_faster_the_less_is_left(lease: Lease, clock: Hands) 
     assert len(waits) < 40
 
 
+def test_a_short_lease_is_not_tried_for_ever_more_often(clock: Hands) -> None:
+    """A store that turns away every try gets fewer than ten in what a ttl of 2 s leaves."""
+    lease = Lease(2.0, now=clock)
+    lease.acknowledge(clock.time, 2.0)
+    clock.time = lease.renew_at
+    tries = 0
+    while lease.holds():
+        tries += 1
+        lease.fail()
+        clock.time = lease.renew_at
+
+    assert tries < 10
+
+
 def test_failing_first_renewals_are_no_hot_loop(lease: Lease, clock: Hands) -> None:
     """Nothing is left of a lease that never was, which is no reason to hurry."""
     lease.fail()
