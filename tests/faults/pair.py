@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from tests.faults.stand import Stand
+from tests.faults.stand import HasPort, Stand
 from tests.scenarios.fleet import Reign, Worker
 from tests.servers.link import Link
 
@@ -34,9 +34,14 @@ class Pair:
         return self.link, self.other_link
 
     @classmethod
-    def of(cls, stand: Stand) -> Pair:
-        """Start both at the same time, and wait until one leads and the other waits."""
-        links = [stand.link(), stand.link()]
+    def of(cls, stand: Stand, *, to: HasPort | None = None) -> Pair:
+        """Start both at the same time, and wait until one leads and the other waits.
+
+        Args:
+            stand: where.
+            to: where their links lead, if not to the server.
+        """
+        links = [stand.link(to), stand.link(to)]
         workers = [
             stand.fleet.start(who, url=stand.url_through(link))
             for who, link in zip(("ann", "ben"), links, strict=True)
