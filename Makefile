@@ -11,14 +11,15 @@ PYTEST := $(BIN)/python -m pytest
 # Most of it is waiting for the clocks of servers, so three workers suit two processors.
 ALL    := $(PYTEST) -n 3 --dist loadfile
 
-.PHONY: help demo test check soak format lint types servers clean
+.PHONY: help demo test check soak faults format lint types servers clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo     watch an election'
 	@echo 'make test     everything: format, lint, types, all tests, on real servers'
 	@echo 'make check    the quick part of it: no servers, no builds'
-	@echo 'make soak     the tests that run for minutes'
+	@echo 'make soak     the tests that run for minutes; SEEDS=100000 for as many simulated elections'
+	@echo 'make faults   all scenarios of the fault lab, and a page that shows them'
 	@echo 'make format   put the code into shape'
 	@echo 'make servers  get the servers that the tests start (once; kept in ~/.cache)'
 	@echo 'make clean    remove all that make has made here'
@@ -33,7 +34,10 @@ check: lint types
 	$(PYTEST) -m 'not server and not build and not soak'
 
 soak: $(VENV)/.tools servers
-	$(PYTEST) -m soak --timeout 3600
+	$(ALL) -m soak --timeout 3600
+
+faults: $(VENV)/.tools servers
+	$(ALL) -m '' tests/faults
 
 format: $(VENV)/.tools
 	$(BIN)/ruff check --fix-only --quiet
