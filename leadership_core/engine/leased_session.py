@@ -168,7 +168,8 @@ class LeasedSession:
     def _may_retry(self, error: Exception) -> bool:
         if isinstance(error, StoreRefused):
             return self._engine.has_worked
-        return isinstance(error, StoreUnavailable)
+        # A session that is ended while it is being opened is no reason to open none.
+        return isinstance(error, StoreUnavailable | SessionLost)
 
     def _renew(self, session: Session) -> None:
         sent = clock.now()

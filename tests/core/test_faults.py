@@ -20,6 +20,7 @@ from leadership_core import (
     Lost,
     LostReason,
     PluginError,
+    SessionLost,
     StoreDown,
     StoreHandle,
     StoreRefused,
@@ -246,6 +247,24 @@ def test_operator_ends_a_term_at_once(
     assert elected(candidate).token > term.token
     candidate.stop()
     assert [event for event in story if isinstance(event, Lost)] == [Lost(reason)]
+
+
+def test_session_that_is_ended_while_it_is_opened(faulty: FaultyStore, opened: StoreHandle) -> None:
+    """The candidate opens another one."""
+    opening, tries = faulty.open_session, 0
+
+    def ended(ttl: float) -> FaultySession:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise SessionLost("an operator was faster")
+        return opening(ttl)
+
+    faulty.open_session = ended  # type: ignore[method-assign]
+    candidate = Candidate(opened, "key", "a", ttl=3)
+
+    elected(candidate)
+    assert candidate.stop()
 
 
 # -- what a person must mend --------------------------------------------------------------------
