@@ -42,8 +42,9 @@ class Bell:
                         del self._rings[path]
 
     def fired(self, event: Any) -> None:
-        """A watch has fired; kazoo calls it, also when the connection is lost."""
-        self.ring(event.path, gone=event.type == EventType.DELETED)
+        """A watch has fired; kazoo calls it, also for the state of the connection."""
+        if event.path is not None:  # of the connection, its link tells
+            self.ring(event.path, gone=event.type == EventType.DELETED)
 
     def ring(self, path: str | None = None, *, gone: bool = False) -> None:
         """Ring for one path, or for all."""

@@ -54,8 +54,8 @@ class Link:
         name: of its thread.
         pinned: see above.
         resume: number and password of a session that it takes over.
-        changed: called in its thread when it was connected, or has lost the connection or
-            the session.
+        changed: called in its thread when it was connected, or has lost the session; where it is
+            not pinned, also when it has lost the connection.
         pace: at which it is let in, where it shares one with the link before.
     """
 
@@ -286,7 +286,8 @@ class Link:
             over = self.lost is not None
         if over:
             self._handler.way.cut()
-        self._tell_changed()
+        if over or self.connected or not self._pinned:
+            self._tell_changed()  # what may have changed is to be read, which takes a connection
 
     def _ended(self) -> None:
         # The last thing that the thread does. kazoo's `stop`, which others would have to call for

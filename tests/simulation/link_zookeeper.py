@@ -270,7 +270,8 @@ class Link:
             wire.send(partial(wire.member.drop))
         for pending in wire.pending:
             pending.set(zk.ConnectionLoss())
-        self._tell()
+        if not self._pinned:
+            self._tell()
 
     def _keep_alive(self, wire: Wire, now: float) -> float:
         """Say something now and then; returns for how long that is enough, 0.0 if it is too late."""
