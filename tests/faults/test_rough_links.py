@@ -174,8 +174,8 @@ def test_11_slow_with_time_enough(stand: Stand) -> None:
 
 @scenario(11, on=SERVERS, quick=["etcd"])
 def test_11_lossy(stand: Stand) -> None:
-    """A fifth of all packets is lost, and a lease is 5 s long: leadership does not change."""
-    stand.ttl = 5.0
+    """A fifth of all packets is lost, and a lease is 4 s long: leadership does not change."""
+    stand.ttl = 4.0
     pair = Pair.of(stand)
     reign, links = pair.reign, pair.links
 

@@ -11,6 +11,7 @@ _HTTP = re.compile(rb"(?:GET|PUT|POST|DELETE) \S+ HTTP/1")
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEADERS = 1  # the type of the frame that a request of HTTP/2 begins with
 _PING = -2  # the number of what keeps a session of ZooKeeper alive, which is no request
+_SYNC = 9  # the type of what only goes before the request that is to see all that was written
 
 
 class Meter:
@@ -64,10 +65,10 @@ class Meter:
 
     def _count_zookeeper(self) -> int:
         count = 0
-        while len(self._rest) >= 8:
-            size, number = struct.unpack(">ii", self._rest[:8])
+        while len(self._rest) >= 12:
+            size, number, kind = struct.unpack(">iii", self._rest[:12])
             if len(self._rest) < 4 + size:
                 break
-            count += number != _PING
+            count += number != _PING and kind != _SYNC
             self._rest = self._rest[4 + size :]
         return count
