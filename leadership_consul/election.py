@@ -155,7 +155,7 @@ class ConsulElection:
         return self._watcher.subscribe(Scope(self._key), look, pace=self._pace, ttl=ttl)
 
     def leader(self) -> Leader | None:
-        return leader_of(self._sight.read())
+        return leader_of(self._sight.peek())
 
     def watch_leader(
         self, on_change: Callable[[Leader | StoreUnavailable | None], None]

@@ -34,6 +34,7 @@ class Sight:
     def __init__(self, client: Client, key: str, ended: threading.Event) -> None:
         self.pace = Pace(_RATE, _BURST, _RESERVE, _RECOVERY)
         self.client = CountingClient(client, self.pace, ended)
+        self._plain = client
         self._key = key
         self._index = 0  # the highest that was read, or that was tried to lock, or that led
 
@@ -44,6 +45,14 @@ class Sight:
         if record is not None:
             self._index = max(self._index, record.modified)
         return record
+
+    def peek(self) -> Record | None:
+        """Read the key, linearizably, at no pace.
+
+        A user may ask as often as he likes, and a follower asks once a second at most: neither
+        keeps a candidate from its turn.
+        """
+        return self._plain.read(self._key)
 
     def note(self, record: Record | None) -> None:
         """Forgive what was asked if somebody leads who has not been seen before."""
