@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pytest
 
 from tests.faults.catalogue import ALL, FAULTS
-from tests.faults.inventory import scenarios
-from tests.faults.report import write_page
+from tests.faults.inventory import FOLDER, scenarios
+from tests.faults.report import forget, write_page
 from tests.scenarios.fleet import ROOT
 
 
@@ -33,6 +35,7 @@ def main() -> int:
     if not args.numbers:
         if more:
             parser.error(f"what is {more[0]}?")
+        forget(collected())
         print(write_page())
         return 0
     kinds = frozenset(args.on or ALL)
@@ -47,6 +50,21 @@ def main() -> int:
     places = [f"{a}{kind}{b}" for kind in sorted(kinds) for a in "[-" for b in "]-"]
     words = ["--rootdir", str(ROOT), "-m", "", "-k", " or ".join(places)]
     return pytest.main([*words, *more, *wanted])
+
+
+def collected() -> list[str]:
+    """The ids of all tests of the folder."""
+    found: list[str] = []
+
+    class Collection:
+        def pytest_collection_finish(self, session: pytest.Session) -> None:
+            found.extend(item.nodeid for item in session.items)
+
+    words = ["--rootdir", str(ROOT), "--collect-only", "-q", "-m", "", str(FOLDER)]
+    with redirect_stdout(StringIO()) as told:
+        code = pytest.main(words, plugins=[Collection()])
+    assert code == 0, told.getvalue()
+    return found
 
 
 def list_all() -> None:

@@ -6,6 +6,7 @@ are DIARY with a number at the end of their names.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -15,10 +16,12 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from leadership_core import Candidate, open_store
-from tests.scenarios.diary import Writer
+from tests.scenarios.diary import Diary, Writer
+from tests.scenarios.fleet import ROOT, Fleet
 from tests.scenarios.worker import Looker, narrate
+from tests.servers.process import Process
 
-__all__ = ["diary_of"]
+__all__ = ["start_crowd"]
 
 _ON_ONE_STORE = 5
 """Candidates that share an open store, and so what it may ask of the server for one election."""
@@ -27,6 +30,20 @@ _ON_ONE_STORE = 5
 def diary_of(first: Path, number: int) -> Path:
     """The diary of the candidate with that number."""
     return first.with_name(f"{first.stem}-{number}.diary")
+
+
+def start_crowd(fleet: Fleet, url: str, who: str, count: int) -> tuple[Process, list[Diary]]:
+    """Start one, in a process of its own; returns the diaries of its candidates, too."""
+    first = fleet.folder / f"{who}.diary"
+    words = map(str, (url, fleet.key, fleet.ttl, count, first))
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    process = Process(
+        [sys.executable, "-m", "tests.faults.crowd", *words],
+        first.with_suffix(".log"),
+        {"PYTHONPATH": path},
+    )
+    process.start()
+    return process, [Diary(diary_of(first, n), f"{who}-{n}") for n in range(count)]
 
 
 def main(url: str, key: str, ttl: str, count: str, diary: str) -> None:

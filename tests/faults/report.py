@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from html import escape
@@ -16,7 +17,7 @@ from tests.faults.inventory import Scenario, scenarios
 from tests.faults.record import PLACE, VERSION
 from tests.faults.timeline import draw, leaderless
 
-__all__ = ["page", "read_runs", "write_page"]
+__all__ = ["forget", "page", "read_runs", "write_page"]
 
 _KINDS = ("consul", "etcd", "zookeeper", "sqlite")
 assert set(_KINDS) == set(ALL)
@@ -48,6 +49,13 @@ def read_runs(place: Path = PLACE) -> dict[str, dict[str, Any]]:
             if story.get("version") == VERSION:
                 found[story["name"]] = story
     return found
+
+
+def forget(known: Collection[str], place: Path = PLACE) -> None:
+    """Remove the runs of tests that are not among these, by their pytest ids."""
+    for name, run in read_runs(place).items():
+        if run["test"] not in known:
+            shutil.rmtree(place / name, ignore_errors=True)
 
 
 def write_page(place: Path = PLACE) -> Path:
@@ -127,7 +135,8 @@ def _tile(figure: object, what: str, look: str) -> str:
 
 def _table(known: Sequence[Scenario], runs: _Cells) -> Iterator[str]:
     heads = "".join(f"<th>{kind}</th>" for kind in _KINDS)
-    yield f"<table><thead><tr><th></th><th>fault</th>{heads}</tr></thead><tbody>"
+    yield '<table><col class="number"><col>' + '<col class="cell">' * len(_KINDS)
+    yield f"<thead><tr><th></th><th>fault</th>{heads}</tr></thead><tbody>"
     for number, what in FAULTS.items():
         tests = [one for one in known if one.number == number]
         cells = [_cell(tests, kind, runs) for kind in _KINDS]

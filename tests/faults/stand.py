@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,17 +11,16 @@ from typing import Any, Protocol, cast
 import pytest
 
 from tests.faults.chronicle import Chronicle, Fault
-from tests.faults.crowd import diary_of
+from tests.faults.crowd import start_crowd
 from tests.faults.eyes import open_eye
 from tests.faults.verdict import Run, judge
 from tests.faults.witness import Witness
-from tests.scenarios.diary import Diary, now
-from tests.scenarios.fleet import ROOT, Fleet, Reign, Worker
+from tests.scenarios.diary import now
+from tests.scenarios.fleet import Fleet, Reign, Worker
 from tests.scenarios.places import TIMES, Times
 from tests.scenarios.sweep import history_of
 from tests.servers.link import Link
 from tests.servers.network_space import NetworkSpace
-from tests.servers.process import Process
 from tests.servers.proxy import Proxy
 
 __all__ = ["Cluster", "HasPort", "Stand"]
@@ -188,15 +185,8 @@ class Stand:
 
     def crowd(self, who: str, count: int, *links: Proxy) -> list[Worker]:
         """Start one process with many candidates, who stand when one of them gets its cue."""
-        first = self.fleet.folder / f"{who}.diary"
-        words = (self.url_through(*links) if links else self.url, self.key, self.ttl, count, first)
-        process = Process(
-            [sys.executable, "-m", "tests.faults.crowd", *map(str, words)],
-            first.with_suffix(".log"),
-            {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")]))},
-        )
-        process.start()
-        diaries = [Diary(diary_of(first, n), f"{who}-{n}") for n in range(count)]
+        url = self.url_through(*links) if links else self.url
+        process, diaries = start_crowd(self.fleet, url, who, count)
         workers = self.fleet.join(process, diaries)
         workers[-1].await_remark("ready", 30)
         return workers

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from xml.etree import ElementTree as ET
 from tests.faults.catalogue import FAULTS
 from tests.faults.inventory import Scenario, scenarios
 from tests.faults.record import VERSION, spans
-from tests.faults.report import page
+from tests.faults.report import forget, page, read_runs
 from tests.faults.timeline import draw, leaderless
 from tests.faults.witness import Holder, Look
 from tests.scenarios.fleet import ROOT
@@ -162,6 +163,18 @@ def test_spans_of_looks() -> None:
         (None, 0.4, 0.5),
         (None, 4.0, 4.1),
     ]
+
+
+def test_runs_of_tests_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    """Those of the others stay, whenever they were."""
+    for name in ("06_x-etcd", "06_x-consul"):
+        (tmp_path / name).mkdir()
+        story = _run(name=name, test=f"tests/faults/test_x.py::{name}")
+        (tmp_path / name / "run.json").write_text(json.dumps(story))
+
+    forget(["tests/faults/test_x.py::06_x-etcd"], tmp_path)
+
+    assert set(read_runs(tmp_path)) == {"06_x-etcd"}
 
 
 def test_command_finds_the_tests() -> None:
