@@ -1,4 +1,4 @@
-"""What the program does when the library calls it, with forks and signals, and at its end."""
+"""What the program does when the library calls it: it raises, hangs, resigns, stands anew."""
 
 from __future__ import annotations
 
