@@ -98,7 +98,7 @@ def test_34_overloaded_now_and_then(stand: Stand) -> None:
         overload.end()
 
     for link in pair.links:
-        assert_no_hot_loop(link, began, ended)
+        assert_no_hot_loop(link, began, ended, handovers=3)
     stand.finish()
 
 

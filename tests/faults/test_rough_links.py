@@ -16,11 +16,12 @@ _A_SECOND = 5.0  # requests, of a candidate, whatever goes wrong
 _AT_ONCE = 15  # that may come at once, before that counts
 
 
-def assert_no_hot_loop(link: Link, began: float, ended: float) -> None:
+def assert_no_hot_loop(link: Link, began: float, ended: float, *, handovers: int = 0) -> None:
     """Its candidate has not asked more often than it may, however often that has failed."""
     seconds = ended - began
     asked = link.most_within(seconds, since=began, until=ended)
-    assert asked <= _A_SECOND * seconds + _AT_ONCE, f"{asked} requests in {seconds:.1f} s"
+    most = _A_SECOND * seconds + _AT_ONCE * (1 + handovers)
+    assert asked <= most, f"{asked} requests in {seconds:.1f} s"
 
 
 # -- 10: resets, refusals, names ---------------------------------------------------------------
