@@ -65,7 +65,7 @@ def test_28_work_hangs_and_goes_on_leading(stand: Stand) -> None:
     stand.finish()
 
 
-@scenario(28, on=SERVERS, quick=["zookeeper"])
+@scenario(28, on=SERVERS)
 def test_28_work_hangs_beyond_its_lease(stand: Stand) -> None:
     """Cut off, it does not end its work in time: belief is over all the same, another one leads."""
     link = stand.link()

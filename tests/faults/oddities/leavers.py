@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Play = Callable[["Stage"], None]
 
-_SLOW = 0.1  # seconds, before a request and after it
+_SLOW = 0.06  # seconds, before a request and after it
 
 
 def tired(how: str) -> Play:
