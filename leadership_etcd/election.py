@@ -102,6 +102,9 @@ class EtcdElection:
         mine = EtcdClaim.of(claim)
         if mine.token is None:
             return Absent()  # it has not entered
+        if mine.turn is not None and mine.turn.gone:
+            # Whoever is next hears of it at the same time, and has to ask before it leads.
+            return Absent()
         # One read tells both that it is there and that it is first, which is what counts when the
         # one before it has just gone. Only if it is not does it matter who is before it now.
         page = self._client.call(RANGE, self._queue.page_up_to(mine.token))

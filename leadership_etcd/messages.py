@@ -14,6 +14,7 @@ __all__ = [
     "created",
     "delete",
     "encode",
+    "is_deletion",
     "modified",
     "put",
     "read",
@@ -133,3 +134,16 @@ def _operation(request: Any) -> Any:
     if isinstance(request, rpc.PutRequest):
         return rpc.RequestOp(request_put=request)
     return rpc.RequestOp(request_delete_range=request)
+
+
+def is_deletion(event: Any) -> bool:
+    """Whether an event of a watch says that its key was deleted."""
+    return bool(event.type == _DELETE)
+
+
+_DELETE = (
+    rpc.WatchResponse.DESCRIPTOR.fields_by_name["events"]
+    .message_type.enum_types_by_name["EventType"]
+    .values_by_name["DELETE"]
+    .number
+)

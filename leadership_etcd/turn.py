@@ -8,6 +8,7 @@ from typing import Any
 
 from leadership_core.errors import StoreUnavailable
 
+from .messages import is_deletion
 from .stream import Watch
 from .watcher import Watcher
 
@@ -18,6 +19,10 @@ class Turn:
     """Wakes when the standing of a claim may have changed; closed from any thread.
 
     Of a thousand that wait, one hears of it when the leader goes.
+
+    Attributes:
+        gone: etcd has told that the claim's own key was deleted, which is for good: whatever is
+            there later has another create revision.
 
     Args:
         watcher: who watches.
@@ -32,6 +37,8 @@ class Turn:
         self._lock = threading.Lock()
         self._closed = False
         self._ahead: Watch | None = None
+        self._name, self._token = own, token
+        self.gone = False
         self._own = watcher.open(own, b"", token, self)
 
     def follow(self, key: bytes | None, after: int) -> None:
@@ -57,6 +64,9 @@ class Turn:
             watch.close()
 
     def changed(self, events: Sequence[Any]) -> None:
+        for event in events:
+            if event.kv.key == self._name and is_deletion(event):
+                self.gone = self.gone or event.kv.mod_revision > self._token
         if not self._closed:
             self._wake()
 

@@ -18,9 +18,8 @@ from .claim import is_claim
 from .client import Client
 from .entries import entry_of, read_below
 from .errands import Errands
-from .messages import below, encode, read
+from .messages import below, encode, is_deletion, read
 from .methods import RANGE
-from .proto import rpc
 from .queue import Queue
 from .stream import Watch
 from .watcher import Watcher
@@ -144,7 +143,7 @@ class EntryView(_View):
 
     def changed(self, events: Sequence[Any]) -> None:
         last = events[-1]
-        self._tell(None if _is_deletion(last) else entry_of(last.kv))
+        self._tell(None if is_deletion(last) else entry_of(last.kv))
 
 
 class TreeView(_View):
@@ -170,7 +169,7 @@ class TreeView(_View):
 
     def changed(self, events: Sequence[Any]) -> None:
         for event in events:
-            if _is_deletion(event):
+            if is_deletion(event):
                 self._entries.pop(event.kv.key, None)
             else:
                 self._entries[event.kv.key] = entry_of(event.kv)
@@ -208,7 +207,7 @@ class LeaderView(_View):
 
     def changed(self, events: Sequence[Any]) -> None:
         if self._leads or any(
-            not _is_deletion(event) and is_claim(self._key, event.kv) for event in events
+            not is_deletion(event) and is_claim(self._key, event.kv) for event in events
         ):
             self.gap()
 
@@ -216,15 +215,3 @@ class LeaderView(_View):
 def leader_of(kv: Any | None) -> Leader | None:
     """The leader whose claim this is."""
     return None if kv is None else Leader.of(kv.value, kv.create_revision)
-
-
-def _is_deletion(event: Any) -> bool:
-    return bool(event.type == _DELETE)
-
-
-_DELETE = (
-    rpc.WatchResponse.DESCRIPTOR.fields_by_name["events"]
-    .message_type.enum_types_by_name["EventType"]
-    .values_by_name["DELETE"]
-    .number
-)

@@ -6,9 +6,12 @@ import time
 
 import pytest
 
+from leadership_core.budget import budget
 from leadership_core.store import Absent, Leading, Waiting
 from leadership_etcd.session import EtcdSession
 from leadership_etcd.store import EtcdStore
+from tests.conftest import ProxyFactory
+from tests.etcd.conftest import Opener
 from tests.etcd.tools import Seen, is_led_by, wait_until
 from tests.servers.etcd import Etcd
 
@@ -96,3 +99,24 @@ def test_followers_hear_of_every_change_of_leader(
     shared_etcd.cli("put", f"{unique_key}/{session.id}", "by hand")
     seen.wait(lambda one: one is None)
     watch.close()
+
+
+def test_a_claim_whose_deletion_was_told_is_over_without_another_request(
+    shared_etcd: Etcd, proxy: ProxyFactory, opened: Opener, unique_key: str
+) -> None:
+    """The next one has heard of it, too, and has only to ask before it leads."""
+    link = proxy(shared_etcd.port)
+    store = opened(shared_etcd.url_at(link.port))
+    session, election, woken = store.open_session(60), store.election(unique_key), Seen()
+    claim = election.enter(session, b"leads")
+    turn = election.on_turn(claim, woken)
+    assert election.standing(claim) == Leading(claim.token or 0)
+
+    shared_etcd.revoke(session.lease)
+    wait_until(lambda: woken)
+    link.cut()
+
+    with budget(0.2):
+        assert election.standing(claim) == Absent()
+    link.heal()
+    turn.close()
