@@ -179,6 +179,19 @@ def test_an_overwrite_with_the_same_value_is_noticed(
     assert election.standing(claim) == Absent(overwritten=True)
 
 
+def test_a_term_whose_key_was_put_there_anew_was_overwritten(
+    consul: Consul, store: ConsulStore, session: ConsulSession, unique_key: str
+) -> None:
+    """Whoever replaces a claim by a value of his own is told of as that, not as a deletion."""
+    election = store.election(unique_key)
+    claim = election.enter(session, b"Frank")
+
+    consul.cli("kv", "delete", unique_key)
+    consul.cli("kv", "put", unique_key, "Claire")
+
+    assert election.standing(claim) == Absent(overwritten=True)
+
+
 def test_a_key_that_somebody_put_there_is_taken(
     consul: Consul, store: ConsulStore, session: ConsulSession, unique_key: str
 ) -> None:

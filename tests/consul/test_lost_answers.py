@@ -12,6 +12,7 @@ import pytest
 
 from leadership_consul.claim import ConsulClaim
 from leadership_consul.election import LOCK_FLAG, ConsulElection
+from leadership_consul.records import Record
 from leadership_consul.session import ConsulSession
 from leadership_consul.store import ConsulStore
 from leadership_core.budget import budget
@@ -71,6 +72,25 @@ def test_a_grant_whose_answer_was_lost_is_found_by_reading_back(
     assert found is not None
     assert (claim.token, claim.settled) == (found["ModifyIndex"], True)
     assert far.election.standing(claim) == Leading(found["ModifyIndex"])
+
+
+def test_a_grant_that_was_written_over_before_its_answer_is_no_grant(
+    consul: Consul, far: Far, pool: ThreadPoolExecutor
+) -> None:
+    """Even with the same value: the lock is there, and what it says is somebody else's."""
+    far.link.cut("down")
+    entering = pool.submit(far.within(5, lambda: far.election.enter(far.session, b"Frank")))
+    wait_until(lambda: (raw(consul, far.key) or {}).get("Session") == far.session.id)
+    consul.cli("kv", "put", "-flags", str(LOCK_FLAG), far.key, "Frank")
+    far.link.reset()
+    far.link.heal()
+
+    claim = entering.result(10)
+
+    assert (claim.token, claim.settled) == (None, True)
+    found = raw(consul, far.key)
+    assert found is not None
+    assert "Session" not in found
 
 
 def test_a_request_that_was_lost_is_sent_again_with_the_same_guard(
@@ -253,3 +273,29 @@ def test_closing_the_store_cuts_off_a_call_that_hangs(far: Far) -> None:
 
     assert ended.wait(2)
     thread.join()
+
+
+def test_withdrawing_an_unknown_claim_leaves_who_came_in_between(
+    far: Far, store: ConsulStore, rival: ConsulSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key was vacant when it was looked at, and is somebody's when the request arrives."""
+    far.link.cut("up")
+    with budget(0.4), pytest.raises(ClaimUnknown) as caught:
+        far.election.enter(far.session, b"Frank")
+    far.link.reset()  # what was held back never comes
+    far.link.heal()
+    other, came = store.election(far.key), list[ConsulClaim]()
+    look = far.election._client.read
+
+    def read(key: str) -> Record | None:
+        found = look(key)
+        if not came:
+            came.append(other.enter(rival, b"Claire"))
+        return found
+
+    monkeypatch.setattr(far.election._client, "read", read)
+
+    far.election.withdraw(caught.value.claim)
+
+    assert caught.value.claim.settled
+    assert other.standing(came[0]) == Leading(came[0].token or 0)
