@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from leadership_consul.options import Options
 from leadership_consul.store import ConsulStore
 from leadership_core.errors import ConfigurationError, StoreUnavailable, URLError
 from leadership_core.url import StoreURL
+from tests.consul.conftest import Opener
+from tests.consul.tools import raw
+from tests.servers.consul import Consul
 from tests.servers.ports import free_port
 
 HEADER = "X-Consul-Token"
@@ -167,3 +171,20 @@ def test_durations_of_go() -> None:
     for text in ("", "15", "15s ", "s", "-1s"):
         with pytest.raises(ValueError, match="not a duration"):
             parse_duration(text)
+
+
+def test_every_request_goes_to_the_datacenter_of_the_url(consul: Consul, opened: Opener) -> None:
+    """One that the agent does not know is an error, and nothing is done in the agent's own."""
+    store = opened(f"{consul.url}?dc=elsewhere")
+    works: list[Callable[[], object]] = [
+        lambda: store.put("dc-test", b"1"),
+        lambda: store.get("dc-test"),
+        lambda: store.open_session(10),
+        lambda: store.election("dc-test").leader(),
+    ]
+
+    for work in works:
+        with pytest.raises(StoreUnavailable, match="datacenter"):
+            work()
+
+    assert raw(consul, "dc-test") is None

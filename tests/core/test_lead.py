@@ -36,7 +36,9 @@ def test_work_that_returns_resigns_and_is_called_again(open_one: Open) -> None:
     candidate.lead(work, cooldown=0)
     assert tokens == sorted(set(tokens))
     assert len(tokens) == 3
-    assert open_one().leader("key") is None
+    # A stop from within the work does not wait for the store, so `lead` has not either.
+    other = open_one()
+    assert eventually(lambda: other.leader("key") is None)
 
 
 def test_error_of_the_work_is_raised_after_the_release(open_one: Open) -> None:
@@ -132,6 +134,25 @@ def test_work_that_outlives_the_store_keeps_its_claim() -> None:
     assert ended[0] < time.monotonic()
     leader.join(3)
     two.close()
+
+
+def test_work_that_outlives_its_term_keeps_the_session(
+    faulty: FaultyStore, opened: StoreHandle
+) -> None:
+    """Belief has ended, and the ttl has not: until then nobody is elected beside the work."""
+    candidate = Candidate(opened, "key", "a", ttl=1.8, margin=0.6)
+    gone: list[bool] = []
+
+    def work(term: Term) -> None:
+        faulty.inject(Fault.UNAVAILABLE, "renew")
+        assert term.wait_lost(3)
+        gone.append(eventually(lambda: faulty.inner.get("key") is None, 0.2))
+        candidate.stop()
+
+    candidate.lead(work)
+
+    assert gone == [False]
+    assert eventually(lambda: not faulty.alive(), 0.3)
 
 
 def test_stop_in_work_whose_term_is_lost_does_not_wait_for_itself(

@@ -330,3 +330,33 @@ def test_a_read_without_an_answer_is_made_again_on_a_new_connection(
     far.link.heal()
 
     assert reading.result(5) == entry
+
+
+def test_what_an_earlier_claim_has_left_is_not_adopted(far: Far, pool: ThreadPoolExecutor) -> None:
+    """The request is lost, and a key with its value is there: from before it, so it is not its."""
+    earlier = far.election.enter(far.session, b"Frank")
+    request = far.link.hold(b"Frank")
+    entering = pool.submit(within(5, lambda: far.election.enter(far.session, b"Frank")))
+    wait_until(request.caught.is_set)
+    far.link.reset()
+
+    with pytest.raises(ClaimUnknown) as caught:
+        entering.result(10)
+
+    assert EtcdClaim.of(caught.value.claim).token is None
+    assert far.election.standing(earlier) == Leading(earlier.token or 0)
+
+
+def test_a_deletion_that_was_done_is_not_said_to_have_found_nothing(
+    far: Far, store: EtcdStore, pool: ThreadPoolExecutor
+) -> None:
+    """Its answer is lost: it is not sent again, since it would not find what it has deleted."""
+    entry = store.put(far.key, b"1")
+    far.link.cut("down")
+    deleting = pool.submit(within(5, lambda: far.store.delete(far.key, expect=entry)))
+    wait_until(lambda: store.get(far.key) is None)
+    far.link.reset()
+    far.link.heal()
+
+    with pytest.raises(StoreUnavailable):
+        deleting.result(10)

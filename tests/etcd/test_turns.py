@@ -10,6 +10,7 @@ from leadership_core.budget import budget
 from leadership_core.store import Absent, Leading, Waiting
 from leadership_etcd.session import EtcdSession
 from leadership_etcd.store import EtcdStore
+from leadership_etcd.turn import Turn
 from tests.conftest import ProxyFactory
 from tests.etcd.conftest import Opener
 from tests.etcd.tools import Seen, is_led_by, wait_until
@@ -120,3 +121,40 @@ def test_a_claim_whose_deletion_was_told_is_over_without_another_request(
         assert election.standing(claim) == Absent()
     link.heal()
     turn.close()
+
+
+def test_one_before_that_goes_before_it_is_watched_is_told(
+    store: EtcdStore, session: EtcdSession, rival: EtcdSession, unique_key: str
+) -> None:
+    """The watch begins where the look at the queue was, and not where etcd is by then."""
+    election, woken = store.election(unique_key), Seen()
+    before, claim = election.enter(session, b"before"), election.enter(rival, b"waits")
+    turn = Turn(store._watcher, claim.own, claim.token or 0, woken)
+    looked = store._client.revision
+    election.withdraw(before)
+
+    turn.follow(before.own, looked)
+
+    wait_until(lambda: woken)
+    turn.close()
+
+
+def test_a_claim_listens_to_one_other_claim_at_a_time(
+    store: EtcdStore, session: EtcdSession, rival: EtcdSession, unique_key: str
+) -> None:
+    """What it does not stand behind any more is let go, and in the end all is."""
+    election = store.election(unique_key)
+    first, claim = election.enter(session, b"first"), election.enter(rival, b"waits")
+    turn = election.on_turn(claim, lambda: None)
+
+    def listened_to() -> set[bytes]:
+        return {watch.key for watch in store._watcher._watches}
+
+    assert isinstance(election.standing(claim), Waiting)
+    assert listened_to() == {first.own, claim.own}
+    election.withdraw(first)
+    for _ in range(2):  # whoever has just won does not spend time on that at once
+        assert isinstance(election.standing(claim), Leading)
+    assert listened_to() == {claim.own}
+    turn.close()
+    assert not listened_to()
