@@ -5,8 +5,14 @@ import time
 from typing import Any
 
 import pytest
+from kazoo.security import make_acl
 
-from leadership_core.errors import ConfigurationError, SessionLost, StoreRefused
+from leadership_core.errors import (
+    ConfigurationError,
+    SessionLost,
+    StoreRefused,
+    StoreUnavailable,
+)
 from leadership_core.store import Absent, Leader, Leading, Waiting
 from leadership_zookeeper.claim import ZooKeeperClaim, first, in_order
 from leadership_zookeeper.session import ZooKeeperSession
@@ -338,3 +344,21 @@ def test_a_closed_turn_is_not_called(
 
     wait_until(lambda: not session.bell._rings)
     assert seen == []
+
+
+def test_a_withdrawal_that_is_refused_is_not_done(
+    store: ZooKeeperStore, session: ZooKeeperSession, operator: Any, unique_key: str
+) -> None:
+    """Somebody has taken the right to delete away: the claim stands, and nobody is told otherwise."""
+    election = store.election(unique_key)
+    claim = election.enter(session, b"Frank")
+    rights, _ = operator.get_acls(unique_key)
+    operator.set_acls(unique_key, [make_acl("world", "anyone", read=True, create=True, admin=True)])
+
+    with pytest.raises(StoreUnavailable):
+        election.withdraw(claim)
+
+    assert election.standing(claim) == Leading(claim.token or 0)
+    operator.set_acls(unique_key, rights)
+    election.withdraw(claim)
+    assert election.leader() is None

@@ -10,7 +10,9 @@ import pytest
 
 from leadership_core.errors import ConfigurationError, Conflict, Fenced, SessionLost, StoreRefused
 from leadership_core.store import ABSENT, Entry
-from leadership_zookeeper.nodes import MAX_VALUE
+from leadership_zookeeper import entries
+from leadership_zookeeper.link import Link
+from leadership_zookeeper.nodes import MAX_VALUE, Node
 from leadership_zookeeper.session import ZooKeeperSession
 from leadership_zookeeper.store import ZooKeeperStore
 from tests.servers.zookeeper import ZooKeeper, ZooKeeperServer
@@ -260,3 +262,38 @@ def test_reading_is_linearizable_across_connections(
         entry = writer.put(unique_key, b"%d" % number)
         assert reader.get(unique_key) == entry
     wait_until(lambda: reader.list(unique_key) == [])
+
+
+def test_what_is_written_while_it_is_being_deleted_is_a_conflict(
+    store: ZooKeeperStore, operator: Any, unique_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry was as expected when it was read, and is another one when the request arrives."""
+    entry = store.put(unique_key, b"1")
+    read_node, written = entries._read, list[Any]()
+
+    def read_and_lose_the_race(link: Link, path: str) -> Node | None:
+        found = read_node(link, path)
+        if not written:
+            written.append(operator.set(path, b"2"))
+        return found
+
+    monkeypatch.setattr(entries, "_read", read_and_lose_the_race)
+
+    with pytest.raises(Conflict):
+        store.delete(unique_key, expect=entry)
+
+    assert operator.get(unique_key)[0] == b"2"
+
+
+def test_deleting_the_last_entry_leaves_the_chroot(
+    shared_zookeeper: ZooKeeper, opened: Opener, operator: Any, unique_key: str
+) -> None:
+    """Folders that are empty go; what the URL names may have been made by somebody, with rights."""
+    url = shared_zookeeper.url_at(shared_zookeeper.port, chroot=f"/{unique_key}")
+    store = opened(url)
+    store.put(f"{unique_key}/folder/entry", b"1")
+
+    assert store.delete(f"{unique_key}/folder/entry")
+
+    assert operator.exists(f"{unique_key}/folder") is None
+    assert operator.exists(unique_key) is not None
