@@ -277,7 +277,8 @@ class _Turn:
 
 
 def _is_node_of(claim: ZooKeeperClaim, stat: Any) -> bool:
-    return bool(stat.ephemeralOwner == claim.owner.number and stat.czxid == claim.token)
+    # No two nodes were made by one transaction, and a node never changes its owner.
+    return bool(stat.czxid == claim.token)
 
 
 def _share() -> AbstractContextManager[None]:

@@ -17,7 +17,9 @@ from leadership_core import (
     Leader,
     LeaderChanged,
     Stopped,
+    StoreDown,
     StoreHandle,
+    StoreRefused,
 )
 from tests.core.conftest import Open
 from tests.core.faulty import Fault, FaultyStore, eventually
@@ -263,3 +265,22 @@ def test_restored_store_is_believed(
     assert leader.token < 1000
     assert eventually(lambda: follower.leader == leader)
     assert f"from 1000 to {leader.token}" in caplog.text
+
+
+def test_waiting_for_a_leader_ends_with_the_error(faulty: FaultyStore, opened: StoreHandle) -> None:
+    """A store that cannot be used is said to be that, and not to have no leader."""
+    faulty.inject(Fault.REFUSED)
+
+    with pytest.raises(StoreRefused):
+        Follower(opened, "key").wait_leader(3)
+
+
+def test_outage_is_told_once(faulty: FaultyStore, opened: StoreHandle) -> None:
+    """However often the store was tried meanwhile."""
+    faulty.inject(Fault.UNAVAILABLE)
+    follower = Follower(opened, "key")
+    story = follower.events()
+    assert eventually(lambda: faulty.calls["watch"] > 3)
+    follower.stop()
+
+    assert [type(event) for event in story] == [StoreDown, Stopped]

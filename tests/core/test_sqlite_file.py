@@ -16,6 +16,7 @@ from leadership_core.clock import now
 from leadership_core.errors import SessionLost, StoreRefused, StoreUnavailable
 from leadership_core.sqlite import SqliteStore
 from leadership_core.sqlite.step import key_span, tree_span
+from leadership_core.sqlite.turns import Turns
 from leadership_core.sqlite.view import View
 from leadership_core.store import Change
 from tests.core.stores_harness import FakeClock, Seen, sqlite_store
@@ -447,3 +448,27 @@ def test_watching_costs_little_while_nothing_changes(
     # Measured: 0.5 to 1.5 %. A look at each key each time would be 20 % and more.
     assert share < 0.06
     assert len(seen.changes) == watched
+
+
+def test_all_but_renewals_wait_for_the_disk(stores: tuple[SqliteStore, SqliteStore]) -> None:
+    """A commit that a power cut takes back would let a token be given twice."""
+    store, full = stores[0], 2
+    session = store.open_session(10.0)
+
+    for work in (lambda: store.put("key", b"1"), session.renew):
+        work()
+        with store._database.connection(now() + 1) as (_, connection):
+            assert connection.value("PRAGMA synchronous") == full
+
+
+def test_a_turn_that_comes_when_nobody_waits_any_more_is_passed_on() -> None:
+    """It was given in the moment in which the one who waited gave up."""
+    turns, late = Turns(), threading.Event()
+    with turns.take(urgent=False, until=now()):
+        turns._queue.append(late)
+    assert late.is_set()
+
+    turns._leave(late)
+
+    with turns.take(urgent=False, until=now()):
+        pass
