@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.faults.oddities.cues import on_cue
 
 if TYPE_CHECKING:
-    from leadership_core import Candidate, Term
+    from leadership_core import Candidate
     from tests.scenarios.worker import Stage
 
 Play = Callable[["Stage"], None]
@@ -145,7 +145,11 @@ def stops_in_each_phase(how: str) -> Play:
             if phase is not Phase.IDLE:
                 guest.stand()
             if phase is Phase.DRAINING:
-                threading.Thread(target=lambda: candidate.lead(_work_on), daemon=True).start()
+                begun = threading.Event()
+                threading.Thread(
+                    target=lambda: candidate.lead(lambda _: _work_on(begun)), daemon=True
+                ).start()
+                begun.wait(10)
             if phase in {Phase.DRAINING, Phase.WITHDRAWING, Phase.RESTING}:
                 candidate.wait_elected(10)
                 threading.Thread(target=lambda: candidate.resign(30), daemon=True).start()
@@ -171,7 +175,8 @@ def stops_in_each_phase(how: str) -> Play:
     return play
 
 
-def _work_on(term: Term) -> None:
+def _work_on(begun: threading.Event) -> None:
+    begun.set()
     time.sleep(0.4)  # whatever becomes of the term
 
 
