@@ -577,3 +577,45 @@ def test_start_before_it_has_left_keeps_it_in_the_race(hand: Hand) -> None:
     hand(on.Withdrawn(hand.ticket))
 
     assert hand.phase is Phase.RESTING
+
+
+def test_trouble_in_the_next_term_is_told_anew(hand: Hand) -> None:
+    """The term before ended in the midst of it, so nobody was told that it had passed."""
+    hand.leading()
+    hand(on.RenewalFailed(DOWN))
+    hand(on.Resign(7, 0.0))
+    hand(on.Drained())
+    hand(on.Withdrawn(hand.ticket))
+    hand(on.Entered(hand.ticket, Claim("key", _Session(), b"me")))
+    hand(on.Stood(hand.ticket, Leading(8)))
+    assert hand.phase is Phase.LEADING
+
+    hand(on.RenewalFailed(DOWN))
+
+    assert [type(one) for one in hand.told] == [Suspended]
+
+
+def test_stop_while_it_leaves_for_a_while_is_for_good(hand: Hand) -> None:
+    """The later word counts, though the withdrawal is under way already."""
+    hand.leading()
+    hand(on.Stop(for_good=False))
+    hand(on.Drained())
+    withdrawal = hand.ticket
+
+    hand(on.Stop())
+    hand(on.Withdrawn(withdrawal))
+
+    assert hand.phase is Phase.STOPPED
+    assert hand.told == [Stopped()]
+
+
+def test_stop_during_an_entering_that_fails_is_the_end(hand: Hand) -> None:
+    """Nothing is left to try again for."""
+    hand.entering()
+    asked = hand.ticket
+    hand(on.Stop())
+
+    hand(on.Failed(asked, DOWN))
+
+    assert hand.phase is Phase.STOPPED
+    assert isinstance(hand.told[-1], Stopped)

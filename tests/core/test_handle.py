@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from leadership_core import (
 from leadership_core.memory import MemoryStore
 from leadership_core.store import Change, Expected
 from leadership_core.testing import FaultyStore as AnyFaultyStore
-from tests.core.faulty import Fault
+from tests.core.faulty import Fault, FaultyStore
 from tests.core.stores_harness import Seen
 
 
@@ -218,3 +219,22 @@ def test_an_entry_may_be_expected_whatever_prefix_it_is_read_through() -> None:
         second = store.put("a", b"2", expect=first)
 
         assert store.delete("/a", expect=second)
+
+
+def test_a_fence_is_looked_for_below_the_prefix_of_the_url() -> None:
+    """The term has its key without the prefix, and the store knows it with."""
+    faulty = FaultyStore()
+    faulty.prefix = "app"
+    with faulty.opened() as handle:
+        term = Candidate(handle, "race", "a", ttl=3).wait_elected(3)
+        assert term is not None
+
+        handle.put("guarded", b"1", fence=term)
+
+        assert faulty.inner.get("app/guarded") is not None
+
+
+def test_how_long_a_claim_may_stand_is_for_the_store_to_say(quick_folder: Path) -> None:
+    """Its own delays come on top of the ttl."""
+    with open_store(f"sqlite:///{quick_folder}/e.db") as handle:
+        assert handle.expires_within(5.0) > 5.0

@@ -500,3 +500,15 @@ def test_ensure_refuses_what_cannot_be(store: StoreHandle, seconds: Any) -> None
     with pytest.raises(ConfigurationError):
         term.ensure(seconds)
     candidate.stop()
+
+
+def test_close_is_not_confirmed_while_a_session_may_stand(
+    faulty: FaultyStore, opened: StoreHandle
+) -> None:
+    """The claim is gone, and that the session is, too, the store has not said."""
+    candidate = Candidate(opened, "key", "a", ttl=3)
+    assert candidate.wait_elected(3)
+    faulty.inject(Fault.UNAVAILABLE, "close_session")
+    assert candidate.stop()
+
+    assert not opened.close(0.3)
