@@ -59,7 +59,7 @@ def test_it_follows_from_the_ttl_that_was_granted() -> None:
     assert what.margin == pytest.approx(1.5)
     assert what.belief == pytest.approx(13.5)
     assert (what.renewal_earliest, what.renewal_latest) == pytest.approx((4.0, 5.0))
-    assert 8.2 < what.outage_sure < 8.5 < what.outage_best < 13.5
+    assert 8.1 < what.outage_sure < 8.5 < what.outage_best < 13.5
     assert (what.crash_earliest, what.crash_latest) == pytest.approx((10.0, 30.0))
     assert what.resign < 0.2
     assert (what.partition_belief, what.partition_others) == pytest.approx((13.5, 30.0))

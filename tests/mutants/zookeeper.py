@@ -206,5 +206,6 @@ MUTANTS = [
         "kazoo and Curator, by design",
         (f"{_LOST}::test_a_session_that_nobody_renews_ends_though_its_connection_is_fine",),
         ((links, "Handler", kept_alive_by_the_client),),
+        slow=True,
     ),
 ]  # fmt: skip

@@ -59,7 +59,7 @@ def shared(kind: str, request: pytest.FixtureRequest) -> Consul | Etcd | ZooKeep
     return found
 
 
-OwnServer = Callable[[], Running]
+OwnServer = Callable[..., Running]
 
 
 @pytest.fixture
