@@ -44,9 +44,8 @@ class Pace:
         self._rate, self._burst = rate, burst
         self._most, self._recovery = reserve, recovery
         self._forgiven = 0.0
-        self._kept = (
-            0.0  # for one who waits for its turn, or comes back for it: no hot watch starves it
-        )
+        # For one who waits for its turn, or comes back for it: no hot watch starves it.
+        self._kept = 0.0
         self._lock = threading.Lock()
         self._members = 0
         self._spent = 0.0

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from kazoo.client import KazooClient
+from kazoo.exceptions import NotEmptyError
 
+from tests.scenarios.fleet import await_true
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper
@@ -148,6 +150,8 @@ class ZooKeeperOffice:
         return min(found, key=lambda one: one[0][-10:], default=None)
 
     def _name(self, key: str) -> str:
+        # Whoever led may just have lost its node, and stands again in a moment.
+        await_true(f"somebody stands at {key}", lambda: self._first(key), 5)
         first = self._first(key)
         assert first, f"nobody stands at {key}"
         return first[0]
@@ -177,7 +181,12 @@ class ZooKeeperOffice:
 
     def delete_all(self, key: str) -> None:
         with kazoo_client(self._zookeeper) as client:
-            client.delete(f"/{key}", recursive=True)
+            while True:
+                try:
+                    client.delete(f"/{key}", recursive=True)
+                except NotEmptyError:
+                    continue  # one that stands anew was faster
+                return
 
     def writes(self) -> int:
         return self._zookeeper.zxid()

@@ -51,7 +51,10 @@ class Lock:
         """It ends its child, then releases the lock."""
         self.process.terminate()
         # On a busy machine `consul lock` may be gone a moment before its child is.
-        await_true("its child has ended", lambda: not self.diary.read().belief, 5)
+        try:
+            await_true("its child has ended", lambda: not self.diary.read().belief, 10)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.process.tail()}") from None
 
 
 @pytest.fixture
