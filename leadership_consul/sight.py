@@ -11,8 +11,8 @@ from .pace import CountingClient, Pace
 
 __all__ = ["Sight"]
 
-# For each candidate and follower: fourteen requests at once, twelve more where another leader comes of
-# them, and then 2.3 a second. With three renewals of the usual ttl and two for the session, that
+# For each candidate and follower: fourteen requests at once, twelve more where another leader comes
+# of them, and then 2.3 a second. With three renewals of the usual ttl and two for the session, that
 # makes 55 in ten seconds at most.
 _RATE, _BURST = 2.0, 14.0
 _RESERVE, _RECOVERY = 12.0, 0.3
