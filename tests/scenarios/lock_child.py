@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from tests.scenarios.diary import Writer, now
 
 def main(diary: str, entry: str) -> None:
     """Believe until SIGTERM; the key's index is the token."""
-    over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
-    signal.signal(signal.SIGINT, lambda *_: over.set())
+    # Not an event: its lock may be held by the very wait that the signal interrupts.
+    over: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: over.append(number))
+    signal.signal(signal.SIGINT, lambda number, _: over.append(number))
     with urllib.request.urlopen(entry, timeout=5) as answer:
         token = json.load(answer)[0]["ModifyIndex"]
     writer = Writer(Path(diary))
@@ -24,9 +25,10 @@ def main(diary: str, entry: str) -> None:
     writer.note(event="elected", token=token)
     at = now()
     writer.note(believes=token, at=at, until=at)
-    while not over.wait(0.001):
+    while not over:
         at = now()
         writer.beat(token, at)
+        time.sleep(0.001)
     writer.note(at=at, believed=token)
     writer.note(event="resigned")
     writer.note(event="stopped")
