@@ -70,11 +70,11 @@ class EtcdElection:
     def enter(self, session: Session, value: bytes) -> EtcdClaim:
         claim = EtcdClaim(self._key, session, value)
         self._latest[session.id] = claim
-        first = self._queue.first_page(keys_only=True)
+        first = self._queue.first_page()
         request = txn(
             when=[absent(claim.own)],
             then=[put(claim.own, value, claim.lease), first],
-            otherwise=[read(claim.own, keys_only=True)],
+            otherwise=[read(claim.own)],
         )
         for _ in range(_TRIES):
             before = self._client.revision
@@ -118,7 +118,7 @@ class EtcdElection:
         return self._standing_in_the_queue(mine, mine.token)
 
     def _standing_in_the_queue(self, mine: EtcdClaim, token: int) -> Standing:
-        reads = [read(mine.own, keys_only=True), self._queue.page_ahead(token)]
+        reads = [read(mine.own), self._queue.page_ahead(token)]
         answer = self._client.call(TXN, txn(then=reads), repeatable=True)
         own, page = (response.response_range for response in answer.responses)
         if not own.kvs or own.kvs[0].create_revision != token:
@@ -171,7 +171,7 @@ class EtcdElection:
     def _read_back(self, claim: EtcdClaim, before: int, error: StoreUnavailable) -> None:
         """Find out what became of a request to enter whose answer was lost."""
         try:
-            request = txn(then=[read(claim.own), self._queue.first_page(keys_only=True)])
+            request = txn(then=[read(claim.own), self._queue.first_page()])
             answer = self._client.call(TXN, request, repeatable=True)
         except SessionLost:
             raise
@@ -200,7 +200,7 @@ class EtcdElection:
     def _remove_stray(self, claim: EtcdClaim) -> bool:
         """Delete what came of a request that nobody knew about; False if nothing has yet."""
         found = self._client.call(
-            TXN, txn(then=[read(claim.own, keys_only=True)]), lane=Lane.RELEASES, repeatable=True
+            TXN, txn(then=[read(claim.own)]), lane=Lane.RELEASES, repeatable=True
         )
         kvs = found.responses[0].response_range.kvs
         latest = self._latest.get(claim.session.id)

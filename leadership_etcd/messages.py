@@ -62,7 +62,8 @@ def read(
         end: where it ends, itself left out.
         order: those that were created first, or last, come first; None is by key.
         limit: how many, at most; 0 for all.
-        keys_only: leave the values out.
+        keys_only: to learn which keys there are, and nothing else about them: etcd 3.7 leaves out
+            the lease with the value, and a field that is left out looks like 0.
         revision: read it as it was then; 0 for as it is now.
         most: only keys whose create revision is not more; 0 for any.
     """

@@ -17,7 +17,9 @@ _PAGE = 4  # claims stand first, nearly always
 class Queue:
     """The claims of one election, in the order in which they were made.
 
-    A read takes a few keys, and more only where those are no claims.
+    A read takes a few keys, and more only where those are no claims. It reads the values, too: a
+    claim is known by its lease, which etcd leaves out of what it answers with `keys_only` (seen
+    with 3.7.3).
     """
 
     def __init__(self, client: Client, key: str) -> None:
@@ -25,27 +27,23 @@ class Queue:
         self._key = key
         self._range = below(key)
 
-    def first_page(self, *, keys_only: bool) -> Any:
+    def first_page(self) -> Any:
         """The read that is to tell who is first, for use in a transaction."""
-        return read(*self._range, order="first", limit=_PAGE, keys_only=keys_only)
+        return read(*self._range, order="first", limit=_PAGE)
 
     def page_up_to(self, token: int) -> Any:
         """The read that is to tell whether a claim is first."""
-        return read(*self._range, order="first", limit=_PAGE, keys_only=True, most=token)
+        return read(*self._range, order="first", limit=_PAGE, most=token)
 
     def page_ahead(self, token: int) -> Any:
         """The read that is to tell who is next before a claim, for use in a transaction."""
-        return read(*self._range, order="last", limit=_PAGE, keys_only=True, most=token - 1)
+        return read(*self._range, order="last", limit=_PAGE, most=token - 1)
 
     def first(self) -> tuple[Any | None, int]:
         """The first claim, and the revision as of which it is that; linearizable."""
-        page = self._client.call(RANGE, self.first_page(keys_only=False))
+        page = self._client.call(RANGE, self.first_page())
         revision = page.header.revision
-        found = self.first_of(page, revision)
-        if found is not None and found not in page.kvs:
-            past = self._client.call(RANGE, read(found.key, revision=revision))
-            found = past.kvs[0]
-        return found, revision
+        return self.first_of(page, revision), revision
 
     def first_of(self, page: Any, revision: int) -> Any | None:
         """The first claim, from an answer to `first_page` of that revision."""
@@ -62,9 +60,7 @@ class Queue:
         while (found := self.first_in(page)) is None and page.more:
             # From the start again: of keys that one transaction has made, a page may end with any.
             limit *= 8
-            request = read(
-                *self._range, order=order, limit=limit, keys_only=True, revision=revision, most=most
-            )
+            request = read(*self._range, order=order, limit=limit, revision=revision, most=most)
             page = self._client.call(RANGE, request)
         return found
 

@@ -46,7 +46,7 @@ class Writes:
             txn(
                 when=[*guard, *_as_expected(key, expect)],
                 then=[put(full, value, lease)],
-                otherwise=[read(one.key, keys_only=True) for one in guard[:1]],
+                otherwise=[read(one.key) for one in guard[:1]],
             ),
         )
         if answer.succeeded:

@@ -100,7 +100,7 @@ def herd(page_ahead: Any) -> Any:
 
     def mutant(self: Any, token: int) -> Any:
         request = page_ahead(self, token)
-        request.sort_order = self.first_page(keys_only=True).sort_order
+        request.sort_order = self.first_page().sort_order
         return request
 
     return mutant

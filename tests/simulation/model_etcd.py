@@ -31,9 +31,11 @@ class _Record:
     lease: int
 
     def message(self, *, keys_only: bool = False) -> Any:
+        if keys_only:  # 3.7 leaves out the lease; nothing else of it is to be relied upon, either
+            return _KEY_VALUE(key=self.key)
         return _KEY_VALUE(
             key=self.key,
-            value=b"" if keys_only else self.value,
+            value=self.value,
             create_revision=self.created,
             mod_revision=self.modified,
             version=self.version,
