@@ -49,9 +49,24 @@ class Lease:
         least_margin: the store's least margin in seconds.
         rng: for the jitter of renewals.
         now: the clock.
+
+    Attributes:
+        ttl: seconds, the shorter of what was asked for and what the store grants.
+        granted: seconds, what the store grants; it may keep the session for so long.
     """
 
-    __slots__ = ("_clock", "_least", "_margin", "_rng", "deadline", "over", "renew_at", "ttl")
+    __slots__ = (
+        "_asked",
+        "_clock",
+        "_least",
+        "_margin",
+        "_rng",
+        "deadline",
+        "granted",
+        "over",
+        "renew_at",
+        "ttl",
+    )
 
     def __init__(
         self,
@@ -67,7 +82,7 @@ class Lease:
         self._least = least_margin
         self._rng = rng or random.Random()
         self._clock = now
-        self.ttl = ttl
+        self._asked = self.ttl = self.granted = ttl
         self.deadline = -inf
         self.renew_at = -inf
         self.over: LostReason | None = None
@@ -96,7 +111,8 @@ class Lease:
 
         Args:
             sent: the clock's time before the request was sent, never that of the answer.
-            ttl: the ttl in force from then on, as the server says.
+            ttl: the ttl in force from then on, as the server says; if it is longer than what was
+                asked for, what was asked for counts.
 
         Returns:
             False if it came too late: what has expired is not revived.
@@ -109,7 +125,10 @@ class Lease:
             return False
         if not is_seconds(ttl) or ttl <= 0:
             raise StoreUnavailable(f"the store says that the ttl is {shown(ttl)}, which is none")
-        ttl = min(ttl, LONGEST_TTL)  # to believe for less than it grants is always sound
+        # The store ends the session no earlier than what it grants. To believe for less is always
+        # sound, and to believe for more than was asked for would rest on the server alone.
+        self.granted = min(ttl, LONGEST_TTL)
+        ttl = min(ttl, self._asked)
         if ttl != self.ttl and self._margin is not None:
             self._margin = min(self._margin, ttl / 3)
         self.ttl = ttl

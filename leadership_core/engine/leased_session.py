@@ -220,7 +220,7 @@ class LeasedSession:
         """
         if self.session is None:
             return
-        outlives = self._engine.expires_within(self.lease.ttl)
+        outlives = self._engine.expires_within(self.lease.granted)
         self._closing.wait(outlives)
         if self._leave:
             return

@@ -154,12 +154,24 @@ def test_grant_that_is_none_is_told_and_not_believed(
     assert lease.deadline == 1009.0
 
 
-def test_grant_of_more_than_a_day_is_believed_for_a_day(lease: Lease) -> None:
-    """To believe for less than the server allows is always sound; nobody can wait for ever."""
-    lease.acknowledge(1000.0, 1e300)
+@pytest.mark.parametrize("granted", [10.5, 86_400.0, 1e18, 1e300])
+def test_no_more_is_believed_than_was_asked_for(lease: Lease, granted: float) -> None:
+    """A longer grant is the word of one server; what the store may keep is known all the same."""
+    lease.acknowledge(1000.0, granted)
 
-    assert lease.deadline == pytest.approx(1000.0 + 0.9 * 86_400)
-    assert lease.renew_at <= 1000.0 + 86_400 / 3
+    assert lease.ttl == 10.0
+    assert lease.deadline == 1009.0
+    assert lease.renew_at <= 1000.0 + 10 / 3
+    assert lease.granted == min(granted, 86_400.0)
+
+
+def test_a_grant_that_was_shorter_and_grows_again(lease: Lease) -> None:
+    """What was asked for stays the limit, whatever was granted in between."""
+    lease.acknowledge(1000.0, 4.0)
+    lease.acknowledge(1001.0, 20.0)
+
+    assert lease.ttl == 10.0
+    assert lease.deadline == 1010.0
 
 
 def test_end_keeps_the_first_reason(lease: Lease, clock: Hands) -> None:
