@@ -9,20 +9,17 @@ release into a cache, $LEADERSHIP_SERVERS or ~/.cache/leadership-servers.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.apt import ProvisionError, unpack
+from tests.servers.cache import cached
 
 __all__ = ["ProvisionError", "Server", "locate"]
 
@@ -172,23 +169,18 @@ def _version(*command: str, env: dict[str, str] | None = None) -> str:
 # -- the cache ----------------------------------------------------------------------------
 
 
-def _cache() -> Path:
-    named = os.environ.get("LEADERSHIP_SERVERS")
-    return Path(named or "~/.cache/leadership-servers").expanduser().resolve()
-
-
 def _cached(name: str, offline: bool) -> dict[str, str]:
     """The paths of a bundle in the cache, which is filled if they are not there."""
-    bundle, cache = BUNDLES[name], _cache()
-    home = cache / name
-    stamp, plan = home / "bundle.json", [bundle.suite, *bundle.packages]
-    with _locked(cache):
-        if not stamp.exists() or json.loads(stamp.read_text())["plan"] != plan:
-            if offline:
-                raise ProvisionError(f"it is not in {cache}, and --offline forbids getting it")
-            if not shutil.which("apt-get"):
-                raise ProvisionError(f"there is no apt here: install {name} and put it on PATH")
-            _fill(bundle, home, plan)
+    bundle = BUNDLES[name]
+
+    def fill(tree: Path) -> list[str]:
+        if not shutil.which("apt-get"):
+            raise ProvisionError(f"there is no apt here: install {name} and put it on PATH")
+        archives = unpack(bundle.suite, bundle.packages, tree)
+        _make_links_local(tree)
+        return archives
+
+    home = cached(name, [bundle.suite, *bundle.packages], fill, offline=offline)
     found = {}
     for key, pattern in bundle.wanted.items():
         match = next(iter(sorted(home.glob(pattern))), None)
@@ -196,19 +188,6 @@ def _cached(name: str, offline: bool) -> dict[str, str]:
             raise ProvisionError(f"{home} holds no {pattern}: delete that folder and try again")
         found[key] = str(match)
     return found
-
-
-def _fill(bundle: Bundle, home: Path, plan: list[str]) -> None:
-    """Unpack a bundle beside its place and move it there, so that no half of it is ever seen."""
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{home.name}-") as scratch:
-        Path(scratch).chmod(0o755)  # so that apt can work as its own user in there
-        tree = Path(scratch, "tree")
-        tree.mkdir()
-        archives = unpack(bundle.suite, bundle.packages, tree)
-        _make_links_local(tree)
-        (tree / "bundle.json").write_text(json.dumps({"plan": plan, "archives": archives}))
-        shutil.rmtree(home, ignore_errors=True)
-        tree.rename(home)
 
 
 def _make_links_local(tree: Path) -> None:
@@ -220,15 +199,6 @@ def _make_links_local(tree: Path) -> None:
                 if inside.exists():
                     link.unlink()
                     link.symlink_to(os.path.relpath(inside, link.parent))
-
-
-@contextlib.contextmanager
-def _locked(cache: Path) -> Iterator[None]:
-    """Keep test runs that start together from filling the cache at the same time."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def main() -> int:
