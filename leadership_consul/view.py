@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 
 from leadership_core import clock
+from leadership_core.delivery import WatchDelivery
 from leadership_core.errors import StoreUnavailable
 
 from .client import Record
 from .pace import Pace
 
 __all__ = ["Found", "Look", "Scope", "Subscription", "View"]
-
-log = logging.getLogger(__name__)
 
 _CONFIRM = 15.0  # seconds
 _WAIT, _LEAST_WAIT = 10.0, 1.0  # seconds that an agent holds a long poll while nothing changes
@@ -108,10 +106,8 @@ class Subscription:
         self._version = -1
         self._mark: object = None
         self._told = 0.0
-        self._next: View | None = None
         self._after_outage = False
-        self._busy = False
-        self._closed = False
+        self._delivery = WatchDelivery(self._call, self._leave)
 
     def follow(self, source: object) -> None:
         """Take views of this poll only, from now on."""
@@ -122,7 +118,9 @@ class Subscription:
     def show(self, source: object, view: View) -> bool:
         """Bring a view; returns whether it was news."""
         with self._lock:
-            if self._closed or source is not self._source or view.version <= self._version:
+            if source is not self._source or view.version <= self._version:
+                return False
+            if self._delivery.closed:
                 return False
             self._version = view.version
             found = view.at(self.scope)
@@ -134,31 +132,20 @@ class Subscription:
             if self._mark is StoreUnavailable:
                 self._after_outage = True
             self._mark, self._told = mark, clock.now()
-            self._next = view
-            if self._busy:
-                return news  # the thread that is calling back takes it along
-            self._busy = True
-        self._call()
+            self._delivery.put(view)
+        self._delivery.run()
         return news
 
-    def _call(self) -> None:
-        while True:
-            with self._lock:
-                view, self._next = self._next, None
-                after_outage, self._after_outage = self._after_outage, False
-                if view is None or self._closed:
-                    self._busy = False
-                    return
-            try:
-                self._look(view.at(self.scope), after_outage)
-            except Exception:  # whatever it does, the other subscribers are not to suffer
-                log.exception("A callback for %s has failed", self.scope.path)
+    def _call(self, view: View) -> None:
+        with self._lock:
+            after_outage, self._after_outage = self._after_outage, False
+        self._look(view.at(self.scope), after_outage)
 
     def close(self) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+        """End the calls; see `WatchDelivery.close`."""
+        self._delivery.close()
+
+    def _leave(self) -> None:
         self.pace.leave()
         self._drop(self)
 

@@ -85,8 +85,11 @@ class Watcher:
             self._closed = True
             self.ended.set()
             polls, self._polls = self._polls, []
+            subscriptions = [one for poll in polls for one in poll.subscriptions]
         for poll in polls:
             poll.stop()
+        for subscription in subscriptions:
+            subscription.close()
         for poll in polls:
             poll.join(remaining_budget())
 

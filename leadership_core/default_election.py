@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from .delivery import WatchDelivery
 from .errors import ClaimUnknown, Conflict, NotDone, SessionLost, StoreUnavailable
 from .store import (
     ABSENT,
@@ -256,9 +257,9 @@ class _PairWatch:
         on_change: Callable[[Leader | StoreUnavailable | None], None],
     ) -> None:
         self._leader_of = leader_of
-        self._on_change = on_change
+        self._delivery = WatchDelivery(on_change, self._close_watches)
         self._key, self._epoch_key = key, epoch_key
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may write, and so change the key, too
         self._seen: dict[str, Change] = {}
         self._watches: list[Closable] = []
         try:
@@ -273,10 +274,15 @@ class _PairWatch:
             self._seen[key] = change
             if len(self._seen) < 2:
                 return
-            # Reported under the lock, so that the later of two reports is the newer one.
-            self._on_change(self._leader_of(self._seen[self._key], self._seen[self._epoch_key]))
+            # Put under the lock, so that the later of two reports is the newer one; the callback
+            # is called without it.
+            self._delivery.put(self._leader_of(self._seen[self._key], self._seen[self._epoch_key]))
+        self._delivery.run()
 
     def close(self) -> None:
+        self._delivery.close()
+
+    def _close_watches(self) -> None:
         for watch in self._watches:
             watch.close()
 

@@ -11,7 +11,11 @@ class Closable(Protocol):
     """Something that runs until it is closed."""
 
     def close(self) -> None:
-        """End it; may be called again, and from any thread. Nothing is called back afterwards."""
+        """End it; may be called again, and from any thread. Nothing is called back afterwards.
+
+        A call that is under way in another thread is waited for, for the remaining budget at most
+        (five seconds outside a call of the store). Inside the callback it returns at once.
+        """
 
 
 class Session(Protocol):

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from leadership_core.delivery import WatchDelivery
 from leadership_core.errors import StoreUnavailable
 
 from .messages import is_deletion
@@ -33,12 +34,13 @@ class Turn:
 
     def __init__(self, watcher: Watcher, own: bytes, token: int, wake: Callable[[], None]) -> None:
         self._watcher = watcher
-        self._wake = wake
+        self._delivery: WatchDelivery[None] = WatchDelivery(lambda _: wake(), self._leave)
         self._lock = threading.Lock()
         self._closed = False
         self._ahead: Watch | None = None
         self._name, self._token = own, token
         self.gone = False
+        watcher.add_delivery(self._delivery)
         self._own = watcher.open(own, b"", token, self)
 
     def follow(self, key: bytes | None, after: int) -> None:
@@ -57,6 +59,10 @@ class Turn:
             before.close()
 
     def close(self) -> None:
+        """End the calls; see `WatchDelivery.close`."""
+        self._delivery.close()
+
+    def _leave(self) -> None:
         with self._lock:
             self._closed = True
             watches = [watch for watch in (self._own, self._ahead) if watch is not None]
@@ -67,12 +73,10 @@ class Turn:
         for event in events:
             if event.kv.key == self._name and is_deletion(event):
                 self.gone = self.gone or event.kv.mod_revision > self._token
-        if not self._closed:
-            self._wake()
+        self._delivery.publish(None)
 
     def gap(self) -> None:
-        if not self._closed:
-            self._wake()
+        self._delivery.publish(None)
 
     def away(self, error: StoreUnavailable) -> None:
         pass  # the renewals notice by themselves

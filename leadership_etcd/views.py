@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from leadership_core import clock
+from leadership_core.delivery import WatchDelivery
 from leadership_core.errors import StoreClosed, StoreUnavailable
 from leadership_core.store import Change, Entry, Leader
 from leadership_core.timing import Pace
@@ -45,12 +46,12 @@ class _View(ABC):
     ) -> None:
         self._watcher = watcher
         self._errands = errands
-        self._on_change = on_change
+        self._delivery = WatchDelivery(on_change, self._leave)
         self._lock = threading.Lock()
         self._watch: Watch | None = None
         self._failures = 0
         self._pace = Pace()  # of looks, whatever the watch finds new each time
-        self._closed = False
+        watcher.add_delivery(self._delivery)
         errands.add(self._look)
 
     @abstractmethod
@@ -61,8 +62,10 @@ class _View(ABC):
     def changed(self, events: Sequence[Any]) -> None: ...
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
+        """End the calls; see `WatchDelivery.close`."""
+        self._delivery.close()
+
+    def _leave(self) -> None:
         self._stop_watching()
 
     def away(self, error: StoreUnavailable) -> None:
@@ -88,7 +91,7 @@ class _View(ABC):
             self._look_again(StoreUnavailable(f"a watch has failed: {error!r}"))
 
     def _look_once(self) -> None:
-        if self._closed:
+        if self._delivery.closed:
             return
         self._pace.spend(clock.now())
         state, revision, (key, end) = self._read()
@@ -97,7 +100,7 @@ class _View(ABC):
         # The first event may come, and ask for another look, before `open` has returned: with the
         # lock, it finds the watch that it has to close.
         with self._lock:
-            if not self._closed:
+            if not self._delivery.closed:
                 self._watch = self._watcher.open(key, end, revision, self)
 
     def _look_again(self, error: StoreUnavailable) -> None:
@@ -113,12 +116,7 @@ class _View(ABC):
             watch.close()
 
     def _tell(self, change: Any) -> None:
-        if self._closed:
-            return
-        try:
-            self._on_change(change)
-        except Exception:  # whatever it does, the watch goes on
-            log.exception("A callback of a watch has failed")
+        self._delivery.publish(change)
 
 
 class EntryView(_View):

@@ -12,9 +12,11 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from leadership_core import clock
 from leadership_core.budget import budget, remaining_budget
+from leadership_core.delivery import WatchDelivery
 from leadership_core.errors import StoreClosed, StoreRefused, StoreUnavailable
 
 from .client import Client
@@ -49,6 +51,7 @@ class Watcher:
         self._errands = errands
         self._lock = threading.Lock()
         self._watches: dict[Watch, None] = {}
+        self._deliveries: WeakSet[WatchDelivery[Any]] = WeakSet()
         self._stream: Stream | None = None
         self._call: tuple[Connection, Any] | None = None
         self._failures = 0  # to get an answer, in a row
@@ -79,12 +82,26 @@ class Watcher:
             stream.begin(watch)
         return watch
 
+    def add_delivery(self, delivery: WatchDelivery[Any]) -> None:
+        """Let `close` close it, too.
+
+        Raises:
+            StoreClosed: the store was closed.
+        """
+        with self._lock:
+            if self._ended.is_set():
+                raise StoreClosed("the etcd store is closed")
+            self._deliveries.add(delivery)
+
     def close(self) -> None:
-        """Tell nobody anything more; the thread ends soon."""
+        """End all calls of callbacks; the thread ends soon."""
         with self._lock:
             self._ended.set()
             self._watches.clear()
+            deliveries = list(self._deliveries)
         self._cut()
+        for delivery in deliveries:
+            delivery.close()
 
     def join(self) -> None:
         """Wait for the thread's end, within the budget."""

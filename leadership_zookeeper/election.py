@@ -15,6 +15,7 @@ from typing import Any
 from kazoo.exceptions import NoNodeError, NotEmptyError
 
 from leadership_core.budget import budget, remaining_budget
+from leadership_core.delivery import WatchDelivery
 from leadership_core.errors import ClaimUnknown, NotDone, StoreUnavailable
 from leadership_core.store import (
     Absent,
@@ -227,7 +228,7 @@ class ZooKeeperElection:
         except BaseException:
             turn.close()
             raise
-        wake()
+        turn()
         return turn
 
     def withdraw(self, claim: Claim) -> None:
@@ -260,16 +261,17 @@ class _Turn:
 
     def __init__(self, claim: ZooKeeperClaim, wake: Callable[[], None]) -> None:
         self._claim = claim
-        self._wake: Callable[[], None] | None = wake
+        self._delivery: WatchDelivery[None] = WatchDelivery(lambda _: wake(), self._leave)
         claim.wakes.append(self)
 
     def __call__(self) -> None:
-        wake = self._wake
-        if wake is not None:
-            wake()
+        self._delivery.publish(None)
 
     def close(self) -> None:
-        self._wake = None
+        """End the calls; see `WatchDelivery.close`."""
+        self._delivery.close()
+
+    def _leave(self) -> None:
         if self in self._claim.wakes:
             self._claim.wakes.remove(self)
         if not self._claim.wakes:

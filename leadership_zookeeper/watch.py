@@ -15,6 +15,7 @@ from typing import Any
 
 from leadership_core import clock
 from leadership_core.budget import budget, remaining_budget
+from leadership_core.delivery import WatchDelivery
 from leadership_core.errors import StoreClosed, StoreError, StoreUnavailable
 from leadership_core.store import Change, Leader
 
@@ -53,10 +54,9 @@ class Subscription:
     ) -> None:
         self.stirred: set[str] | None = None  # all of it
         self.due = -math.inf
-        self.closed = False
         self._watcher = watcher
         self._view = view_of(self._hang)
-        self._on_change = on_change
+        self._delivery = WatchDelivery(on_change, lambda: watcher.drop(self))
         self._confirm = confirm
         self._told: Any = _NOTHING
         self._told_at = -math.inf
@@ -84,15 +84,10 @@ class Subscription:
 
     def tell(self, found: Any) -> None:
         """Report it; an error only once."""
-        if self.closed or (
-            isinstance(found, StoreUnavailable) and isinstance(self._told, StoreUnavailable)
-        ):
+        if isinstance(found, StoreUnavailable) and isinstance(self._told, StoreUnavailable):
             return
         self._told, self._told_at = found, clock.now()
-        try:
-            self._on_change(found)
-        except Exception:  # whatever it does, the others are not to suffer
-            log.exception("A callback of a watch has failed")
+        self._delivery.publish(found)
 
     def next_confirmation(self) -> float:
         """When to look again although nothing has changed."""
@@ -102,9 +97,14 @@ class Subscription:
         self._watcher.bell.take_down(self.ring, *paths)
         self._hung -= paths
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is reported any more."""
+        return self._delivery.closed
+
     def close(self) -> None:
-        self.closed = True
-        self._watcher.drop(self)
+        """End the calls; see `WatchDelivery.close`."""
+        self._delivery.close()
 
     def clear(self) -> None:
         """Nothing is of interest any more; in the watcher's thread."""
@@ -179,7 +179,9 @@ class Watcher:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            thread = self._thread
+            subscriptions, thread = list(self._subscriptions), self._thread
+        for subscription in subscriptions:
+            subscription.close()
         if thread is not None and thread is not threading.current_thread():
             thread.join(remaining_budget())
 

@@ -9,6 +9,7 @@ from ..store import Capability
 from .case import LEAST, Case, Contract
 from .cases.bounds import BoundCases
 from .cases.candidates import CandidateCases
+from .cases.closings import ClosingCases
 from .cases.comparisons import ComparisonCases
 from .cases.contention import ContentionCases
 from .cases.entries import EntryCases
@@ -32,6 +33,7 @@ class StoreContract(
     KeyCases,
     ComparisonCases,
     WatchCases,
+    ClosingCases,
     SessionCases,
     FenceCases,
     BoundCases,

@@ -218,3 +218,52 @@ class WatchDiesOfErrors(Broken):
 class _Nothing:
     def close(self) -> None:
         pass
+
+
+class _Unwaiting:
+    """A closed watch: it skips what has not begun, and waits for nothing."""
+
+    def __init__(self, on_change: Callable[[Any], None]) -> None:
+        self._on_change = on_change
+        self._closed = False
+
+    def hear(self, change: Any) -> None:
+        if not self._closed:
+            self._on_change(change)
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class WatchCloseWaitsForNothing(Broken):
+    """A call that is under way, or about to begin, goes on after close() has returned."""
+
+    def watch(self, key: str, on_change: Callable[[Any], None], *, tree: bool = False) -> Any:
+        watch = _Unwaiting(on_change)
+        super().watch(key, watch.hear, tree=tree)
+        return watch
+
+
+class WatchCallsUnderItsLock(Broken):
+    """The callback is called with the lock held that close() takes."""
+
+    def watch(self, key: str, on_change: Callable[[Any], None], *, tree: bool = False) -> Any:
+        lock = threading.Lock()
+
+        def hear(change: Any) -> None:
+            with lock:
+                on_change(change)
+
+        inner = super().watch(key, hear, tree=tree)
+        return _ClosedUnder(lock, inner)
+
+
+class _ClosedUnder:
+    def __init__(self, lock: threading.Lock, inner: Any) -> None:
+        self._lock, self._inner = lock, inner
+
+    def close(self) -> None:
+        held = self._lock.acquire(timeout=2.0)
+        self._inner.close()
+        if held:
+            self._lock.release()

@@ -142,3 +142,32 @@ class RacesShareOneKey(Broken):
     def election(self, key: str) -> Election:
         top = "/".join(key.split("/")[:3])
         return self.races.setdefault(top, DefaultElection(self, top))
+
+
+class _ClosesWithoutWaitingRace(_Race):
+    def watch_leader(self, on_change: Callable[[Any], None]) -> Closable:
+        return _Unwaiting(super().watch_leader, on_change)
+
+    def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
+        return _Unwaiting(
+            lambda hear: super(_ClosesWithoutWaitingRace, self).on_turn(claim, hear), wake
+        )
+
+
+class _Unwaiting:
+    def __init__(self, begin: Callable[[Any], Closable], callback: Callable[..., None]) -> None:
+        self._callback: Callable[..., None] | None = callback
+        begin(self.hear)
+
+    def hear(self, *report: Any) -> None:
+        if self._callback is not None:
+            self._callback(*report)
+
+    def close(self) -> None:
+        self._callback = None
+
+
+class ElectionWatchesCloseWithoutWaiting(Broken):
+    """A call of a follower or a candidate goes on after close() has returned."""
+
+    race = _ClosesWithoutWaitingRace

@@ -32,6 +32,8 @@ MISTAKES: dict[type[Broken], str] = {
     entries.TreeWatchSeesNoValues: "test_a_tree_watch_tells_all_that_is_below",
     entries.WatchTellsAfterClose: "test_nothing_is_told_after_close",
     entries.WatchDiesOfErrors: "test_a_callback_that_raises_is_called_again",
+    entries.WatchCloseWaitsForNothing: "test_no_call_begins_once_close_has_returned",
+    entries.WatchCallsUnderItsLock: "test_close_inside_the_callback_returns_at_once",
     held.SessionKeepsItsEntries: "test_closing_a_session_takes_its_entries",
     held.SessionNeverExpires: "test_a_silent_leader_is_replaced_in_time",
     held.SessionExpiresEarly: "test_a_silent_session_expires_and_a_renewed_one_does_not",
@@ -51,6 +53,9 @@ MISTAKES: dict[type[Broken], str] = {
     races.WithdrawsNothing: "test_the_second_waits_and_is_woken",
     races.StaleLeader: "test_no_leader_is_none",
     races.LeadersAreNames: "test_a_leader_elected_again_is_another_one",
+    races.ElectionWatchesCloseWithoutWaiting: (
+        "test_no_call_begins_once_close_of_an_election_watch_has_returned"
+    ),
     races.RacesShareOneKey: "test_elections_do_not_see_each_other",
 }
 
