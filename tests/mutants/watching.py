@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from leadership_core.delivery import WatchDelivery
 from leadership_core.engine.follower_runner import FollowerRunner
 from leadership_core.errors import StoreUnavailable
 from leadership_core.follower import _View
@@ -53,25 +54,24 @@ def in_any_order(offer: Any) -> Any:
     return mutant
 
 
-def dies_of_it(offer: Any) -> Any:
+def dies_of_it(run: Any) -> Any:
     """What the callback raises ends the watch, and nobody is told."""
 
-    def mutant(self: Any, sequence: int, change: Any) -> None:
-        right = self._on_change
+    def mutant(self: Any) -> None:
+        right = self._callback
 
-        def strict(state: Any) -> None:
+        def strict(report: Any) -> None:
             try:
-                right(state)
+                right(report)
             except Exception:
                 self._closed = True
                 raise
 
-        with self._condition:
-            object.__setattr__(self, "_on_change", strict)
+        self._callback = strict
         try:
-            offer(self, sequence, change)
+            run(self)
         finally:
-            self._on_change = right
+            self._callback = right
 
     return mutant
 
@@ -112,7 +112,7 @@ MUTANTS = [
         "One mistake in the program's own code, and it never hears of a leader again.",
         "asab's LeaderService, etcd3gw's watches",
         ("tests/testing/test_memory.py::TestMemory::test_a_callback_that_raises_is_called_again",),
-        ((Subscription, "offer", dies_of_it),),
+        ((WatchDelivery, "run", dies_of_it),),
         slow=True,
     ),
 ]  # fmt: skip
