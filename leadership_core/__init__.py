@@ -43,6 +43,7 @@ from .handle import StoreHandle, open_store
 from .lock import Lock
 from .plugins import hookimpl
 from .registry import installed_stores
+from .shutdown import graceful_exit
 from .store import (
     ABSENT,
     ANY,
@@ -117,6 +118,7 @@ __all__ = [
     "Term",
     "URLError",
     "Waiting",
+    "graceful_exit",
     "hookimpl",
     "installed_stores",
     "open_store",

@@ -11,6 +11,7 @@ from .engine.candidate_runner import CandidateRunner
 from .errors import ConfigurationError, LeadershipLost, NotElected
 from .events import Event
 from .machine import Phase, happenings as on
+from .shutdown import uninterrupted
 from .tenure import Tenure, Verdicts
 from .term import Term
 from .timing import check_cooldown, check_timeout, check_ttl, margin_for
@@ -213,6 +214,7 @@ class Candidate:
 
     # -- leaving ---------------------------------------------------------------------------
 
+    @uninterrupted
     def resign(self, cooldown: float = 1.0) -> bool:
         """Give up the term, so that another candidate is elected.
 
@@ -240,6 +242,7 @@ class Candidate:
             )
             return bool(term.released)
 
+    @uninterrupted
     def stop(self, timeout: float | None = None) -> bool:
         """Leave for good: release what is held, and end all iterators.
 
@@ -284,6 +287,7 @@ class Candidate:
         self._runner.post(on.Abandon())
         self._tenure.changed()
 
+    @uninterrupted
     def _leave(self) -> None:
         self._runner.post(on.Stop(for_good=False))
         with self._changed:

@@ -16,6 +16,7 @@ from .keyspace import Keyspace
 from .lock import Lock
 from .optional import delete_tree
 from .registry import open_backend
+from .shutdown import uninterrupted
 from .store import (
     ANY,
     Capability,
@@ -218,6 +219,7 @@ class StoreHandle:
         if not self.forked:
             self._engine.begin_close()
 
+    @uninterrupted
     def close(self, timeout: float = 5.0) -> bool:
         """Stop the candidates and followers of this store, release all, and close it.
 

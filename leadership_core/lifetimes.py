@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from typing import Protocol
 from weakref import WeakSet
 
 from . import clock
 
-__all__ = ["register", "unregister"]
+__all__ = ["begin_close_all", "register", "unregister"]
+
+log = logging.getLogger("leadership.engine")
 
 _EXIT_SECONDS = 1.8  # and a moment for each store to let go of its threads
 
@@ -37,13 +40,23 @@ def unregister(store: Lifetime) -> None:
     _open.discard(store)
 
 
+def begin_close_all() -> None:
+    """Let the candidates and followers of all open stores start to leave; waits for nothing.
+
+    For signal handlers: what one store raises keeps no other from leaving.
+    """
+    for store in list(_open):
+        try:
+            store.begin_close()
+        except Exception:
+            log.exception("store.begin_close_failed")
+
+
 def _close_all() -> None:
     """Release everything, so that others need not wait for a ttl. Starts no thread."""
     until = clock.now() + _EXIT_SECONDS
-    stores = list(_open)
-    for store in stores:
-        store.begin_close()  # one that hangs must not keep the others from leaving
-    for store in stores:
+    begin_close_all()  # one that hangs must not keep the others from leaving
+    for store in list(_open):
         store.close(max(0.0, until - clock.now()))
 
 

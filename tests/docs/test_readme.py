@@ -54,6 +54,30 @@ def interrupt(process: subprocess.Popen[str]) -> str:
     return said
 
 
+@pytest.mark.parametrize("block", BLOCKS)
+def test_each_block_ends_gracefully_at_sigterm(block: str) -> None:
+    """Whoever copies a program from here can end it with SIGTERM."""
+    assert "\ngraceful_exit()" in block
+    assert "graceful_exit, " in block
+
+
+def test_sigterm_releases_what_is_held(url: str) -> None:
+    """A rolling update ends the leader with SIGTERM; the next one leads at once."""
+    first = start(WORK.replace("ttl=5", "ttl=12"), url)
+    lines(first, 1)
+    second = start(WORK.replace("ttl=5", "ttl=12").replace("node-1", "node-2"), url)
+
+    first.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    told = lines(second, 1)
+    waited = time.monotonic() - began
+
+    interrupt(second)
+    assert told[0].startswith("working")
+    assert waited < 5
+    assert (first.wait(10), first.communicate()[1]) == (143, "")
+
+
 def test_candidate_wins_resigns_and_stands_again(url: str) -> None:
     """The first example: lost first, then won, lost by its own resignation, and won again."""
     process = start(CANDIDATE, url)
