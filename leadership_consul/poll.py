@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 
-from leadership_core.errors import StoreClosed, StoreUnavailable
+from leadership_core.errors import NotDone, StoreClosed, StoreUnavailable
 
 from .client import Client, Record
 from .lane import Lane
@@ -38,6 +38,7 @@ class Poll:
 
     Attributes:
         held: seconds for which the agent was asked to hold the look that is under way.
+        started: whether its thread has been.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Poll:
         self.subscriptions: set[Subscription] = set()
         self.view: View | None = None
         self.held = 0.0
+        self.started = False
         self.name = name
         self._client = client
         self._lock = lock
@@ -56,10 +58,26 @@ class Poll:
         self._pace = Pace(_RATE, _BURST)
         self._ended = threading.Event()
         self._lane: Lane | None = None
+        self._starting = threading.RLock()  # a signal handler may subscribe, too
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Start its thread, unless that is done.
+
+        Raises:
+            NotDone: there can be none now; call it again.
+        """
+        with self._starting:
+            if self.started:
+                return
+            self.started = True
+            try:
+                self._thread.start()
+            except BaseException as error:
+                self.started = self._thread.is_alive()
+                if isinstance(error, RuntimeError):
+                    raise NotDone(f"no thread can be started for a watch now: {error}") from error
+                raise
 
     def stop(self) -> None:
         """Let the thread end, at once even from within a long poll; from any thread."""

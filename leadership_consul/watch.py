@@ -9,12 +9,13 @@ but never into a poll of all that Consul has; what is left then shares one poll 
 from __future__ import annotations
 
 import itertools
+import logging
 import os.path
 import threading
 from math import inf
 
 from leadership_core.budget import remaining_budget
-from leadership_core.errors import StoreClosed
+from leadership_core.errors import NotDone, StoreClosed
 
 from .client import Client
 from .pace import Pace
@@ -22,6 +23,8 @@ from .poll import Poll
 from .view import Look, Scope, Subscription
 
 __all__ = ["MAX_POLLS", "Watcher"]
+
+log = logging.getLogger(__name__)
 
 MAX_POLLS = 8
 
@@ -65,6 +68,7 @@ class Watcher:
 
         Raises:
             StoreClosed: the store was closed.
+            NotDone: no thread can be started for it now.
         """
         subscription = Subscription(scope, look, self._drop, confirm=confirm, pace=pace, ttl=ttl)
         with self._lock:
@@ -75,6 +79,9 @@ class Watcher:
             view = poll.view
             changed = self._take_changed()
         _carry_out(changed)
+        if not poll.started:
+            subscription.close()
+            raise NotDone("no thread can be started for a watch now: try again")
         if view is not None:
             subscription.show(poll, view)
         return subscription
@@ -172,7 +179,8 @@ class Watcher:
 
     def _take_changed(self) -> _Changed:
         changed, self._changed = self._changed, []
-        begun = [poll for poll in changed if poll in self._polls]
+        # Those that could not be started the last time are tried again, too.
+        begun = [poll for poll in self._polls if poll in changed or not poll.started]
         ended = [poll for poll in changed if poll not in self._polls]
         return begun, ended
 
@@ -193,4 +201,7 @@ def _carry_out(changed: _Changed) -> None:
     for poll in ended:
         poll.stop()
     for poll in begun:
-        poll.start()
+        try:
+            poll.start()
+        except NotDone as error:
+            log.warning("%s", error)

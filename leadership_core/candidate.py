@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .engine import engine_of
 from .engine.candidate_runner import CandidateRunner
-from .errors import ConfigurationError, LeadershipLost, NotElected
+from .errors import ConfigurationError, LeadershipLost, NotElected, StoreUnavailable
 from .events import Event
 from .machine import Phase, happenings as on
 from .shutdown import uninterrupted
@@ -308,7 +308,11 @@ class Candidate:
             if self._ended:
                 return
         self._engine.add(self)
-        self._runner.post(on.Start())
+        try:
+            self._runner.post(on.Start())
+        except StoreUnavailable:  # no thread can be started now: the next call tries again
+            self._engine.remove(self)
+            raise
 
     def __repr__(self) -> str:
         return f"<Candidate {self.value!r} for {self.key} on {self._store.url}>"

@@ -110,7 +110,7 @@ class Follower:
 
     def begin_stop(self) -> None:
         """Stop watching; waits for nothing."""
-        self._engine.scheduler.post(self._runner.stop)
+        self._engine.scheduler.post(self._runner.stop, or_here=True)
         self._view.end()
         self._engine.remove(self)
 
@@ -127,8 +127,13 @@ class Follower:
             if self._started or self._view.stopped:
                 return
             self._started = True
-        self._engine.add(self)
-        self._runner.start()
+        try:
+            self._engine.add(self)
+            self._runner.start()
+        except BaseException:  # no thread can be started now: the next call tries again
+            self._started = False
+            self._engine.remove(self)
+            raise
 
     def __repr__(self) -> str:
         return f"<Follower of {self.key} on {self._store.url}>"

@@ -13,6 +13,7 @@ from .budget import budget, remaining_budget
 from .errors import StoreClosed, StoreUnavailable
 from .store import Change
 from .subscription import Subscription
+from .threads import start_daemon
 
 __all__ = ["Look", "PolledWatches"]
 
@@ -76,9 +77,7 @@ class PolledWatches:
                 raise StoreClosed("the store is closed")
             if self._thread is None:
                 # It cannot look before this block has ended.
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
+                self._thread = start_daemon(self._run, self._name)
             self._watched[subscription] = key, tree
         self.wake()
         return subscription

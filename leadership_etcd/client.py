@@ -10,6 +10,7 @@ from typing import Any
 from leadership_core import clock
 from leadership_core.budget import remaining_budget
 from leadership_core.errors import NotDone, StoreClosed, StoreRefused, StoreUnavailable
+from leadership_core.threads import join, start_daemon
 
 from .connection import Connection
 from .errors import Unreached, Verdict, translated, unreached, verdict
@@ -118,7 +119,9 @@ class Client:
 
         Raises:
             StoreUnavailable: no endpoint works.
+            NotDone: no thread can be started for it now.
         """
+        _check_threads()
         until = clock.now() + remaining_budget()
         connection = self._reach(Lane.WATCHES, until)
         try:
@@ -128,6 +131,11 @@ class Client:
         except ValueError as error:  # the channel is closed
             self._lanes.give_back(connection)
             raise StoreClosed("the etcd store is closed") from error
+        except RuntimeError as error:
+            connection.leak()
+            self._lanes.retire(connection)
+            self._lanes.give_back(connection)
+            raise NotDone(f"no thread can be started for a watch now ({error})") from error
         except BaseException:
             self._lanes.give_back(connection)
             raise
@@ -144,12 +152,22 @@ class Client:
         def answered(call: Any) -> None:
             felt(call.code() is not grpc.StatusCode.DEADLINE_EXCEEDED)
 
-        with contextlib.suppress(ValueError):  # the channel is closed, and what it carried
-            asking = connection.channel.unary_unary(
+        channel = connection.channel
+        if channel is None:
+            return
+        try:
+            asking = channel.unary_unary(
                 STATUS.path,
                 request_serializer=STATUS.request.SerializeToString,
                 response_deserializer=STATUS.answer.FromString,
             ).future(STATUS.request(), timeout=seconds)
+        except ValueError:
+            return  # the channel is closed, and what it carried
+        except RuntimeError:  # no thread can be started now
+            connection.leak()
+            alive = False
+            felt(alive)
+        else:
             asking.add_done_callback(answered)
 
     def end_watch(self, connection: Connection, *, broken: bool) -> None:
@@ -238,6 +256,12 @@ class Client:
             else:
                 return connection
         raise unreached(failed) from (failed[-1][1] if failed else None)
+
+
+def _check_threads() -> None:
+    """Raise `NotDone` if no thread can be started now: gRPC needs two for a stream."""
+    for thread in [start_daemon(lambda: None, "leadership-etcd-probe") for _ in range(2)]:
+        join(thread, 1.0)
 
 
 def _metadata(token: str | None) -> tuple[tuple[str, str], ...]:

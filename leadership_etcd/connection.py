@@ -10,6 +10,7 @@ from leadership_core import clock
 
 from .credentials import TLS, speaks_tls
 from .errors import Unreached, Verdict, said, verdict
+from .fork import immortalise
 from .methods import STATUS, WATCH, Method
 from .preface import objection
 from .proto import grpc
@@ -168,6 +169,18 @@ class Connection:
             channel = self.channel
         if channel is not None:
             channel.close()
+
+    def leak(self) -> None:
+        """Never close it: gRPC could not start a thread that it had counted.
+
+        It would start none for this channel again, and whoever closed the channel would wait for
+        that thread's work for ever, as would the end of the process.
+        """
+        with self._lock:
+            channel, self.channel = self.channel, None
+            self._closed = True
+        if channel is not None:
+            immortalise(channel)
 
     def _unreached(self, error: grpc.RpcError, until: float) -> Unreached:
         details = said(error)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from leadership_core import clock
 from leadership_core.budget import budget, remaining_budget
+from leadership_core.threads import start_daemon
 
 __all__ = ["Errands"]
 
@@ -36,11 +37,7 @@ class Errands:
             if self._closed:
                 return
             if self._thread is None:
-                thread = threading.Thread(
-                    target=self._run, name="leadership-etcd-read", daemon=True
-                )
-                thread.start()  # if there can be none now, the next errand tries again
-                self._thread = thread
+                self._thread = start_daemon(self._run, "leadership-etcd-read")
             heapq.heappush(self._due, (clock.now() + delay, next(self._order), errand))
             self._news.notify()
 

@@ -105,12 +105,16 @@ class Lanes:
         silent = connection.silent_since
         if not more and silent is not None and clock.now() - silent < _PATIENCE:
             return
+        self.retire(connection)
+        self._move_from(connection.number)
+
+    def retire(self, connection: Connection) -> None:
+        """Use it no more: the next call makes another one, to the same endpoint."""
         with self._lock:
             connection.retired = True
             for lane, present in list(self._lanes.items()):
                 if present is connection:
                     del self._lanes[lane]
-        self._move_from(connection.number)
 
     def close(self) -> None:
         """Cut off what is under way; may be called again."""

@@ -18,6 +18,7 @@ from leadership_core import clock
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.delivery import WatchDelivery
 from leadership_core.errors import StoreClosed, StoreRefused, StoreUnavailable
+from leadership_core.threads import start_daemon
 
 from .client import Client
 from .connection import Connection
@@ -71,11 +72,7 @@ class Watcher:
             if self._ended.is_set():
                 raise StoreClosed("the etcd store is closed")
             if self._thread is None:
-                thread = threading.Thread(
-                    target=self._run, name="leadership-etcd-watch", daemon=True
-                )
-                thread.start()  # if there can be none now, the next watch tries again
-                self._thread = thread
+                self._thread = start_daemon(self._run, "leadership-etcd-watch")
             self._watches[watch] = None
             stream = self._stream
         if stream is not None:
@@ -155,8 +152,9 @@ class Watcher:
         with budget(_OPEN):
             connection, answers = self._client.watch(stream.requests())
         broken = False
-        pulse = Pulse(self._client, connection, self._errands, answers.cancel)
+        pulse: Pulse | None = None
         try:
+            pulse = Pulse(self._client, connection, self._errands, answers.cancel)
             with self._lock:
                 self._stream, self._call = stream, (connection, answers)
                 watches = list(self._watches)
@@ -170,9 +168,10 @@ class Watcher:
                 if not self._take(stream, answer):
                     return
         except grpc.RpcError as error:
-            broken = pulse.missed or self._explain(connection, error)
+            broken = (pulse is not None and pulse.missed) or self._explain(connection, error)
         finally:
-            pulse.stop()
+            if pulse is not None:
+                pulse.stop()
             with self._lock:
                 self._stream = self._call = None
             answers.cancel()

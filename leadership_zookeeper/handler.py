@@ -21,6 +21,7 @@ from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.retry import RetryFailedError
 
 from leadership_core import clock
+from leadership_core.threads import start_daemon
 from leadership_core.timing import Pace
 from leadership_core.url import Host
 
@@ -132,8 +133,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
             finally:
                 self._tell_ended()
 
-        self.thread = threading.Thread(target=run, name=self._name, daemon=True)
-        self.thread.start()
+        self.thread = start_daemon(run, self._name)
         return self.thread
 
     def dispatch_callback(self, callback: Any) -> None:

@@ -98,7 +98,11 @@ class Link:
         )
         self._client = kazoo_client(options, self._handler, timeout, resume)
         self._client.add_listener(self._state_changed)
-        self._client.start_async()
+        try:
+            self._client.start_async()
+        except BaseException:  # no thread can be started now: it has sockets by then
+            self._client.close()
+            raise
 
     @property
     def credentials(self) -> tuple[int, bytes] | None:

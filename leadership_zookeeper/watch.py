@@ -18,6 +18,7 @@ from leadership_core.budget import budget, remaining_budget
 from leadership_core.delivery import WatchDelivery
 from leadership_core.errors import StoreClosed, StoreError, StoreUnavailable
 from leadership_core.store import Change, Leader
+from leadership_core.threads import start_daemon
 
 from .link import Link
 from .nodes import path_of
@@ -149,10 +150,7 @@ class Watcher:
             if self._closed:
                 raise StoreClosed("the ZooKeeper store is closed")
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="leadership-zookeeper-watch", daemon=True
-                )
-                self._thread.start()
+                self._thread = start_daemon(self._run, "leadership-zookeeper-watch")
             self._subscriptions.add(subscription)
             self._changed.notify_all()
         return subscription

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .. import clock
-from ..errors import ClaimUnknown, ConfigurationError, SessionLost, StoreError
+from ..errors import ClaimUnknown, ConfigurationError, NotDone, SessionLost, StoreError
 from ..lease import Lease, LostReason
 from ..machine import Campaign, Phase, actions as do, happenings as on
 from ..store import Claim
@@ -93,8 +93,14 @@ class CandidateRunner:
         return self._campaign.working
 
     def post(self, happening: on.Happening) -> None:
-        """Let it happen soon; from any thread."""
-        self._engine.scheduler.post(partial(self.happened, happening))
+        """Let it happen soon; from any thread.
+
+        Raises:
+            NotDone: it is a `Start`, and no thread can be started now.
+        """
+        self._engine.scheduler.post(
+            partial(self.happened, happening), or_here=not isinstance(happening, on.Start)
+        )
 
     def _post_failed(
         self, leased: LeasedSession, ticket: int, error: StoreError | ConfigurationError
@@ -165,7 +171,6 @@ class CandidateRunner:
     def _do(self, action: do.Action) -> None:
         match action:
             case do.Join():
-                self._engine.releases.ensure_started()
                 self._join()
             case do.Part():
                 self._part()
@@ -194,9 +199,11 @@ class CandidateRunner:
 
     def _join(self) -> None:
         try:
+            self._engine.releases.ensure_started()
             self._leased = self._engine.sessions.join(self, self._ttl, self._margin)
         except RuntimeError as error:  # no more threads, for now
             log.warning("no thread for a session of %s: %s", self.key, error)
+            self.happened(on.RenewalFailed(NotDone(f"no thread can be started now: {error}")))
             self.happened(on.LeaseOver(Lease(self._ttl)))
 
     def _part(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from .. import clock
@@ -65,8 +66,8 @@ class Engine:
         self.forked = False  # this process is a child of the one that opened it
         self.closed = threading.Event()
         self.scheduler = Scheduler("leadership-scheduler")
-        self.requests = Workers("leadership-request", _REQUEST_THREADS)
-        self.releases = Workers("leadership-release", 1)
+        self.requests = Workers("leadership-request", _REQUEST_THREADS, self._call_later)
+        self.releases = Workers("leadership-release", 1, self._call_later)
         self.sessions = Sessions(self)
         self._elections: dict[str, Election] = {}
         self._lock = threading.RLock()  # a signal handler may close, too
@@ -79,6 +80,9 @@ class Engine:
         if election is None:
             election = self._elections.setdefault(key, election_of(self.backend, key))
         return election
+
+    def _call_later(self, seconds: float, task: Callable[[], None]) -> None:
+        self.scheduler.call_at(clock.now() + seconds, task)
 
     def expires_within(self, ttl: float) -> float:
         """Seconds after its last renewal by which a silent session of that ttl is gone."""
@@ -135,12 +139,13 @@ class Engine:
         return released
 
     def _close_sessions(self, until: float) -> bool:
-        for leased in list(self.sessions.all):
+        sessions = list(self.sessions.all)
+        for leased in sessions:
             # Work that will not end keeps its claim: nobody else may be elected before the ttl.
             leased.release(leave=any(user.working for user in list(leased.users)))
-        for leased in list(self.sessions.all):
+        for leased in sessions:
             leased.closed.wait(max(0.0, until - clock.now()))
-        return all(leased.ended_at_store for leased in self.sessions.all if leased.session)
+        return all(leased.ended_at_store for leased in sessions if leased.session)
 
     def end_in_child(self) -> None:
         """Make everything inert in a forked child, which has none of the threads.

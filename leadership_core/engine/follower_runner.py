@@ -68,12 +68,18 @@ class FollowerRunner:
         self._doubted_at = self._asked_at = self._sure_at = -inf
 
     def start(self) -> None:
-        """Begin to watch; from any thread."""
-        self._engine.requests.submit(self._arm)
+        """Begin to watch; from any thread.
+
+        Raises:
+            NotDone: no thread can be started now.
+        """
+        self._engine.scheduler.post(lambda: self._engine.requests.submit(self._arm))
 
     def stop(self) -> None:
         """End the watch; in the scheduler's thread."""
         self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
         watch, self._watch = self._watch, None
         if watch is not None:
             self._engine.requests.submit(watch.close)

@@ -19,6 +19,7 @@ from .complaints import complain
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .scheduler import Timer
 
 __all__ = ["LeasedSession", "User"]
 
@@ -74,6 +75,7 @@ class LeasedSession:
         self._when_closed: list[Callable[[], None]] = []
         self._changed = threading.Condition()
         self._hurry = False
+        self._deadline_timer: Timer | None = None
         self._thread = threading.Thread(target=self._run, name="leadership-renew", daemon=True)
 
     @property
@@ -86,8 +88,16 @@ class LeasedSession:
         return key in self.keys or any(claim.key == key for claim in self.loose)
 
     def start(self) -> None:
-        """Start its thread."""
-        self._thread.start()
+        """Start its thread.
+
+        Raises:
+            RuntimeError: there can be none now; this session is of no use any more.
+        """
+        try:
+            self._thread.start()
+        except BaseException:
+            self.closed.set()
+            raise
 
     def release(self, *, leave: bool = False) -> None:
         """Close the session once the request that is under way has ended.
@@ -286,7 +296,8 @@ class LeasedSession:
         if self.ended:
             return
         if self.lease.holds():
-            self._engine.scheduler.call_at(self.lease.deadline, self._guard_deadline)
+            call_at = self._engine.scheduler.call_at
+            self._deadline_timer = call_at(self.lease.deadline, self._guard_deadline)
         else:
             self._end()
 
@@ -298,6 +309,8 @@ class LeasedSession:
 
     def _told_closed(self) -> None:
         self._end()
+        if self.session is None or self.ended_at_store:
+            self._engine.sessions.forget(self)
         tasks, self._when_closed = self._when_closed, []
         for task in tasks:
             task()
@@ -307,6 +320,8 @@ class LeasedSession:
             return
         self.lease.holds()  # notes that it has expired, if that is why
         self.ended = True
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()  # it may be hours away, and would keep all this in memory
         self._on_end()
         self.tell(on.LeaseOver(self.lease))
         self._wake()

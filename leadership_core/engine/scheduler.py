@@ -16,6 +16,8 @@ from collections.abc import Callable
 from math import isnan
 
 from .. import clock
+from ..errors import NotDone
+from ..threads import join
 from ..timing import LONGEST_WAIT
 from .complaints import complain
 
@@ -28,17 +30,28 @@ Task = Callable[[], None]
 _BREATH = 0.02  # seconds before the next try where nothing works
 
 
+_FEW = 64  # cancelled timers that are not worth a pass over all of them
+
+
 class Timer:
-    """A task that will run at a time unless it is cancelled first."""
+    """A task that will run at a time unless it is cancelled first.
 
-    __slots__ = ("task",)
+    Args:
+        task: what to run.
+        cancelled: called once if it is cancelled before it has run.
+    """
 
-    def __init__(self, task: Task) -> None:
+    __slots__ = ("_cancelled", "task")
+
+    def __init__(self, task: Task, cancelled: Callable[[], None]) -> None:
         self.task: Task | None = task
+        self._cancelled = cancelled
 
     def cancel(self) -> None:
         """Let it not run; only in the scheduler's thread."""
-        self.task = None
+        if self.task is not None:
+            self.task = None
+            self._cancelled()
 
 
 class Scheduler:
@@ -54,44 +67,93 @@ class Scheduler:
         self._tasks: deque[Task] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._cancelled = 0  # timers among `_timers`
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def post(self, task: Task) -> bool:
-        """Run the task soon; from any thread. False once the scheduler is closed."""
+    def post(self, task: Task, *, or_here: bool = False) -> bool:
+        """Run the task soon; from any thread. False once the scheduler is closed.
+
+        Args:
+            task: what to run.
+            or_here: run it in this thread if the scheduler's cannot be started: nothing has ever
+                run then, so there is only something to end.
+
+        Raises:
+            NotDone: the thread cannot be started now; the task is not queued.
+        """
         with self._news:
             if self._closed:
                 return False
+            try:
+                self._start()
+            except NotDone:
+                if not or_here:
+                    raise
+                task()
+                return True
             self._tasks.append(task)
-            self._start()
             self._news.notify()
         return True
 
     def call_at(self, when: float, task: Task) -> Timer:
-        """Run the task at that time of the clock; from any thread."""
+        """Run the task at that time of the clock; from any thread.
+
+        Raises:
+            NotDone: the scheduler's thread cannot be started now; there is no such timer.
+        """
         if isnan(when):  # which would put all others out of order
             raise ValueError("no time to run a task at")
-        timer = Timer(task)
+        timer = Timer(task, self._note_cancelled)
         with self._news:
-            heapq.heappush(self._timers, (when, next(self._order), timer))
             self._start()
+            heapq.heappush(self._timers, (when, next(self._order), timer))
             self._news.notify()
         return timer
 
-    def close(self) -> None:
-        """End the thread once what was posted has run; timers are dropped."""
+    def close(self, timeout: float = 1.0) -> None:
+        """End the thread once what was posted has run; timers are dropped.
+
+        Args:
+            timeout: seconds to wait for the thread.
+        """
         with self._news:
             self._closed = True
             self._news.notify()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(1.0)
+            thread = self._thread
+        if thread is not None:
+            join(thread, timeout)
 
     def _start(self) -> None:
-        if self._thread is None and not self._closed:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+        if self._thread is not None or self._closed:
+            return
+        # Noted first, because a signal handler may post while the thread is being started; and a
+        # thread that comes up although its start was interrupted finds that it is not wanted.
+        self._thread = thread = threading.Thread(
+            target=lambda: self._run(thread), name=self._name, daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._thread = None
+            raise NotDone(f"no thread can be started now: {error}") from error
+        except BaseException:
+            self._thread = None
+            raise
 
-    def _run(self) -> None:
+    def _note_cancelled(self) -> None:
+        """Take the cancelled timers out once they are the most: their time may be hours away."""
+        with self._news:
+            self._cancelled += 1
+            if self._cancelled > max(_FEW, len(self._timers) // 2):
+                self._timers = [one for one in self._timers if one[2].task is not None]
+                heapq.heapify(self._timers)
+                self._cancelled = 0
+
+    def _run(self, thread: threading.Thread) -> None:
+        with self._news:
+            if self._thread is not thread:
+                return
         while (task := self._next_at_last()) is not None:
             try:
                 task()
@@ -113,9 +175,11 @@ class Scheduler:
             while self._tasks or not self._closed:
                 now = clock.now()
                 if self._timers and not self._closed and self._timers[0][0] <= now:
-                    task = heapq.heappop(self._timers)[2].task
+                    timer = heapq.heappop(self._timers)[2]
+                    task, timer.task = timer.task, None
                     if task is not None:
                         return task
+                    self._cancelled -= 1
                 elif self._tasks:
                     return self._tasks.popleft()
                 else:

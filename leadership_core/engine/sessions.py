@@ -41,10 +41,10 @@ class Sessions:
 
     def join(self, user: User, ttl: float, margin: float | None) -> LeasedSession:
         """Let the user share a session, and tell it `Joined` when the session is ready."""
-        group = self._open.setdefault((ttl, margin), [])
+        group = self._open.get((ttl, margin), ())
         leased = next((one for one in group if not one.has(user.key)), None)
         if leased is None:
-            leased = self._start(group, ttl, margin)
+            leased = self._start(ttl, margin)
         leased.users.add(user)
         leased.keys.add(user.key)
         if leased.ready:
@@ -64,6 +64,10 @@ class Sessions:
         mine = (one for one in self.all if one.session is session and not one.ended_at_store)
         return next(mine, None)
 
+    def forget(self, leased: LeasedSession) -> None:
+        """Nothing of it is left at the store."""
+        self.all.discard(leased)
+
     def discard(
         self,
         leased: LeasedSession,
@@ -82,15 +86,15 @@ class Sessions:
         """
         _LooseClaim(self._engine, leased, election, claim, gone).look()
 
-    def _start(self, group: list[LeasedSession], ttl: float, margin: float | None) -> LeasedSession:
+    def _start(self, ttl: float, margin: float | None) -> LeasedSession:
         leased = LeasedSession(self._engine, ttl, margin, on_end=lambda: self._retire(leased))
         self.all = {one for one in self.all if not one.closed.is_set()} | {leased}
         try:
             leased.start()
-        except RuntimeError:
+        except BaseException:
             self.all.discard(leased)
             raise
-        group.append(leased)
+        self._open.setdefault((ttl, margin), []).append(leased)
         return leased
 
     def _retire(self, leased: LeasedSession) -> None:

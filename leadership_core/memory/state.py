@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..clock import Clock, now
-from ..errors import SessionLost
+from ..errors import NotDone, SessionLost
 from ..guards import check_expected, check_fence
 from ..store import Change, Entry, Expected
 from ..subscription import Subscription
+from ..threads import start_daemon
 
 __all__ = ["State"]
 
@@ -102,7 +103,11 @@ class State:
     def open_session(self, session: str, ttl: float) -> None:
         with self._step():
             self._sessions[session] = _Session(ttl, self._clock() + ttl)
-            self._keep_time()
+            try:
+                self._keep_time()
+            except NotDone:
+                del self._sessions[session]
+                raise
 
     def renew(self, session: str) -> float:
         with self._step():
@@ -117,18 +122,25 @@ class State:
     def watch(self, key: str, tree: bool, subscription: Subscription) -> None:
         with self._step():
             self._watched.setdefault((key, tree), []).append(subscription)
-            self._keep_time()
+            try:
+                self._keep_time()
+            except NotDone:
+                self._forget(key, tree, subscription)
+                raise
             sequence, change = self._revision, self._now_at(key, tree)
         subscription.offer(sequence, change)
 
     def unwatch(self, key: str, tree: bool, subscription: Subscription) -> None:
         with self._lock:
-            watching = self._watched.get((key, tree), [])
-            if subscription in watching:
-                watching.remove(subscription)
-            if not watching:
-                self._watched.pop((key, tree), None)
+            self._forget(key, tree, subscription)
             self._reconsider.set()
+
+    def _forget(self, key: str, tree: bool, subscription: Subscription) -> None:
+        watching = self._watched.get((key, tree), [])
+        if subscription in watching:
+            watching.remove(subscription)
+        if not watching:
+            self._watched.pop((key, tree), None)
 
     @contextmanager
     def _step(self) -> Iterator[set[str]]:
@@ -196,11 +208,7 @@ class State:
         # Somebody watches and a session can expire: without a thread nobody would notice.
         self._reconsider.set()
         if self._timer is None and self._watched and self._sessions:
-            timer = threading.Thread(
-                target=self._tell_expiries, name="leadership-memory-expiry", daemon=True
-            )
-            timer.start()
-            self._timer = timer
+            self._timer = start_daemon(self._tell_expiries, "leadership-memory-expiry")
 
     def _tell_expiries(self) -> None:
         while True:

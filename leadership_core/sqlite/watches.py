@@ -13,6 +13,7 @@ from ..budget import remaining_budget
 from ..errors import ForkedStore, StoreClosed, StoreUnavailable
 from ..store import Change, Entry
 from ..subscription import Subscription
+from ..threads import start_daemon
 from .database import Database
 from .step import Span, key_span, tree_span
 from .steps import FileReplaced, Steps
@@ -88,11 +89,7 @@ class Watches:
                 raise StoreClosed("the sqlite:// store is closed")
             if self._thread is None:
                 # It cannot look before this block has ended.
-                thread = threading.Thread(
-                    target=self._run, name="leadership-sqlite-watch", daemon=True
-                )
-                thread.start()
-                self._thread = thread
+                self._thread = start_daemon(self._run, "leadership-sqlite-watch")
             self._watches.setdefault(span, []).append(watch)
             self._new.add(span)
             self._resized = True
