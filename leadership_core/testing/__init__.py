@@ -16,6 +16,7 @@ from __future__ import annotations
 from .case import Case, needs
 from .contender import Contender
 from .contract import ElectionContract, StoreContract, contract_cases
+from .fault_proxy import FaultProxy, Outage
 from .faults import CALLS, Fault
 from .faulty_store import FaultyStore
 from .heard import Heard
@@ -31,11 +32,13 @@ __all__ = [
     "Contender",
     "ElectionContract",
     "Fault",
+    "FaultProxy",
     "FaultyStore",
     "Heard",
     "History",
     "Lab",
     "Note",
+    "Outage",
     "StoreContract",
     "VirtualClock",
     "Witness",

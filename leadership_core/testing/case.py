@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..store import Capability
+from .fault_proxy import Outage
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -35,28 +36,37 @@ class Case:
     run: Callable[[Lab], None]
 
 
-def needs(*capabilities: Capability) -> Callable[[F], F]:
-    """Mark a case that only a store with these capabilities can pass."""
+def needs(*conditions: Capability | Outage) -> Callable[[F], F]:
+    """Mark a case that needs a store with these capabilities, and a lab that makes these outages."""
 
     def mark(case: F) -> F:
-        case.needs = frozenset(capabilities)  # type: ignore[attr-defined]
+        case.needs = frozenset(conditions)  # type: ignore[attr-defined]
         return case
 
     return mark
 
 
 class Contract:
-    """Base of the contract classes: takes the cases away whose capabilities are not declared."""
+    """Base of the contract classes: takes the cases away whose conditions are not declared."""
 
     capabilities: ClassVar[frozenset[Capability]] = LEAST
+    outages: ClassVar[frozenset[Outage]] = frozenset(Outage)
 
-    def __init_subclass__(cls, *, capabilities: Iterable[str] = LEAST, **rest: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        capabilities: Iterable[str] = LEAST,
+        outages: Iterable[str] = Outage,
+        **rest: Any,
+    ) -> None:
         super().__init_subclass__(**rest)
         cls.capabilities = frozenset(map(Capability, capabilities))
+        cls.outages = frozenset(map(Outage, outages))
         for name, case in _cases(cls):
             if name not in vars(cls):
                 # pytest collects nothing under a name that is None.
-                setattr(cls, name, case if _needs(case) <= cls.capabilities else None)
+                is_met = _needs(case) <= cls.capabilities | cls.outages
+                setattr(cls, name, case if is_met else None)
 
     @classmethod
     def cases(cls) -> list[Case]:
@@ -77,6 +87,6 @@ def _cases(cls: type) -> list[tuple[str, Callable[..., None]]]:
     return list(found.items())
 
 
-def _needs(case: Callable[..., None]) -> frozenset[Capability]:
-    marked: frozenset[Capability] = getattr(case, "needs", frozenset())
+def _needs(case: Callable[..., None]) -> frozenset[Capability | Outage]:
+    marked: frozenset[Capability | Outage] = getattr(case, "needs", frozenset())
     return marked

@@ -18,11 +18,13 @@ from .cases.fences import FenceCases
 from .cases.followers import FollowerCases
 from .cases.keys import KeyCases
 from .cases.leaders import LeaderCases
+from .cases.outages import OutageCases, OutageElectionCases
 from .cases.races import RaceCases
 from .cases.sessions import SessionCases
 from .cases.successions import SuccessionCases
 from .cases.troubles import TroubleCases
 from .cases.watches import WatchCases
+from .fault_proxy import Outage
 from .lab import Lab
 
 __all__ = ["ElectionContract", "StoreContract", "contract_cases"]
@@ -37,18 +39,30 @@ class StoreContract(
     SessionCases,
     FenceCases,
     BoundCases,
+    OutageCases,
     Contract,
     capabilities=Capability,
 ):
-    """What a store does as a store: entries, comparisons, watches, sessions, fences, bounds.
+    """What a store does as a store: entries, comparisons, watches, sessions, fences, bounds, outages.
 
     Inherit it, say what the store declares, and write a fixture `lab` that yields an open `Lab`.
-    A case that needs a capability that is not declared is not there.
+    A case that needs a capability or an outage that is not declared is not there.
 
     Args:
         capabilities: what the store declares; by default, as for a store that declares nothing,
             `SESSIONS`.
+        outages: which the lab makes. By default all of them, which takes a URL with hosts. A lab
+            with a hook that freezes its server makes `{Outage.FREEZE}`, one for a store
+            within the process `()`.
     """
+
+    def test_the_lab_makes_the_outages_that_are_declared(self, lab: Lab) -> None:
+        """An outage that the lab cannot make is not tested, so that has to be said."""
+        assert lab.outages == self.outages, (
+            f"the lab makes {sorted(lab.outages) or 'no outages'}, and {sorted(self.outages)} are "
+            f"declared: {lab.no_proxy_because or 'a proxy can be put before it'}. Declare "
+            "outages={Outage.FREEZE} for a lab with the hooks `freeze` and `resume`, or outages=()"
+        )
 
     def test_it_declares_what_it_has(self, lab: Lab) -> None:
         """The open store declares the capabilities that it is tested for: no more, and no less."""
@@ -63,6 +77,7 @@ class ElectionContract(
     CandidateCases,
     FollowerCases,
     TroubleCases,
+    OutageElectionCases,
     ContentionCases,
     Contract,
     capabilities=Capability,
@@ -73,8 +88,14 @@ class ElectionContract(
     """
 
 
-def contract_cases(capabilities: Iterable[str] = LEAST) -> list[Case]:
-    """Return all cases for a store with these capabilities, for whoever has no test framework.
+def contract_cases(
+    capabilities: Iterable[str] = LEAST, outages: Iterable[str] = Outage
+) -> list[Case]:
+    """Return all cases for a store, to be run without a test framework.
+
+    Args:
+        capabilities: which the store declares.
+        outages: which the lab makes.
 
     Raises:
         ConfigurationError: Python runs without assertions (-O), so that no case could fail.
@@ -82,7 +103,7 @@ def contract_cases(capabilities: Iterable[str] = LEAST) -> list[Case]:
     if not __debug__:
         raise ConfigurationError("the contract is written with `assert`: run Python without -O")
 
-    class Whole(StoreContract, ElectionContract, capabilities=capabilities):
+    class Whole(StoreContract, ElectionContract, capabilities=capabilities, outages=outages):
         pass
 
     return Whole.cases()

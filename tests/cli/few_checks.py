@@ -12,8 +12,8 @@ from leadership_core.testing import Case, contract_cases
 WANTED = sys.argv[1].split(",")
 
 
-def some_cases(capabilities: Iterable[str]) -> list[Case]:
-    return [case for case in contract_cases(capabilities) if case.name in WANTED]
+def some_cases(capabilities: Iterable[str], outages: Iterable[str]) -> list[Case]:
+    return [case for case in contract_cases(capabilities, outages) if case.name in WANTED]
 
 
 if __name__ == "__main__":

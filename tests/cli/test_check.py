@@ -108,6 +108,22 @@ def test_a_server_is_found_sound_and_left_as_it_was(
     assert contents(url) == before
 
 
+def test_a_check_without_an_outage_says_so(start: Start, url: str, consul: Consul) -> None:
+    """A file has no host to put a proxy before, a server has; the reason stands in both outputs."""
+    check = start(QUICK, url, "--json", script=FEW)
+    begun = check.wait(step("begin"), 20)
+    assert begun.said["outages"] is False
+    assert "names no host and port" in begun.said["no_outages_because"]
+    check.end(signal.SIGINT, 20)
+
+    check = start(f"{QUICK},test_a_slow_network_costs_no_session", consul.url, "--json", script=FEW)
+    begun = check.wait(step("begin"), 20)
+    assert begun.said["outages"] is True
+    assert "no_outages_because" not in begun.said
+    check.wait(step("case", case="test_a_slow_network_costs_no_session", ok=True), 30)
+    check.end(signal.SIGINT, 20)
+
+
 def test_an_unsound_store_is_found_out(broken: str, tmp_path: Path) -> None:
     """With what failed and what that means, in words; exit code 1."""
     words = [sys.executable, str(FEW), f"{QUICK},test_many_threads_at_once", broken]

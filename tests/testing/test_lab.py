@@ -8,9 +8,9 @@ import uuid
 
 import pytest
 
-from leadership_core import ConfigurationError, Session, StoreClosed, StoreUnavailable
+from leadership_core import ConfigurationError, Session, StoreClosed, StoreUnavailable, StoreURL
 from leadership_core.memory import MemoryStore, State
-from leadership_core.testing import Fault, FaultyStore, Lab, contract_cases
+from leadership_core.testing import Fault, FaultyStore, Lab, Outage, contract_cases
 
 
 def python(*words: str) -> subprocess.CompletedProcess[str]:
@@ -76,6 +76,39 @@ def test_the_failure_of_a_case_is_not_hidden_by_that_of_the_store() -> None:
         run(fails=True)
     with pytest.raises(StoreUnavailable):
         run(fails=False)
+
+
+def test_a_lab_makes_the_outages_that_it_can() -> None:
+    """None within a process, a freeze by its hooks, all of them before hosts."""
+    with Lab("memory://") as lab:
+        assert (lab.outages, lab.no_proxy_because[:19]) == (frozenset(), "the URL names no ho")
+        with pytest.raises(ConfigurationError, match="names no host"):
+            lab.begin_outage(Outage.FREEZE)
+    calls: list[str] = []
+    with Lab(
+        MemoryStore, freeze=lambda: calls.append("freeze"), resume=lambda: calls.append("resume")
+    ) as lab:
+        assert lab.outages == {Outage.FREEZE}
+        lab.begin_outage(Outage.FREEZE)
+    assert calls == ["freeze", "resume"], "a lab ends its outage before it clears up"
+    with pytest.raises(ConfigurationError, match="both"):
+        Lab(MemoryStore, freeze=lambda: None)
+
+
+def test_a_lab_finds_the_port_that_the_url_leaves_out() -> None:
+    """It is the one that the plugin fills in."""
+    opened: list[StoreURL] = []
+
+    def plugin(url: StoreURL) -> MemoryStore:
+        opened.append(url.with_default_port(4711))
+        return MemoryStore()
+
+    with Lab("mine://127.0.0.1", plugin=plugin) as lab:
+        assert lab.outages == frozenset(Outage)
+        lab.exposed()
+        (host,) = opened[-1].hosts
+        assert host.port != 4711
+    assert opened[0].hosts[0].port == 4711
 
 
 def test_every_case_of_the_list_runs_by_itself() -> None:

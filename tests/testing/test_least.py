@@ -50,7 +50,7 @@ class Least:
         self._inner.close()
 
 
-class TestLeast(StoreContract, ElectionContract):
+class TestLeast(StoreContract, ElectionContract, outages=()):
     """Its terms are counted by the core, in an entry beside the key."""
 
     @pytest.fixture

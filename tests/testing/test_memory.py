@@ -11,7 +11,9 @@ from leadership_core.memory import MemoryStore
 from leadership_core.testing import ElectionContract, Lab, StoreContract
 
 
-class TestMemory(StoreContract, ElectionContract, capabilities=MemoryStore.capabilities):
+class TestMemory(
+    StoreContract, ElectionContract, capabilities=MemoryStore.capabilities, outages=()
+):
     """The reference."""
 
     @pytest.fixture

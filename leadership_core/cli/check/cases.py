@@ -22,6 +22,7 @@ _MEANINGS = {
     "SessionCases": "Sessions do not end, or end too soon: what a crash leaves behind may stay, and "
     "what is alive may go.",
     "ComparisonCases": "Compare-and-set is not safe: of two writers, both may believe that they won.",
+    "OutageCases": "Calls may hang, or claim what they cannot know, while the server does not answer.",
     "WatchCases": "Watches may miss changes, or tell too much.",
 }
 

@@ -37,8 +37,16 @@ def check_up(arguments: Arguments) -> int:
         ttls = (arguments.ttl,) if arguments.ttl_is_given else _TTLS
         ttl = choose_ttl(store, ttls, arguments.timeout)
         expires = store.expires_within(ttl)
-        cases = contract_cases(store.capabilities)
-        report.begin(ttl, expires, len(cases), chosen=not arguments.ttl_is_given)
+        with _cleared(Lab(arguments.url, ttl=ttl)) as lab:
+            outages, no_proxy_because = lab.outages, lab.no_proxy_because
+        cases = contract_cases(store.capabilities, outages)
+        report.begin(
+            ttl,
+            expires,
+            len(cases),
+            chosen=not arguments.ttl_is_given,
+            no_outages_because=no_proxy_because,
+        )
         outcomes = []
         for case in cases:
             report.case_begins(case)

@@ -29,12 +29,16 @@ class Report:
         self._url = url
         self._tell = Narrator(as_json=as_json).tell
         self._counts = sys.stdout.isatty() and not as_json
+        self._no_outages_because = ""
         self._cases = 0
         self._number = 0
 
-    def begin(self, ttl: float, expires: float, cases: int, *, chosen: bool) -> None:
-        """What will be done."""
+    def begin(
+        self, ttl: float, expires: float, cases: int, *, chosen: bool, no_outages_because: str
+    ) -> None:
+        """What will be done, and why no outage is made if none is."""
         self._cases = cases
+        self._no_outages_because = no_outages_because
         text = f"Checking {self._url} with a ttl of {ttl:g} s."
         if chosen and ttl > _USUAL_TTL:
             text += (
@@ -42,6 +46,8 @@ class Report:
                 f"\n{expires:g} s, so this takes some minutes: several checks wait for that."
             )
         text += f"\n\n1. What a store must do: {cases} checks."
+        if no_outages_because:
+            text += f"\n   No outage is made, because {no_outages_because}."
         self._tell(
             "begin",
             text,
@@ -49,6 +55,8 @@ class Report:
             ttl=ttl,
             expires_within=round(expires, 3),
             cases=cases,
+            outages=not no_outages_because,
+            **({"no_outages_because": no_outages_because} if no_outages_because else {}),
         )
 
     def case_begins(self, case: Case) -> None:
@@ -110,6 +118,11 @@ class Report:
                 "   too busy to tell: check again when it is idle, or with a longer --ttl."
             )
         lines += _of_contention(contended)
+        if self._no_outages_because:
+            lines.append(
+                "   Not checked: what it does when its server does not answer, because no outage could\n"
+                f"   be made: {self._no_outages_because}."
+            )
         if sound:
             lines.append("   You can elect leaders on this store.")
         self._tell(
@@ -118,6 +131,7 @@ class Report:
             sound=sound,
             failed=[outcome.case.name for outcome in failed],
             meaning=list(dict.fromkeys(map(meaning, failed))),
+            outages=not self._no_outages_because,
             faults=contended.faults,
             terms=contended.terms,
             readings=contended.readings,

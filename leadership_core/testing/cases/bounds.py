@@ -12,11 +12,10 @@ from ...errors import SessionLost, StoreClosed, StoreUnavailable
 from ..contender import Contender
 from ..heard import PATIENCE, Heard
 from ..lab import Lab
+from .calls import SLACK, calls_on
 from .expectations import is_equal, raises
 
 __all__ = ["BoundCases"]
-
-_SLACK = 1.0  # seconds, for a machine that is busy
 
 
 class BoundCases:
@@ -24,25 +23,10 @@ class BoundCases:
 
     def test_every_call_keeps_to_its_budget(self, lab: Lab) -> None:
         """With hardly any time, each call returns or says that there was no answer, in time."""
-        key, store, session = lab.key("a"), lab.open(), lab.session()
         contender = Contender(lab, lab.key("leader"))
         contender.enter()
-        race, claim = contender.election, contender.claim
-        calls: dict[str, Callable[[], object]] = {
-            "get": lambda: store.get(key),
-            "put": lambda: store.put(key, b"1"),
-            "list": lambda: store.list(key),
-            "delete": lambda: store.delete(key),
-            "watch": lambda: lab.at_end(store.watch(key, Heard()).close),
-            "open_session": lambda: lab.at_end(store.open_session(lab.ttl).close),
-            "renew": session.renew,
-            "leader": race.leader,
-            "standing": lambda: race.standing(claim),
-            "on_turn": lambda: lab.at_end(race.on_turn(claim, lambda: None).close),
-            "watch_leader": lambda: lab.at_end(race.watch_leader(Heard()).close),
-            "withdraw": lambda: race.withdraw(claim),
-            "close of a session": session.close,
-        }
+        calls = calls_on(lab, lab.key("a"), contender)
+        calls["close of a session"] = contender.session.close
         assert lab.ttl, "known before it is measured"
         for seconds in (0.001, 0.1):
             for name, call in calls.items():
@@ -53,7 +37,7 @@ class BoundCases:
                 except (StoreUnavailable, SessionLost):
                     pass
                 took = now() - begun
-                assert took < seconds + _SLACK, f"{name} took {took:.2f} s of {seconds} s"
+                assert took < seconds + SLACK, f"{name} took {took:.2f} s of {seconds} s"
 
     def test_a_closed_store_says_so(self, lab: Lab) -> None:
         """Every call raises StoreClosed, closing it again does nothing, its watches are silent."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 from ...clock import now
 from ...errors import ConfigurationError, Conflict, SessionLost
@@ -107,6 +109,61 @@ class SessionCases:
         silent.close()
         silent.close()
         assert renewed.renew() > 0, "the renewed session is alive"
+
+    @needs(_SESSIONS)
+    def test_reads_alone_end_an_expired_session(self, lab: Lab) -> None:
+        """Its entries go although no request but reads is made: no renewal or write clears up first."""
+        top, reader = lab.key(), lab.open()
+        reads: dict[str, Callable[[str], object]] = {
+            "get": reader.get,
+            "list": lambda key: reader.list(key.rpartition("/")[0]),
+        }
+        for number, (name, read) in enumerate(reads.items()):
+            session, key = lab.session(ttl=lab.ttl), f"{top}/{number}/a"
+            lab.store.put(key, b"", session=session)
+            gone = lab.eventually(lambda k=key, r=read: not r(k), lab.expiry)  # type: ignore[misc]
+            assert gone, f"{name} still returns the entry {lab.expiry:.1f} s after its last renewal"
+
+    @needs(_SESSIONS)
+    def test_an_expiry_that_was_read_is_final(self, lab: Lab) -> None:
+        """Once a read has left an entry out, no renewal under way brings it back: a filter would."""
+        top, reader, count = lab.key(), lab.open(), 12
+        sessions = [lab.session(ttl=lab.ttl) for _ in range(count)]
+        for number, session in enumerate(sessions):
+            lab.store.put(f"{top}/{number:02}", b"", session=session)
+        # Renewals that arrive from a little before the expiry to a little after it.
+        step, begun = lab.ttl / 50, now()
+        over, problems = threading.Event(), list[Exception]()
+
+        def renew(session: Session, at: float) -> None:
+            over.wait(max(0.0, at - now()))
+            try:
+                session.renew()
+            except SessionLost:
+                pass
+            except Exception as error:  # noqa: BLE001 - raised in the thread of the case
+                problems.append(error)
+
+        expected = begun + lab.store.expires_within(lab.ttl)
+        threads = [
+            threading.Thread(
+                target=renew, args=[session, expected + (n - count / 2) * step], daemon=True
+            )
+            for n, session in enumerate(sessions)
+        ]
+        for thread in threads:
+            thread.start()
+        gone: set[str] = set()
+        while any(thread.is_alive() for thread in threads):
+            there = {entry.key for entry in reader.list(top)}
+            back = gone & there
+            if back:
+                over.set()
+            assert not back, f"read as expired, and there again after a renewal: {sorted(back)}"
+            gone |= {f"{top}/{number:02}" for number in range(count)} - there
+            time.sleep(0.002)
+        if problems:
+            raise problems[0]
 
     @needs(_SESSIONS)
     def test_a_watch_tells_the_end_of_a_session(self, lab: Lab) -> None:
