@@ -12,8 +12,9 @@ from leadership_core.budget import remaining_budget
 from leadership_core.errors import NotDone, StoreClosed, StoreRefused, StoreUnavailable
 from leadership_core.threads import join, start_daemon
 
+from .answers import LONGEST_PAGE, bound_of
 from .connection import Connection
-from .errors import Unreached, Verdict, translated, unreached, verdict
+from .errors import Senseless, Unreached, Verdict, is_too_long, translated, unreached, verdict
 from .lanes import Lane, Lanes
 from .methods import AUTHENTICATE, STATUS, Method
 from .options import Options
@@ -64,6 +65,8 @@ class Client:
             StoreClosed: the client is closed.
         """
         again = method.repeatable if repeatable is None else repeatable
+        if lane is Lane.REQUESTS and bound_of(method, request) > LONGEST_PAGE:
+            lane = Lane.LISTS
         until = clock.now() + remaining_budget()
         # Even with one endpoint, a connection that broke is worth a new one.
         tries = max(2, len(self._options.endpoints)) if again else len(self._options.endpoints)
@@ -83,7 +86,8 @@ class Client:
                 answer = self._ask(connection, method, request, share)
             except grpc.RpcError as error:
                 what = verdict(error)
-                if what is Verdict.REFUSED or what is Verdict.STALE:
+                too_long = is_too_long(error)  # it would be that the next time, too
+                if too_long or what is Verdict.REFUSED or what is Verdict.STALE:
                     problem = translated(error, connection.endpoint, 0)
                     if unsure and isinstance(problem, NotDone):
                         problem = StoreUnavailable(str(problem))
@@ -99,6 +103,11 @@ class Client:
                     raise problem from error
             except ValueError as error:  # the channel is closed
                 raise StoreClosed("the etcd store is closed") from error
+            except Senseless as error:
+                self._lanes.give_up(connection, more=True)
+                raise Senseless(
+                    f"{connection.endpoint} gives no answer of etcd's to {method.path}: {error}"
+                ) from error
             else:
                 self._note(answer)
                 return answer
@@ -157,9 +166,7 @@ class Client:
             return
         try:
             asking = channel.unary_unary(
-                STATUS.path,
-                request_serializer=STATUS.request.SerializeToString,
-                response_deserializer=STATUS.answer.FromString,
+                STATUS.path, request_serializer=STATUS.request.SerializeToString
             ).future(STATUS.request(), timeout=seconds)
         except ValueError:
             return  # the channel is closed, and what it carried
@@ -243,7 +250,7 @@ class Client:
             try:
                 connection.greet(share)
                 self._sign_in(connection, share)
-            except (Unreached, grpc.RpcError, ValueError) as error:
+            except (Unreached, Senseless, grpc.RpcError, ValueError) as error:
                 if self._lanes.closed:
                     raise StoreClosed("the etcd store is closed") from error
                 problem = _as_unreached(error, connection)

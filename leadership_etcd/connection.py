@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from leadership_core import clock
 
+from .answers import read_answer, read_watch
 from .credentials import TLS, speaks_tls
-from .errors import Unreached, Verdict, said, verdict
+from .errors import Senseless, Unreached, Verdict, said, verdict
 from .fork import immortalise
 from .methods import STATUS, WATCH, Method
 from .preface import objection
@@ -27,7 +29,8 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 2000),  # which is the time that a connect may take
     ("grpc.dns_min_time_between_resolutions_ms", 1000),
-    ("grpc.max_receive_message_length", -1),
+    # Nothing but identity: etcd compresses only for who asks for it.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
 ]
 # A stream is silent for hours, so pings tell a dead peer from a quiet one. etcd hangs up on who
 # sends them more often than every 5 s, or with no call under way.
@@ -49,6 +52,7 @@ class Connection:
         endpoint: ``host:port``.
         tls: None for plain text.
         streams: it is to carry streams.
+        longest: bytes that an answer may have.
         known: the endpoints where an etcd has answered to whoever came last.
 
     Attributes:
@@ -58,7 +62,14 @@ class Connection:
     """
 
     def __init__(
-        self, number: int, endpoint: str, tls: TLS | None, *, streams: bool, known: set[str]
+        self,
+        number: int,
+        endpoint: str,
+        tls: TLS | None,
+        *,
+        streams: bool,
+        longest: int,
+        known: set[str],
     ) -> None:
         self.number, self.endpoint = number, endpoint
         self.users = 0
@@ -66,7 +77,11 @@ class Connection:
         self.silent_since: float | None = None
         self.channel: Any = None
         self._tls = tls
-        self._options = _OPTIONS + (_PINGS if streams else [])
+        self._options = [
+            *_OPTIONS,
+            ("grpc.max_receive_message_length", longest),
+            *(_PINGS if streams else []),
+        ]
         self._greeted = False
         self._known = known
         self._closed = False
@@ -89,6 +104,8 @@ class Connection:
         self._make_channel(until)
         try:
             status = self.invoke(STATUS, STATUS.request(), max(0.001, until - clock.now()))
+        except Senseless as error:
+            raise Unreached(f"what answers is not etcd ({error}); check the port") from error
         except grpc.RpcError as error:
             if verdict(error) is Verdict.REFUSED and error.code() is not _UNIMPLEMENTED:
                 self._greet()  # it may not tell us, but it is there
@@ -133,17 +150,16 @@ class Connection:
     def invoke(
         self, method: Method, request: Any, timeout: float, metadata: tuple[Any, ...] = ()
     ) -> Any:
-        """Make a call; raises `grpc.RpcError`."""
+        """Make a call; raises `grpc.RpcError`, and `Senseless` for what is no answer to it."""
         call = self._calls.get(method.path)
         if call is None:
             call = self._calls[method.path] = self.channel.unary_unary(
                 method.path,
                 request_serializer=method.request.SerializeToString,
-                response_deserializer=method.answer.FromString,
             )
         sent = clock.now()
         try:
-            answer = call(request, timeout=timeout, metadata=metadata)
+            data = call(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             if verdict(error) is Verdict.UNKNOWN:
                 self.silent_since = self.silent_since or sent
@@ -151,16 +167,16 @@ class Connection:
                 self.silent_since = None
             raise
         self.silent_since = None
-        return answer
+        return read_answer(method, request, data)
 
-    def watch(self, requests: Any, metadata: tuple[Any, ...]) -> Any:
-        """Open the stream that carries watches; an iterator of answers that can be cancelled."""
+    def watch(self, requests: Any, metadata: tuple[Any, ...]) -> Answers:
+        """Open the stream that carries watches."""
         stream = self.channel.stream_stream(
             WATCH.path,
             request_serializer=WATCH.request.SerializeToString,
-            response_deserializer=_named_decoder,
+            response_deserializer=_named,
         )
-        return stream(requests, metadata=metadata)
+        return Answers(stream(requests, metadata=metadata))
 
     def close(self) -> None:
         """Cut off what is under way; may be called again."""
@@ -213,15 +229,33 @@ class Connection:
         return "it wants TLS: write etcd+tls://" if speaks_tls(address, until) else None
 
 
+class Answers:
+    """What comes on a stream of watches; raises `Senseless` for what is none of etcd's answers.
+
+    Args:
+        call: of gRPC.
+    """
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(read_watch, self._call)
+
+    def cancel(self) -> None:
+        """End the stream; from any thread."""
+        self._call.cancel()
+
+
 _UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
 
 
-def _named_decoder(data: bytes) -> Any:
+def _named(data: bytes) -> bytes:
     # gRPC calls this in a thread of its own, that it started for the stream and gave no name.
     thread = threading.current_thread()
     if not thread.name.startswith("leadership-"):
         thread.name = "leadership-etcd-grpc"
-    return WATCH.answer.FromString(data)
+    return data
 
 
 def _is_address(host: str) -> bool:

@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 from leadership_core.budget import shared_budget
+from leadership_core.errors import StoreUnavailable
 from leadership_core.store import Entry
 
+from .answers import LONGEST_LIST
 from .client import Client
 from .errors import Compacted
 from .messages import below, read, text
@@ -52,10 +54,21 @@ def _read_below(client: Client, prefix: str) -> tuple[list[Any], int]:
     page = client.call(RANGE, read(start, end, limit=_PAGE))
     revision = page.header.revision
     found = list(page.kvs)
+    left = LONGEST_LIST - _size(page)
     while page.more:
         # In pages, so that no single answer takes longer than the others can wait.
         page = client.call(
             RANGE, read(page.kvs[-1].key + b"\0", end, limit=_PAGE, revision=revision)
         )
+        left -= _size(page)
+        if left < 0:
+            raise StoreUnavailable(
+                f"what is below {prefix!r} has more than {LONGEST_LIST} bytes, which are the most that a "
+                "list may have: list a part of it"
+            )
         found += page.kvs
     return found, revision
+
+
+def _size(page: Any) -> int:
+    return sum(len(kv.key) + len(kv.value) for kv in page.kvs)

@@ -20,9 +20,11 @@ from .proto import grpc
 __all__ = [
     "Compacted",
     "Full",
+    "Senseless",
     "Unreached",
     "Verdict",
     "is_definite",
+    "is_too_long",
     "said",
     "translated",
     "unreached",
@@ -37,6 +39,8 @@ _NOT_SENT = re.compile(
 _STALE = re.compile(
     r"invalid auth token|revision of auth store is old|revision in header is old", re.IGNORECASE
 )
+# Of our own gRPC; etcd's words for a request that is too long begin with "grpc: received".
+_TOO_LONG = re.compile(r"(?<!grpc: )(Received|Decompressed) message larger than max")
 _NOT_ETCD = "what answers there is not an etcd of version 3.4 or later; check host and port"
 
 
@@ -69,6 +73,10 @@ class Compacted(StoreUnavailable):
     """The history that was asked for is gone; ask again from now on."""
 
 
+class Senseless(StoreUnavailable):
+    """What came is no answer to the request, so it says nothing about it."""
+
+
 class Full(StoreRefused):
     """etcd has no space left; the very write that finds this out is done, and refused then."""
 
@@ -76,6 +84,8 @@ class Full(StoreRefused):
 def verdict(error: grpc.RpcError) -> Verdict:
     """Say what a failed call means for its request."""
     code, details = error.code(), said(error)
+    if _TOO_LONG.search(details):
+        return Verdict.UNKNOWN
     if _STALE.search(details):
         return Verdict.STALE
     if code is _Code.UNAVAILABLE and _NOT_SENT.match(details):
@@ -90,6 +100,11 @@ def verdict(error: grpc.RpcError) -> Verdict:
 def is_definite(error: StoreUnavailable) -> bool:
     """Whether the request surely did not take effect."""
     return isinstance(error, NotDone | StoreRefused | Compacted) and not isinstance(error, Full)
+
+
+def is_too_long(error: grpc.RpcError) -> bool:
+    """Whether the answer was longer than the connection allows, and was not taken in."""
+    return bool(_TOO_LONG.search(said(error)))
 
 
 def said(error: grpc.RpcError) -> str:
@@ -107,6 +122,10 @@ def translated(error: grpc.RpcError, endpoint: str, waited: float) -> Leadership
         waited: seconds, for the answer.
     """
     code, details = error.code(), said(error)
+    if is_too_long(error):
+        return Senseless(
+            f"{endpoint}: the answer is longer than what was asked for can be ({details})"
+        )
     if code is _Code.DEADLINE_EXCEEDED:
         return StoreUnavailable(f"{endpoint} gave no answer within {waited:.2f} s")
     if "requested lease not found" in details:

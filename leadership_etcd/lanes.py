@@ -12,6 +12,7 @@ from enum import Enum
 from leadership_core import clock
 from leadership_core.errors import StoreClosed
 
+from .answers import LONGEST, LONGEST_LIST, LONGEST_PAGE
 from .connection import Connection
 from .options import Options
 
@@ -24,9 +25,20 @@ class Lane(Enum):
     """What waits for nothing but its like."""
 
     REQUESTS = "requests"
+    LISTS = "lists"
     RENEWALS = "renewals"
     RELEASES = "releases"
     WATCHES = "watches"
+
+
+_LONGEST = {
+    Lane.REQUESTS: LONGEST_PAGE,
+    Lane.LISTS: LONGEST_LIST,
+    Lane.RENEWALS: LONGEST,
+    Lane.RELEASES: LONGEST,
+    Lane.WATCHES: LONGEST_LIST,
+}
+"""Bytes that gRPC takes in as one answer; it gets no memory for more."""
 
 
 class Lanes:
@@ -75,6 +87,7 @@ class Lanes:
                     self._options.endpoints[number],
                     self._options.tls,
                     streams=lane is Lane.WATCHES,
+                    longest=_LONGEST[lane],
                     known=self._known,
                 )
                 self._open.add(found)

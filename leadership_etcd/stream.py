@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from leadership_core.errors import StoreUnavailable
 
+from .errors import Senseless
 from .proto import rpc
 
 __all__ = ["Sink", "Stream", "Watch"]
@@ -57,6 +58,12 @@ class Watch:
             self.closed = True
             self._drop(self)
 
+    def covers(self, key: bytes) -> bool:
+        """Whether it was asked for what happens to that key."""
+        if not self.end:
+            return key == self.key
+        return self.key <= key and (self.end == b"\0" or key < self.end)
+
     def request(self) -> Any:
         """What asks etcd for it."""
         return rpc.WatchRequest(
@@ -98,10 +105,16 @@ class Stream:
         self._outbox.put(None)
 
     def watch_of(self, answer: Any) -> Watch | None:
-        """Whose answer it is; None if nobody wants it any more."""
+        """Whose answer it is; None if nobody wants it any more.
+
+        Raises:
+            Senseless: it answers what was not asked.
+        """
         with self._lock:
             if not answer.created:
                 return self._told.get(answer.watch_id)
+            if not self._asked:
+                raise Senseless("a watch was begun that was not asked for")
             watch = self._asked.popleft()
             if answer.canceled:
                 return watch

@@ -23,7 +23,7 @@ from leadership_core.threads import start_daemon
 from .client import Client
 from .connection import Connection
 from .errands import Errands
-from .errors import translated
+from .errors import Senseless, is_too_long, translated
 from .proto import grpc
 from .pulse import Pulse
 from .stream import Sink, Stream, Watch
@@ -134,7 +134,8 @@ class Watcher:
                 return
             except StoreUnavailable as error:
                 # What broke the stream may well break the next one, that is opened at once.
-                if self._failures > 1 or clock.now() - began > _BLINK:
+                senseless = isinstance(error, Senseless)
+                if senseless or self._failures > 1 or clock.now() - began > _BLINK:
                     self._tell_away(error)
             except Exception as error:  # the thread has to go on, whatever this is
                 log.exception("A watch has failed")
@@ -163,10 +164,14 @@ class Watcher:
             for watch in watches:
                 stream.begin(watch)
             for answer in answers:
-                self._failures = 0
                 pulse.heard()
                 if not self._take(stream, answer):
+                    self._failures = 0
                     return
+                self._failures = 0
+        except Senseless:
+            broken = True
+            raise
         except grpc.RpcError as error:
             broken = (pulse is not None and pulse.missed) or self._explain(connection, error)
         finally:
@@ -185,11 +190,22 @@ class Watcher:
         problem = translated(error, connection.endpoint, 0)
         log.debug("a stream has ended: %s", problem)
         self._client.forget_token()
+        if is_too_long(error):
+            self._skip()
         if self._failures > 1:
             self._tell_away(
                 problem if isinstance(problem, StoreUnavailable) else StoreUnavailable(str(problem))
             )
         return True
+
+    def _skip(self) -> None:
+        """Go on after what is too long to be told, and say that there is a gap."""
+        with self._lock:
+            watches = list(self._watches)
+        for watch in watches:
+            # Whoever is told of the gap looks after this, and finds what happened up to here.
+            watch.next = max(watch.next, self._client.revision + 1)
+            _tell(watch.sink.gap)
 
     def _take(self, stream: Stream, answer: Any) -> bool:
         """Pass an answer on; False if the stream has to be opened anew."""
@@ -202,6 +218,8 @@ class Watcher:
         if answer.created:
             self._created(stream, watch, answer.header.revision)
         elif answer.events:
+            if not all(watch.covers(event.kv.key) for event in answer.events):
+                raise Senseless("a watch tells of a key that was not asked for")
             watch.next = answer.events[-1].kv.mod_revision + 1
             _tell(partial(watch.sink.changed, answer.events))
         else:

@@ -1,0 +1,134 @@
+"""Answers that are longer than what was asked for can be: refused before the memory is taken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import pytest
+
+from leadership_etcd.proto import rpc
+from tests.cli.command import environment
+from tests.fuzz.evil_etcd import KEY, EvilEtcd, kv
+
+MIB = 1024**2
+Server = Callable[[], AbstractContextManager[Any]]
+
+
+class Done(NamedTuple):
+    """What a request took, and what came of it."""
+
+    megabytes: int
+    seconds: float
+    said: str
+
+
+def measure(url: str, doing: str) -> Done:
+    """Make the request in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.measure", url, doing],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    used, took, said = done.stdout.rstrip("\n").split("\t", 2)
+    return Done(int(used), float(took), said)
+
+
+# -- etcd ---------------------------------------------------------------------------------------
+
+
+def _etcd(change: Callable[[str, Any, Any], Any], *, gzip: bool = False) -> Server:
+    return lambda: EvilEtcd(change, gzip=gzip)
+
+
+def _valued(size: int) -> Callable[[str, Any, Any], Any]:
+    made: list[bytes] = []
+
+    def twist(name: str, _: Any, answer: Any) -> Any:
+        if name != "Range":
+            return answer
+        if not made:
+            answer.kvs[0].value = bytes(size)
+            made.append(answer.SerializeToString())
+        return made[0]
+
+    return twist
+
+
+def _of_nothing(name: str, _: Any, answer: Any) -> Any:
+    """Thirty million empty keys, two bytes each."""
+    if name != "Range":
+        return answer
+    return rpc.RangeResponse(header=answer.header).SerializeToString() + b"\x12\0" * 30 * MIB
+
+
+def _of_many(name: str, request: Any, answer: Any) -> Any:
+    """Sixty keys of a MiB."""
+    if name == "Range" and request.range_end:
+        del answer.kvs[:]
+        answer.kvs.extend(kv(b"fuzz/%03d" % number, value=bytes(MIB)) for number in range(60))
+    return answer
+
+
+def _told(name: str, _: Any, answer: Any) -> Any:
+    if name != "Watch":
+        return answer
+    event = rpc.WatchResponse(header=answer.header, watch_id=0)
+    event.events.add().kv.CopyFrom(kv(KEY, 99, bytes(100 * MIB)))
+    return [answer, event]
+
+
+REFUSED: dict[str, tuple[Server, str, int]] = {
+    "etcd: a value of 200 MiB": (_etcd(_valued(200 * MIB)), "get", 50),
+    "etcd: a value of 3 MiB": (_etcd(_valued(3 * MIB)), "get", 50),
+    "etcd: 100 MiB of gzip": (_etcd(_valued(100 * MIB), gzip=True), "get", 50),
+    "etcd: a list of 200 MiB": (_etcd(_valued(200 * MIB)), "list", 50),
+    "etcd: a leader of 200 MiB": (_etcd(_valued(200 * MIB)), "leader", 50),
+    "etcd: 30 million empty keys": (_etcd(_of_nothing), "list", 250),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_too_long_is_refused_before_memory_is_taken(name: str) -> None:
+    """In time, and with a word that says so."""
+    make, doing, most = REFUSED[name]
+    with make() as server:
+        done = measure(server.url, doing)
+
+    assert done.said.startswith("StoreUnavailable: "), done
+    assert "long" in done.said or "more" in done.said or "ompress" in done.said, done
+    assert done.megabytes < most, done
+    assert done.seconds < 21.0, done
+
+
+TAKEN: dict[str, tuple[Server, str, str]] = {
+    "etcd: a value of 1.5 MiB": (_etcd(_valued(3 * MIB // 2)), "get", f"{3 * MIB // 2} bytes"),
+    "etcd: a list of 60 MiB": (_etcd(_of_many), "list", f"{60 * MIB} bytes in 60"),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_may_be_long_is_taken(name: str) -> None:
+    """The longest that a right server sends."""
+    make, doing, said = TAKEN[name]
+    with make() as server:
+        done = measure(server.url, doing)
+
+    assert done.said == said
+
+
+def test_an_event_that_is_too_long_is_a_gap() -> None:
+    """It is not taken in; the watch looks again, and goes on after it."""
+    with EvilEtcd(_told) as server:
+        done = measure(server.url, "watch")
+
+    assert done.said == "told"
+    assert done.megabytes < 50
+    assert 1 < server.calls.count("Watch") < 30
+    assert server.calls.count("Range") > 1
