@@ -19,6 +19,7 @@ from leadership_core.errors import (
     SessionLost,
     StoreUnavailable,
 )
+from leadership_core.fork import inert_in_child
 from leadership_core.store import (
     Absent,
     Claim,
@@ -46,6 +47,7 @@ _ENTERING = 7.0  # requests from the look at who leads to the watch over what on
 _RESIGNING = 20.0  # requests that it takes to leave, stand again, see another one win, and win
 
 
+@inert_in_child("enter", "standing", "withdraw", "on_turn", "leader", "watch_leader")
 class ConsulElection:
     """One race; see `leadership_core.store.Election`."""
 

@@ -14,6 +14,7 @@ from leadership_core.errors import (
     SessionLost,
     StoreUnavailable,
 )
+from leadership_core.fork import inert_in_child
 from leadership_core.session import Session
 
 from .client import Client
@@ -25,6 +26,7 @@ COMPANION_OF = "leadership entries of "
 """How the name of a companion begins; the id of its session follows."""
 
 
+@inert_in_child("renew", "close", "companion")
 class ConsulSession:
     """A session of Consul; see `leadership_core.store.Session`.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Set as AbstractSet
 
 from leadership_core.budget import remaining_budget
 from leadership_core.errors import StoreUnavailable
+from leadership_core.fork import inert_in_child
 from leadership_core.store import (
     ANY,
     Capability,
@@ -33,6 +34,10 @@ _RATE, _BURST = 0.5, 4.0  # sessions a second that may follow on lost ones
 _TRIES, _TRIES_BURST = 2.0, 4.0  # a second, to open one and to renew it, that come to nothing
 
 
+@inert_in_child(
+    "get", "list", "put", "delete", "delete_tree", "watch", "open_session", "election",
+    silent=("close",),
+)  # fmt: skip
 class ConsulStore:
     """A Consul; see `leadership_core.store.Store`.
 

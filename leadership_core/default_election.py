@@ -22,6 +22,7 @@ from typing import Any
 
 from .delivery import WatchDelivery
 from .errors import ClaimUnknown, Conflict, NotDone, SessionLost, StoreUnavailable
+from .fork import inert_in_child
 from .store import (
     ABSENT,
     Absent,
@@ -82,6 +83,7 @@ class _Epoch:
         )
 
 
+@inert_in_child("enter", "standing", "withdraw", "on_turn", "leader", "watch_leader")
 class DefaultElection:
     """The race for one key of a store that has `Capability.SESSIONS`.
 

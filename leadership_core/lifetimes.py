@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 from typing import Protocol
 from weakref import WeakSet
 
 from . import clock
+from .fork import at_fork_in_child
 
 __all__ = ["begin_close_all", "register", "unregister"]
 
@@ -67,5 +67,4 @@ def _after_fork_in_child() -> None:
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork_in_child(_after_fork_in_child)

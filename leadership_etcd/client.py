@@ -10,6 +10,7 @@ from typing import Any
 from leadership_core import clock
 from leadership_core.budget import remaining_budget
 from leadership_core.errors import NotDone, StoreClosed, StoreRefused, StoreUnavailable
+from leadership_core.fork import leak, note_owned
 from leadership_core.threads import join, start_daemon
 
 from .answers import LONGEST_PAGE, bound_of
@@ -38,6 +39,7 @@ class Client:
         self._options = options
         self._lanes = Lanes(options)
         self._token: str | None = None  # "" where etcd wants none
+        note_owned(self)
 
     def call(
         self,
@@ -202,6 +204,7 @@ class Client:
     def after_fork_in_child(self) -> None:
         """Begin no call; without the lock, which a thread of the parent may hold for ever."""
         self._lanes.closed = True
+        leak(self)  # to free a channel is to use gRPC, which does not survive a fork
 
     # -- one attempt -------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from functools import partial
 
 from leadership_core.budget import budget, remaining_budget, shared_budget
 from leadership_core.errors import ClaimUnknown, SessionLost, StoreUnavailable
+from leadership_core.fork import inert_in_child
 from leadership_core.store import (
     Absent,
     Claim,
@@ -53,6 +54,7 @@ __all__ = ["EtcdElection"]
 _TRIES = 3
 
 
+@inert_in_child("enter", "standing", "withdraw", "on_turn", "leader", "watch_leader")
 class EtcdElection:
     """One race; see `leadership_core.store.Election`."""
 

@@ -9,7 +9,6 @@ same file for the same library; that copy knows nothing of the fork.
 
 from __future__ import annotations
 
-import ctypes
 import importlib.machinery
 import importlib.util
 import os
@@ -21,21 +20,11 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from leadership_core.errors import ForkedStore
+from leadership_core.fork import leak
 
-__all__ = ["immortalise", "renew_grpc"]
+__all__ = ["renew_grpc"]
 
 _CORE = "grpc._cython.cygrpc"
-
-_kept: list[object] = []
-
-
-def immortalise(*objects: object) -> None:
-    """Let these objects, and all that they refer to, never be freed, not at the end either."""
-    _kept.extend(objects)
-    keep = getattr(ctypes.pythonapi, "Py_IncRef", None)
-    if keep is not None:  # what only a module refers to is freed at the end of CPython
-        for one in objects:
-            keep(ctypes.py_object(one))
 
 
 def renew_grpc() -> None:
@@ -55,7 +44,7 @@ def renew_grpc() -> None:
         for name in list(sys.modules)
         if name.split(".")[0] == "grpc" or (name.startswith(mine) and name != __name__)
     }
-    immortalise(old)
+    leak(old)
     if core is None or core.__file__ is None:
         return
     try:

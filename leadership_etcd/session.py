@@ -13,6 +13,7 @@ from leadership_core.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from leadership_core.fork import inert_in_child
 
 from .client import Client, Lane
 from .messages import read
@@ -24,6 +25,7 @@ CONFIRMATION = read(b"\0", limit=1, keys_only=True)
 """Of no key that there is; etcd's leader asks the others whether it still leads, all the same."""
 
 
+@inert_in_child("renew", "close")
 class EtcdSession:
     """A lease of etcd; see `leadership_core.store.Session`."""
 

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Set as AbstractSet
 
+from leadership_core.fork import inert_in_child
 from leadership_core.store import (
     ANY,
     Capability,
@@ -21,7 +22,6 @@ from .client import Client
 from .election import EtcdElection
 from .entries import entry_of, read_below
 from .errands import Errands
-from .fork import immortalise
 from .messages import below, delete, encode, read
 from .methods import DELETE, RANGE
 from .options import Options
@@ -33,6 +33,10 @@ from .writes import Writes
 __all__ = ["EtcdStore"]
 
 
+@inert_in_child(
+    "get", "list", "put", "delete", "delete_tree", "watch", "open_session", "election",
+    silent=("close",),
+)  # fmt: skip
 class EtcdStore:
     """An etcd; see `leadership_core.store.Store`.
 
@@ -120,7 +124,6 @@ class EtcdStore:
 
     def after_fork_in_child(self) -> None:
         self._client.after_fork_in_child()
-        immortalise(self)
 
     def __repr__(self) -> str:
         return f"<EtcdStore {self._url}>"

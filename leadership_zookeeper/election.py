@@ -17,6 +17,7 @@ from kazoo.exceptions import NoNodeError, NotEmptyError
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.delivery import WatchDelivery
 from leadership_core.errors import ClaimUnknown, NotDone, StoreUnavailable
+from leadership_core.fork import inert_in_child
 from leadership_core.store import (
     Absent,
     Claim,
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 _TRIES = 5
 
 
+@inert_in_child("enter", "standing", "withdraw", "on_turn", "leader", "watch_leader")
 class ZooKeeperElection:
     """One race; see `leadership_core.store.Election`.
 

@@ -11,6 +11,7 @@ from kazoo.exceptions import NoAuthError, NoNodeError, SessionExpiredError
 from leadership_core import clock
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.errors import ConfigurationError, SessionLost, StoreError, StoreUnavailable
+from leadership_core.fork import inert_in_child
 from leadership_core.store import Session
 
 from .bell import Bell
@@ -33,6 +34,7 @@ def session_id(number: int) -> str:
     return f"0x{number & 0xFFFF_FFFF_FFFF_FFFF:x}"
 
 
+@inert_in_child("renew", "close", "usable_link", "end")
 class ZooKeeperSession:
     """A session, and the one link that it is bound to; see `leadership_core.store.Session`.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Set as AbstractSet
 
-from leadership_core.errors import ForkedStore, StoreClosed
+from leadership_core.errors import StoreClosed
+from leadership_core.fork import inert_in_child
 from leadership_core.store import ANY, Capability, Change, Closable, Entry, Expected, Session
 from leadership_core.url import StoreURL
 
@@ -20,6 +21,10 @@ from .watch import Watcher
 __all__ = ["ZooKeeperStore"]
 
 
+@inert_in_child(
+    "get", "list", "put", "delete", "delete_tree", "watch", "open_session", "election",
+    silent=("close",),
+)  # fmt: skip
 class ZooKeeperStore:
     """A ZooKeeper; see `leadership_core.store.Store`.
 
@@ -44,7 +49,6 @@ class ZooKeeperStore:
         self._sessions: list[ZooKeeperSession] = []  # whose threads may be running
         self._elections: dict[str, ZooKeeperElection] = {}
         self._closed = False
-        self._forked = False
 
     @property
     def capabilities(self) -> AbstractSet[Capability]:
@@ -64,11 +68,9 @@ class ZooKeeperStore:
         return ttl + self._options.tick
 
     def get(self, key: str) -> Entry | None:
-        self._check()
         return self._entries.get(key)
 
     def list(self, prefix: str) -> list[Entry]:
-        self._check()
         return self._entries.below(prefix)
 
     def put(
@@ -80,12 +82,10 @@ class ZooKeeperStore:
         session: Session | None = None,
         fence: tuple[str, int] | None = None,
     ) -> Entry:
-        self._check()
         owner = None if session is None else ZooKeeperSession.of(session)
         return self._entries.put(key, bytes(value), expect=expect, session=owner, fence=fence)
 
     def delete(self, key: str, *, expect: Expected = ANY) -> bool:
-        self._check()
         return self._entries.delete(key, expect=expect)
 
     def delete_tree(self, prefix: str) -> int:
@@ -96,18 +96,15 @@ class ZooKeeperStore:
         Raises:
             StoreUnavailable: no answer; some may have been deleted.
         """
-        self._check()
         return self._entries.delete_tree(prefix)
 
     def watch(
         self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
     ) -> Closable:
-        self._check()
         begin = self._watcher.watch_tree if tree else self._watcher.watch_entry
         return begin(key, on_change)
 
     def open_session(self, ttl: float) -> ZooKeeperSession:
-        self._check()
         session = ZooKeeperSession.open(self._options, ttl, self._reader.hear)
         with self._lock:
             closed = self._closed
@@ -125,8 +122,6 @@ class ZooKeeperStore:
             return self._elections[key]
 
     def close(self) -> None:
-        if self._forked:
-            return
         with self._lock:
             self._closed = True
             sessions = list(self._sessions)
@@ -135,14 +130,6 @@ class ZooKeeperStore:
             session.abandon(StoreClosed("the ZooKeeper store is closed"))
         self._reader.close()
         self._watcher.close()
-
-    def after_fork_in_child(self) -> None:
-        """Be inert: threads and sockets are the parent's."""
-        self._forked = True
-
-    def _check(self) -> None:
-        if self._forked:
-            raise ForkedStore("the store belongs to the parent of this process")
 
     def __repr__(self) -> str:
         return f"<ZooKeeperStore {self._url}>"

@@ -7,9 +7,8 @@ ttl, as the death of a process does elsewhere.
 
 from __future__ import annotations
 
-import os
-
 from ..errors import URLError
+from ..fork import at_fork_in_child
 from ..plugins import hookimpl
 from ..url import StoreURL
 from .backend import MemoryStore
@@ -41,4 +40,4 @@ def _state(name: str) -> State:
 
 # The child of a fork is another process, and what it opens there is new: the parent's states
 # may be locked by threads that the child does not have.
-os.register_at_fork(after_in_child=_states.clear)
+at_fork_in_child(_states.clear)

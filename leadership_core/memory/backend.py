@@ -10,6 +10,7 @@ from typing import Final
 
 from ..default_election import DefaultElection
 from ..errors import ConfigurationError, ForkedStore, StoreClosed
+from ..fork import inert_in_child
 from ..store import ANY, Capability, Change, Election, Entry, Expected, Session
 from ..subscription import Subscription
 from .state import State
@@ -21,6 +22,7 @@ _GRANULARITY = 0.01
 _CLOSED = "the memory:// store is closed"
 
 
+@inert_in_child("renew", "close")
 class MemorySession:
     """A session in a `State`; see `leadership_core.store.Session`."""
 
@@ -36,6 +38,10 @@ class MemorySession:
         self._store.state.close_session(self.id)
 
 
+@inert_in_child(
+    "get", "list", "put", "delete", "delete_tree", "watch", "open_session", "election",
+    silent=("close",),
+)  # fmt: skip
 class MemoryStore:
     """A store in this process; see `leadership_core.store.Store`.
 

@@ -11,6 +11,7 @@ from typing import Final
 from ..clock import Clock
 from ..default_election import DefaultElection
 from ..errors import ConfigurationError, SessionLost
+from ..fork import inert_in_child
 from ..guards import check_expected, check_fence
 from ..store import ANY, Capability, Change, Election, Entry, Expected, Session
 from ..subscription import Subscription
@@ -24,6 +25,7 @@ __all__ = ["SqliteSession", "SqliteStore"]
 _REPLACED = "the database was replaced, and the session with it"
 
 
+@inert_in_child("renew", "close")
 class SqliteSession:
     """A row that ends by the machine's clock; see `leadership_core.store.Session`."""
 
@@ -57,6 +59,10 @@ class SqliteSession:
         self._ended = True
 
 
+@inert_in_child(
+    "get", "list", "put", "delete", "delete_tree", "watch", "open_session", "election",
+    silent=("close",),
+)  # fmt: skip
 class SqliteStore:
     """A store in a file of this machine; see `leadership_core.store.Store`.
 

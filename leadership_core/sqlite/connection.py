@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ..fork import leak
 from .forks import gate
 
 __all__ = ["Connection"]
@@ -66,4 +66,4 @@ class Connection:
 
     def keep_for_ever(self) -> None:
         """See to it that it is never closed, not even when the interpreter ends."""
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sqlite))
+        leak(self._sqlite)

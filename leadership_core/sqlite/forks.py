@@ -87,8 +87,9 @@ def is_inherited(file: Identity | None) -> bool:
     return file in _inherited
 
 
-os.register_at_fork(
-    before=gate.before_fork,
-    after_in_parent=gate.after_in_parent,
-    after_in_child=gate.after_in_child,
-)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=gate.before_fork,
+        after_in_parent=gate.after_in_parent,
+        after_in_child=gate.after_in_child,
+    )

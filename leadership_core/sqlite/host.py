@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import re
 import sys
 from pathlib import Path
@@ -74,6 +72,8 @@ def boot_id() -> str:
 
 
 def _darwin_boot_id() -> str:
+    import ctypes.util
+
     text, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
     libc = ctypes.CDLL(ctypes.util.find_library("c"))
     if libc.sysctlbyname(b"kern.bootsessionuuid", text, ctypes.byref(size), None, 0):

@@ -31,11 +31,11 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
 
 
 def test_it_is_small() -> None:
-    """Under 200 lines of Python with everything, its test and its blank lines; and one script."""
+    """At most 200 lines of Python with everything, its test and its blank lines; and one script."""
     files = [path for path in EXAMPLE.rglob("*.py") if "__pycache__" not in path.parts]
     lines = {path.name: len(path.read_text().splitlines()) for path in files}
 
-    assert sum(lines.values()) < 200, lines
+    assert sum(lines.values()) <= 200, lines
     assert len((EXAMPLE / "leadership_example" / "step.lua").read_text().splitlines()) < 70
 
 

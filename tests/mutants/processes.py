@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any
 
 from leadership_core.engine.engine import Engine
@@ -17,6 +18,8 @@ __all__ = ["MUTANTS"]
 def cleans_up(end_in_child: Any) -> Any:
     def mutant(self: Any) -> None:
         for leased in list(self.sessions.all):
+            # The session of every store is inert there, too: the mistake is not to know of the fork.
+            leased.session._process_of_owner = os.getpid()
             with contextlib.suppress(LeadershipError):
                 leased.session.close()
         end_in_child(self)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 import leadership_core
 
 ROOT = Path(__file__).parents[2]
@@ -66,3 +68,41 @@ def test_all_is_what_is_visible() -> None:
     } - {"annotations"}
 
     assert sorted(leadership_core.__all__) == sorted(visible)
+
+
+_FOREIGN = """
+import ctypes, os, sys
+for name in ("register_at_fork", "fork"):  # as on Windows
+    if hasattr(os, name):
+        delattr(os, name)
+if sys.argv[1] == "no pythonapi":  # as on PyPy
+    del ctypes.pythonapi
+elif sys.argv[1] == "no ctypes":  # as where Python was built without libffi
+    sys.modules["ctypes"] = None
+
+import leadership_core
+import leadership_core.fork
+from leadership_core import open_store
+from leadership_core.sqlite.connection import Connection
+
+leadership_core.fork.leak(object())
+for url in ("memory://", "sqlite:///" + sys.argv[2]):
+    with open_store(url) as store:
+        with leadership_core.Candidate(store, "key", "a", ttl=5).leading(5):
+            pass
+for name in ("leadership_consul", "leadership_zookeeper"):
+    __import__(name)
+"""
+
+
+@pytest.mark.parametrize("lack", ["no fork", "no pythonapi", "no ctypes"])
+def test_platform_without_fork_or_pythonapi_imports_and_works(lack: str, tmp_path: Path) -> None:
+    """What only CPython on a Unix has is not needed to import the library, nor to lead."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FOREIGN, lack, str(tmp_path / "a.db")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -213,7 +213,6 @@ def test_the_store_is_inert_in_a_forked_child(
     if pid == 0:
         code = 1
         try:
-            store.after_fork_in_child()
             try:
                 store.get(unique_key)
             except ForkedStore:

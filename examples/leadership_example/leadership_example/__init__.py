@@ -50,7 +50,7 @@ class RedisStore:
         return ttl + PAUSE
 
     def get(self, key: str) -> Entry | None:
-        return (*self._client.look(key)[0], None)[0]
+        return next(iter(self._client.look(key)[0]), None)
 
     def list(self, prefix: str) -> list[Entry]:
         return self._client.look(f"{prefix}/")[0]

@@ -72,8 +72,9 @@ class Client:
             return self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
         except (redis.RedisError, OSError) as error:
             refused = isinstance(error, REFUSALS) or isinstance(error.__context__, MISTAKES)
-            kind = errors.StoreRefused if refused else errors.StoreUnavailable
-            raise ANSWERS.get(str(error), kind)(f"Redis: {error}") from error
+            usual = errors.StoreRefused if refused else errors.StoreUnavailable
+            kind = ANSWERS.get(str(error), usual)  # what step.lua finds out, it names
+            raise kind(f"Redis: {error}") from error
         finally:
             if self._closed:
                 self.close()  # the connection that was just given back, too
