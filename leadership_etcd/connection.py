@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from leadership_core import clock
+from leadership_core.fork import leak
 
 from .answers import read_answer, read_watch
 from .credentials import TLS, speaks_tls
 from .errors import Senseless, Unreached, Verdict, said, verdict
-from .fork import immortalise
 from .methods import STATUS, WATCH, Method
 from .preface import objection
 from .proto import grpc
@@ -196,7 +196,7 @@ class Connection:
             channel, self.channel = self.channel, None
             self._closed = True
         if channel is not None:
-            immortalise(channel)
+            leak(channel)
 
     def _unreached(self, error: grpc.RpcError, until: float) -> Unreached:
         details = said(error)
