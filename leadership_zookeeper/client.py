@@ -28,7 +28,7 @@ def kazoo_client(
         resume: number and password of a session to join.
     """
     pause = handler.sleep_func
-    return KazooClient(
+    return _Client(
         hosts=handler.placeholders,
         timeout=timeout,
         client_id=resume,
@@ -43,6 +43,25 @@ def kazoo_client(
         command_retry=KazooRetry(max_tries=0, sleep_func=pause),
         logger=_Quiet(logging.getLogger("leadership.zookeeper.kazoo"), {}),
     )
+
+
+class _Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
+    """One that is never shown an older state than before.
+
+    A server lets nobody in who has seen more than it has itself. kazoo forgets what it has seen
+    when its session has ended, and the next one may begin at a server that is behind.
+    """
+
+    _seen = 0
+
+    @property
+    def last_zxid(self) -> int:
+        """The id of the newest transaction that it has seen."""
+        return self._seen
+
+    @last_zxid.setter
+    def last_zxid(self, zxid: int) -> None:
+        self._seen = max(self._seen, zxid)
 
 
 class Goodbye(Close):  # type: ignore[misc]  # kazoo has no types

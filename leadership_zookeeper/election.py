@@ -31,7 +31,7 @@ from leadership_core.store import (
 
 from .claim import ZooKeeperClaim
 from .errors import is_definite
-from .nodes import Nodes, check_size, children, delete, make_folders, path_of, read, sync
+from .nodes import Nodes, check_size, children, delete, make_folders, path_of, read
 from .watch import Watcher
 
 __all__ = ["ZooKeeperElection"]
@@ -150,10 +150,11 @@ class ZooKeeperElection:
 
         A request that came before on this connection has been served before this one is. One
         that came on an earlier connection has, too, or is refused from now on: ZooKeeper takes
-        nothing more from a connection once its session has moved to another.
+        nothing more from a connection once its session has moved to another. Both are what the
+        leader of the ensemble says, so a majority has to confirm that it is one.
         """
         link = claim.owner.usable_link
-        _, names = link.ask(f"look into {self._key!r}", sync, children(self._folder))
+        (names,) = link.ask_confirmed(f"look into {self._key!r}", children(self._folder))
         if isinstance(names, Exception):
             return False
         name = next((one for one in names if one.startswith(claim.prefix)), None)
@@ -198,6 +199,9 @@ class ZooKeeperElection:
             elif len(ahead) > 1:
                 ahead = None  # it is gone, and those before it may be
                 continue
+            elif ahead and not mine.led:
+                ahead = []  # it is gone, and a majority is to confirm that this one is not
+                continue
             mine.ahead = []
             assert mine.token is not None
             return Leading(mine.token, watched=bool(mine.wakes))
@@ -207,18 +211,24 @@ class ZooKeeperElection:
 
         In this order: what is before it and gone stays gone, so both answers together are true at
         the moment of the second. The first is None for a claim with nothing before it.
+
+        A claim that may be found to lead for the first time is looked at in what a majority has
+        confirmed. For the others an old state is good enough: this session has made the node, and
+        is shown nothing older than that. So what is before it and gone, its own node that is gone,
+        and one that was written over stay so; and that it has to wait is corrected by the watch.
         """
         link, doing = claim.owner.usable_link, f"look at {self._key!r}"
+        ask = link.ask if ahead or claim.led else link.ask_confirmed
         if ahead:
             before = f"{self._folder}/{ahead[-1]}"
             fired = claim.watch(path, before)
-            _, other, own = link.ask(doing, sync, read(before, fired), read(path, fired))
+            other, own = link.ask(doing, read(before, fired), read(path, fired))
             return other, own
         own_read = read(path, claim.watch(path))
         if ahead is None:
-            _, names, own = link.ask(doing, sync, children(self._folder), own_read)
+            names, own = ask(doing, children(self._folder), own_read)
             return names, own
-        return None, link.ask(doing, sync, own_read)[1]
+        return None, ask(doing, own_read)[0]
 
     def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
         mine = ZooKeeperClaim.of(claim)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from kazoo.exceptions import (
     BadVersionError,
@@ -17,16 +17,28 @@ from kazoo.protocol.serialization import CheckVersion, Create, Delete, SetData
 
 from leadership_core.errors import (
     ConfigurationError,
+    Conflict,
     Fenced,
     StoreError,
     StoreUnavailable,
 )
 from leadership_core.guards import check_expected
-from leadership_core.store import ABSENT, ANY, Entry, Expected
+from leadership_core.store import ABSENT, Entry, Expected
 
 from .errors import translated
 from .link import Link
-from .nodes import Node, Nodes, check_size, delete, make_folders, parent_of, path_of, read, sync
+from .nodes import (
+    Node,
+    Nodes,
+    check_size,
+    children,
+    is_pin,
+    make_folders,
+    parent_of,
+    path_of,
+    read,
+)
+from .pin import Pins
 from .session import ZooKeeperSession
 from .view import TreeView, unwatched
 
@@ -40,14 +52,14 @@ _LOST_RACES = (NoNodeError, NodeExistsError, BadVersionError, NotEmptyError)
 class Entries:
     """All entries of a ZooKeeper; safe for several threads.
 
-    ZooKeeper compares the version of a node, which counts its writes since it was made. So a
-    node is read first, compared as a whole, and written if its version is still the same. Were it
-    deleted and made again with the same number of writes, within that one round trip, the write
-    would take that one for the other.
+    A node is read first, compared as a whole, and written if its version is still the same. What is
+    compared is pinned meanwhile, or a node that was deleted and made again could pass for it. What
+    is read may be old, as the transaction that writes will tell; before a refusal it is confirmed.
     """
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
+        self._pins = Pins()
 
     def get(self, key: str) -> Entry | None:
         """Read one."""
@@ -56,7 +68,11 @@ class Entries:
 
     def below(self, prefix: str) -> list[Entry]:
         """Read all below a key."""
-        return TreeView(path_of(prefix), unwatched).look(self._nodes.link, None)
+        return self._tree(TreeView(path_of(prefix), unwatched), self._nodes.link)
+
+    def _tree(self, view: TreeView, link: Link) -> list[Entry]:
+        link.ask_confirmed("list")
+        return view.look(link, None)
 
     def put(
         self,
@@ -72,45 +88,48 @@ class Entries:
         link = self._nodes.link if session is None else session.usable_link
         path, owner = path_of(key), 0 if session is None else session.number
         guard = self._guard(fence)
-        for _ in range(_TRIES):
-            node = _read(link, path)
-            check_expected(key, None if node is None else node.entry, expect)
-            steps = [*guard, *_steps(path, value, link, node, owner)]
-            answers = _commit(link, f"write {key!r}", steps)
-            problem = _problem(answers)
-            if problem is None:
-                bound = None if session is None else session.id
-                return Entry(key, value, answers[-1].mzxid, bound)
-            step, error = problem
-            if step < len(guard):
-                assert fence is not None
-                raise Fenced(f"the term with token {fence[1]} of {fence[0]!r} is over") from error
-            if node is None and isinstance(error, NoNodeError):
-                make_folders(link, parent_of(path))
-            elif isinstance(error, NotEmptyError):
-                raise ConfigurationError(
-                    f"cannot bind {key!r} to a session: there are entries below it, and ZooKeeper "
-                    "keeps nothing below one that is bound"
-                ) from error
+        with _Target(self._pins, link, key, expect) as target:
+            for _ in range(_TRIES):
+                node = target.read()
+                written = _steps(path, value, link, node, owner)
+                in_the_way = target.pins() if isinstance(written[0], Delete) else []
+                if in_the_way is None:
+                    raise ConfigurationError(
+                        f"cannot bind {key!r} to a session: there are entries below it, and "
+                        "ZooKeeper keeps nothing below one that is bound"
+                    )
+                steps = [*guard, *target.unpin, *in_the_way, *written]
+                answers = target.commit(f"write {key!r}", steps)
+                problem = _problem(answers)
+                if problem is None:
+                    bound = None if session is None else session.id
+                    return Entry(key, value, answers[-1].mzxid, bound)
+                step, error = problem
+                if step < len(guard):
+                    assert fence is not None
+                    problem_of = f"the term with token {fence[1]} of {fence[0]!r} is over"
+                    raise Fenced(problem_of) from error
+                if node is None and isinstance(error, NoNodeError):
+                    make_folders(link, parent_of(path))
         raise StoreUnavailable(f"{key!r} changes faster than it can be written")
 
     def delete(self, key: str, *, expect: Expected) -> bool:
         """Delete one; see `leadership_core.store.Store.delete`."""
         link, path = self._nodes.link, path_of(key)
-        for _ in range(_TRIES):
-            node = _read(link, path)
-            entry = None if node is None else node.entry
-            if node is None or entry is None:
-                return False
-            if expect is not ANY:
-                check_expected(key, entry, ABSENT if expect is ABSENT else expect)
-            # What has others below it stays as their folder.
-            step = (
-                SetData(path, None, node.version) if node.children else Delete(path, node.version)
-            )
-            if _problem(_commit(link, f"delete {key!r}", [step])) is None:
-                self._clean_up(link, parent_of(path))
-                return True
+        with _Target(self._pins, link, key, expect, deletes=True) as target:
+            for _ in range(_TRIES):
+                node = target.read()
+                if node is None or node.entry is None:
+                    return False
+                in_the_way = target.pins()
+                # What has others below it stays as their folder.
+                if in_the_way is None:
+                    steps = [*target.unpin, SetData(path, None, node.version)]
+                else:
+                    steps = [*target.unpin, *in_the_way, Delete(path, node.version)]
+                if _problem(target.commit(f"delete {key!r}", steps)) is None:
+                    self._clean_up(link, parent_of(path))
+                    return True
         raise StoreUnavailable(f"{key!r} changes faster than it can be deleted")
 
     def delete_tree(self, prefix: str) -> int:
@@ -118,8 +137,8 @@ class Entries:
         link, root = self._nodes.link, path_of(prefix)
         deleted = 0
         for _ in range(_TRIES):
-            view = TreeView(root, unwatched)
-            entries = view.look(link, None)
+            view = TreeView(root, unwatched, pins=True)
+            entries = self._tree(view, link)
             below = [node for node in view.nodes if node.path != root]
             if not below:
                 self._clean_up(link, root)
@@ -150,20 +169,131 @@ class Entries:
         try:
             while path not in {"/", chroot}:
                 (answer,) = link.ask(f"look at {path!r}", read(path))
-                node = Node.of(path, answer)
-                if node is None or node.data is not None or node.children:
-                    return
-                (answer,) = link.ask(f"delete the folder {path!r}", delete(path, node.version))
-                if isinstance(answer, Exception):
+                if not _is_empty(Node.of(path, answer)) or not self._remove(link, path):
                     return
                 path = parent_of(path)
         except StoreError:
             pass
 
+    def _remove(self, link: Link, path: str) -> bool:
+        """Delete a folder if it is empty, and is none of which an entry was made meanwhile."""
+        doing = f"delete the folder {path!r}"
+        pin = self._pins.on(link, path)
+        try:
+            node = pin.set(doing)
+            if not pin.is_set or not _is_empty(node, pins=1):
+                return False
+            assert node is not None
+            steps = [*pin.steps, Delete(path, node.version)]
+            if _problem(_commit(link, doing, steps)) is not None:
+                return False
+            pin.is_set = False
+            return True
+        finally:
+            pin.take_away()
 
-def _read(link: Link, path: str) -> Node | None:
-    _, answer = link.ask(f"read {path[1:]!r}", sync, read(path))
-    return Node.of(path, answer)
+
+class _Target:
+    """The node that is to be written, as it is read again after each try.
+
+    Args:
+        pins: of the store.
+        link: where all of it is done.
+        key: of the entry.
+        expect: what the entry is compared with.
+        deletes: whether nothing is to be done where there is no entry.
+    """
+
+    def __init__(
+        self, pins: Pins, link: Link, key: str, expect: Expected, *, deletes: bool = False
+    ) -> None:
+        self._link, self._key, self._path = link, key, path_of(key)
+        self._expect = expect
+        self._deletes = deletes
+        self._pin = pins.on(link, self._path)
+        self._node: Node | None = None
+        self._confirmed = False  # a majority has confirmed something since it was asked
+        self._folder = False  # an absent entry is compared, and a folder is there
+        pins.sweep(link)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pin.take_away()
+
+    @property
+    def unpin(self) -> list[Any]:
+        """The steps that come first, and fail if the node was let go."""
+        return self._pin.steps
+
+    def read(self) -> Node | None:
+        """Read it, and compare it; raises `Conflict`."""
+        doing = f"read {self._key!r}"
+        while True:
+            if self._compares and not self._pin.is_set and not self._pin.bound:
+                node = self._pin.set(f"compare {self._key!r}")
+                self._confirmed = True
+            else:
+                ask = self._link.ask
+                (answer,) = ask(doing, read(self._path))
+                node = Node.of(self._path, answer)
+            if self._matches(node):
+                break
+            self._confirm(doing)
+        self._node = node
+        return node
+
+    @property
+    def _compares(self) -> bool:
+        return isinstance(self._expect, Entry) or self._folder
+
+    def _matches(self, node: Node | None) -> bool:
+        """Whether it is as expected; raises `Conflict` if it is not for certain."""
+        entry = None if node is None else node.entry
+        if self._deletes and entry is None:
+            return self._confirmed
+        if self._expect is ABSENT and node is not None and entry is None and not self._folder:
+            self._folder = True
+            return False
+        try:
+            check_expected(self._key, entry, self._expect)
+        except Conflict:
+            if self._confirmed:
+                raise
+            return False
+        return True
+
+    def _confirm(self, doing: str) -> None:
+        if not self._confirmed and not self._compares:
+            self._link.ask_confirmed(doing)
+            self._confirmed = True
+
+    def pins(self) -> list[Any] | None:
+        """The steps that take away the pins of others; None if other things are below it, too."""
+        node = self._node
+        if node is None or node.children == len(self.unpin):
+            return []
+        (names,) = self._link.ask(f"look below {self._key!r}", children(self._path))
+        if isinstance(names, Exception):
+            return []
+        others = [name for name in names if name != self._pin.name]
+        if not all(map(is_pin, others)):
+            return None
+        return [Delete(f"{self._path}/{name}", -1) for name in others]
+
+    def commit(self, doing: str, steps: list[Any]) -> list[Any]:
+        """Do all steps or none, and return their answers, see `_commit`."""
+        answers = _commit(self._link, doing, steps)
+        self._confirmed = True  # also by the answer that it was not done
+        problem = _problem(answers)
+        if problem is None or steps[problem[0]] in self.unpin:
+            self._pin.is_set = False
+        return answers
+
+
+def _is_empty(node: Node | None, pins: int = 0) -> bool:
+    return node is not None and node.data is None and node.children == pins
 
 
 def _steps(path: str, value: bytes, link: Link, node: Node | None, owner: int) -> list[Any]:

@@ -24,6 +24,7 @@ from leadership_core.errors import (
 from leadership_core.timing import Pace
 
 from .client import Goodbye, kazoo_client
+from .confirmation import Confirmations
 from .errors import ANSWERS, UNREAD, no_sense, refused_login, translated, unreached
 from .grant import Grant
 from .handler import Handler
@@ -44,6 +45,8 @@ _SILENCE = 1.0  # seconds without an answer, at most, that a connection is given
 
 class Link:
     """A connection to ZooKeeper that kazoo opens again when it breaks; safe for several threads.
+
+    What it is shown never goes back, over connections and sessions: see `kazoo_client`.
 
     With `pinned` it has one session in all its life, which nothing but our own requests keeps
     alive; otherwise kazoo keeps it alive, and opens another one when it has ended.
@@ -83,6 +86,7 @@ class Link:
         self.ended_by_server = False
         self._down_since = math.inf
         self._rounds_failed_at = math.inf
+        self._confirmations = Confirmations()
         self._handler = Handler(
             name,
             options.hosts,
@@ -169,9 +173,23 @@ class Link:
         """
         return [self.answer(one, doing) for one in self.send(*requests)]
 
+    def ask_confirmed(self, doing: str, *requests: Request) -> list[Any]:
+        """See `ask`; the answers are linearizable, which costs a transaction.
+
+        It is sent before the requests, and threads that wait share it; see `confirmation`.
+        """
+        pending = self._confirmations.send(self, doing)
+        sent = self.send(*requests)
+        self._confirmations.finish(self, pending, doing)
+        return [self.answer(one, doing) for one in sent]
+
     def send(self, *requests: Request) -> list[Pending]:
         """See `ask`."""
         self.wait_connected()
+        return self.post(*requests)
+
+    def post(self, *requests: Request) -> list[Pending]:
+        """Send without waiting until it is connected."""
         return [request(self._client) for request in requests]
 
     def answer(self, pending: Pending, doing: str, *, last: bool = False) -> Any:

@@ -21,6 +21,7 @@ from .session import session_id
 
 __all__ = [
     "MAX_VALUE",
+    "PIN",
     "Node",
     "Nodes",
     "check_size",
@@ -28,16 +29,19 @@ __all__ = [
     "create",
     "delete",
     "exists",
+    "is_pin",
     "leader_of",
     "make_folders",
     "parent_of",
     "path_of",
     "read",
-    "sync",
 ]
 
 MAX_VALUE = 1_040_000
 """Bytes; a server breaks the connection when a request has more than 1 MiB (jute.maxbuffer)."""
+
+PIN = "__pin__"
+"""How the names of nodes end that are there for a moment, to keep another one; see `pin`."""
 
 _TRIES = 20
 
@@ -54,6 +58,11 @@ def check_size(key: str, value: bytes) -> None:
 def path_of(key: str) -> str:
     """Where a key is; an empty one is the root."""
     return f"/{key}"
+
+
+def is_pin(name: str) -> bool:
+    """Whether a node of this name is no folder of anybody's, but a pin."""
+    return name.endswith(PIN)
 
 
 def parent_of(path: str) -> str:
@@ -101,11 +110,6 @@ class Node:
 # -- requests -----------------------------------------------------------------------------------
 
 
-def sync(client: Any) -> Any:
-    """Let the server catch up, so that what is read after it is as new as when it was sent."""
-    return client.sync_async("/")
-
-
 def read(path: str, watch: Any = None) -> Request:
     """Data and stat of a node; the watch fires when it changes or goes."""
     return lambda client: client.get_async(path, watch=watch)
@@ -121,9 +125,9 @@ def children(path: str, watch: Any = None) -> Request:
     return lambda client: client.get_children_async(path, watch=watch)
 
 
-def create(path: str, data: bytes | None) -> Request:
-    """Make a node that lasts."""
-    return lambda client: client.create_async(path, data)
+def create(path: str, data: bytes | None, *, ephemeral: bool = False) -> Request:
+    """Make a node that lasts, or one that goes with the session."""
+    return lambda client: client.create_async(path, data, ephemeral=ephemeral)
 
 
 def delete(path: str, version: int = -1) -> Request:
@@ -166,33 +170,39 @@ class Nodes:
 
     def read(self, path: str) -> Node | None:
         """Read one node."""
-        _, answer = self.link.ask(f"read {path[1:]!r}", sync, read(path))
+        (answer,) = self.link.ask_confirmed(f"read {path[1:]!r}", read(path))
         return Node.of(path, answer)
 
     def leader(self, folder: str) -> Leader | None:
         """Read who leads the election there."""
         for _ in range(_TRIES):
-            link = self.link
-            _, names = link.ask(f"read who leads {folder[1:]!r}", sync, children(folder))
+            link, doing = self.link, f"read who leads {folder[1:]!r}"
+            (names,) = link.ask_confirmed(doing, children(folder))
             name = None if isinstance(names, Exception) else first(names)
             if name is None:
                 return None
-            (answer,) = link.ask(f"read who leads {folder[1:]!r}", read(f"{folder}/{name}"))
+            (answer,) = link.ask(doing, read(f"{folder}/{name}"))
             if not isinstance(answer, Exception):
                 return leader_of(answer)
         raise StoreUnavailable(f"the leader of {folder[1:]!r} changes faster than it can be read")
 
     def claim(self, folder: str, token: int) -> str | None:
-        """Find the node of the claim that leads with this token; None if it does not."""
-        _, names = self.link.ask(f"look into {folder[1:]!r}", sync, children(folder))
-        name = None if isinstance(names, Exception) else first(names)
-        if name is None:
-            return None
-        path = f"{folder}/{name}"
-        (answer,) = self.link.ask(f"read {path!r}", read(path))
-        if isinstance(answer, Exception) or answer[1].czxid != token:
-            return None
-        return path
+        """Find the node of the claim that leads with this token; None if it does not.
+
+        A claim that was found at the head may be found in an old state: nothing comes before it
+        as long as it is there, which whoever relies on it has the store check. That it is not
+        found is said only of what a majority has confirmed.
+        """
+        link, doing = self.link, f"look into {folder[1:]!r}"
+        for ask in (link.ask, link.ask_confirmed):
+            (names,) = ask(doing, children(folder))
+            name = None if isinstance(names, Exception) else first(names)
+            if name is not None:
+                path = f"{folder}/{name}"
+                (answer,) = link.ask(doing, read(path))
+                if not isinstance(answer, Exception) and answer[1].czxid == token:
+                    return path
+        return None
 
 
 def leader_of(answer: tuple[bytes | None, Any]) -> Leader | None:

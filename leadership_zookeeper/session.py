@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, NoReturn
-
-from kazoo.exceptions import NoAuthError, NoNodeError, SessionExpiredError
+from typing import NoReturn
 
 from leadership_core import clock
 from leadership_core.budget import budget, remaining_budget
@@ -15,6 +13,7 @@ from leadership_core.fork import inert_in_child
 from leadership_core.store import Session
 
 from .bell import Bell
+from .confirmation import check_confirmation, confirmation
 from .link import Link
 from .options import Options
 
@@ -136,11 +135,11 @@ class ZooKeeperSession:
         if tap is None or sent - tap.told(tick * _TOLD) > tick * TOUCH_MARGIN:
             link.ask(doing, lambda client: client.exists_async("/"))
             link.pause(tick * _PAUSE)
-        (answer,) = link.ask(doing, _resolution)
+        (answer,) = link.ask(doing, confirmation)
         after = link.grant
         assert before is not None
         assert after is not None
-        _confirm(answer)
+        check_confirmation(answer, doing)
         # It may have been connected anew in between, and granted another timeout.
         self._ttl = min(before.timeout, after.timeout)
         link.until = max(link.until, sent + self._ttl)
@@ -202,26 +201,3 @@ class ZooKeeperSession:
 
     def __repr__(self) -> str:
         return f"<ZooKeeperSession {self.id} ttl={self._ttl:g}>"
-
-
-def _resolution(client: Any) -> Any:
-    """Ask for a transaction that changes nothing; answered, it has passed a majority."""
-    transaction = client.transaction()
-    transaction.check("/", -1)
-    return transaction.commit_async()
-
-
-def _confirm(answer: Any) -> None:
-    """Return if that is the answer to a `_resolution` of a session that stands.
-
-    Raises:
-        SessionLost: it does not stand any more.
-        StoreUnavailable: who knows.
-    """
-    steps = answer if isinstance(answer, list) else [answer]
-    for step in steps:
-        if isinstance(step, SessionExpiredError):  # the leader knows it before the server does
-            raise SessionLost("ZooKeeper has ended the session")
-        # There or not, readable or not: a majority has written down either.
-        if isinstance(step, Exception) and not isinstance(step, NoNodeError | NoAuthError):
-            raise StoreUnavailable(f"cannot renew the session: {step!r}") from step

@@ -10,7 +10,7 @@ from leadership_core.store import Entry, Leader
 
 from .claim import first
 from .link import Link
-from .nodes import Node, children, exists, leader_of, read, sync
+from .nodes import Node, children, exists, is_pin, leader_of, read
 
 __all__ = ["EntryView", "LeaderView", "TreeView", "View", "Watch", "unwatched"]
 
@@ -29,6 +29,9 @@ def unwatched(_: str) -> None:
 
 class View(Protocol, Generic[Found_co]):
     """Looks, and sets the watches that tell when to look again.
+
+    What it finds is at least as new as what its link has been shown before, and no newer than that
+    by itself: where it has to be as new as the question, `Link.ask_confirmed` comes first.
 
     Attributes:
         paths: the nodes whose changes matter since the last look.
@@ -59,7 +62,7 @@ class EntryView:
     def look(self, link: Link, stirred: Iterable[str] | None) -> Entry | None:
         (path,) = self.paths
         for _ in range(_TRIES):
-            _, answer = link.ask(f"read {path[1:]!r}", sync, read(path, self._watch(path)))
+            (answer,) = link.ask(f"read {path[1:]!r}", read(path, self._watch(path)))
             node = Node.of(path, answer)
             if node is not None:
                 return node.entry
@@ -80,7 +83,7 @@ class LeaderView:
     def look(self, link: Link, stirred: Iterable[str] | None) -> Leader | None:
         doing = f"watch who leads {self._folder[1:]!r}"
         for _ in range(_TRIES):
-            _, names = link.ask(doing, sync, children(self._folder))
+            (names,) = link.ask(doing, children(self._folder))
             name = None if isinstance(names, Exception) else first(names)
             if name is not None:
                 leader = f"{self._folder}/{name}"
@@ -107,11 +110,13 @@ class TreeView:
     Args:
         root: the folder.
         watch: see `Watch`; it may return None.
+        pins: whether to look at those, too.
     """
 
-    def __init__(self, root: str, watch: Watch) -> None:
+    def __init__(self, root: str, watch: Watch, *, pins: bool = False) -> None:
         self._root = root
         self._watch = watch
+        self._pins = pins
         self._nodes: dict[str, Node] = {}
         self._below: dict[str, set[str]] = {}
 
@@ -128,7 +133,6 @@ class TreeView:
         if stirred is None:
             self._nodes.clear()
             self._below.clear()
-            link.ask(f"list {self._root[1:]!r}", sync)
         known = self.paths
         wanted = [self._root] if stirred is None else [one for one in stirred if one in known]
         while wanted:
@@ -151,7 +155,7 @@ class TreeView:
                     wanted.append(path)
                 continue
             base = "" if path == "/" else path
-            below = {f"{base}/{name}" for name in names}
+            below = {f"{base}/{name}" for name in names if self._pins or not is_pin(name)}
             for gone in self._below.get(path, set()) - below:
                 self._drop(gone)
             wanted += below - self._nodes.keys()

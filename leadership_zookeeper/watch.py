@@ -90,6 +90,12 @@ class Subscription:
         self._told, self._told_at = found, clock.now()
         self._delivery.publish(found)
 
+    @property
+    def wants_confirmation(self) -> bool:
+        """Whether it is to be told what is there now, and not what was there lately."""
+        first = self._told is _NOTHING
+        return first or clock.now() - self._told_at >= self._confirm
+
     def next_confirmation(self) -> float:
         """When to look again although nothing has changed."""
         return clock.now() + self._confirm
@@ -124,6 +130,7 @@ class Watcher:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._failures = 0
+        self._link: Link | None = None  # that was confirmed last
 
     def watch_entry(self, key: str, on_change: Callable[[Change], None]) -> Subscription:
         """Report what is at a key."""
@@ -197,8 +204,29 @@ class Watcher:
                 self._pause(error)
                 continue
             self._failures = 0
-            for subscription in found:
+            for subscription in self._confirm(found, link):
                 self._look(subscription, link)
+
+    def _confirm(self, due: list[Subscription], link: Link) -> list[Subscription]:
+        """Have a majority confirm what is looked at next, where it has to be as new as that.
+
+        Otherwise it is enough that a link is shown nothing older than before.
+
+        Returns:
+            Those that can look.
+        """
+        wanting = [one for one in due if link is not self._link or one.wants_confirmation]
+        if not wanting:
+            return due
+        try:
+            with budget(_LOOK):
+                link.ask_confirmed("watch")
+        except Exception as error:  # noqa: BLE001 - a watch goes on for ever
+            for one in wanting:
+                self._fail(one, link, error)
+            return [one for one in due if one not in wanting]
+        self._link = link
+        return due
 
     def _next(self) -> list[Subscription] | None:
         """Wait until somebody has to look; None at the end."""
@@ -223,11 +251,14 @@ class Watcher:
         try:
             subscription.look(link, stirred)
         except Exception as error:  # noqa: BLE001 - a watch goes on for ever
-            self.stir(subscription, None)
-            if not link.connected:
-                return  # which all will be told if it lasts
-            self._tell(subscription, error)
-            self._put_off(subscription, _CAP)
+            self._fail(subscription, link, error)
+
+    def _fail(self, subscription: Subscription, link: Link, error: Exception) -> None:
+        self.stir(subscription, None)
+        if not link.connected:
+            return  # which all will be told if it lasts
+        self._tell(subscription, error)
+        self._put_off(subscription, _CAP)
 
     def _pause(self, error: Exception) -> None:
         """Tell everybody that the store is away, and let a moment pass."""

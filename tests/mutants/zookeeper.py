@@ -6,7 +6,7 @@ from typing import Any
 
 from leadership_core import clock
 from leadership_core.errors import ClaimUnknown, StoreClosed
-from leadership_zookeeper import claim as claims, election, link as links, nodes, reader
+from leadership_zookeeper import claim as claims, election, entries, link as links, nodes, reader
 from leadership_zookeeper.claim import ZooKeeperClaim
 from leadership_zookeeper.election import ZooKeeperElection
 from leadership_zookeeper.session import ZooKeeperSession
@@ -41,6 +41,19 @@ def ping(renew: Any) -> Any:
         return float(self._ttl)
 
     return mutant
+
+
+def read_after_sync(_: Any) -> Any:
+    """The server catches up with its leader, whoever that is."""
+
+    def mutant(self: Any, doing: str, *requests: Any) -> Any:
+        return self.ask(doing, lambda client: client.sync_async("/"), *requests)[1:]
+
+    return mutant
+
+
+def no_pin(_: Any) -> Any:
+    return property(lambda _: False)
 
 
 def closed(unavailable: Any) -> Any:
@@ -145,6 +158,21 @@ MUTANTS = [
         ((ZooKeeperSession, "renew", ping),),
         "zookeeper",
         slow=True,
+    ),
+    Mutant(
+        "a read of ZooKeeper rests on sync alone",
+        "A leader of the ensemble that was stopped past an election answers from its old state.",
+        "this library, before an outside checker found it; ZooKeeper's own documentation",
+        ("tests/zookeeper/test_stale_leaders.py::test_a_stale_leader_gives_no_definite_answer",),
+        ((links.Link, "ask_confirmed", read_after_sync),),
+        slow=True,
+    ),
+    Mutant(
+        "compare-and-set by the version alone",
+        "The version begins anew with each creation: an entry that was made again passes for the old one.",
+        "ZooKeeper's setData with a version; this library, before an outside checker found it",
+        ("tests/zookeeper/test_comparisons.py::test_a_write_that_compares",),
+        ((entries._Target, "_compares", no_pin),),
     ),
     Mutant(
         "a connection that is replaced is a closed store",

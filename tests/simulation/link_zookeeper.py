@@ -14,6 +14,7 @@ from kazoo import exceptions as zk
 from leadership_core import clock
 from leadership_core.budget import remaining_budget
 from leadership_core.errors import LeadershipError, SessionLost, StoreClosed, StoreUnavailable
+from leadership_zookeeper.confirmation import Confirmations
 from leadership_zookeeper.errors import ANSWERS
 from leadership_zookeeper.grant import Grant
 from leadership_zookeeper.wire import Tap
@@ -54,6 +55,7 @@ class Link:
         self._timeout, self._pinned, self._tell = timeout, pinned, changed
         self._session = resume[0] if resume else None
         self._changed = Threading.Condition()
+        self._confirmations = Confirmations()
         self.lost: Exception | None = None
         self._wire: Wire | None = None
         self._inbox: deque[Callable[[], None] | None] = deque()
@@ -110,6 +112,15 @@ class Link:
                 if left <= 0:
                     raise StoreUnavailable("cannot connect to ZooKeeper")
                 self._changed.wait(left)
+
+    def ask_confirmed(self, doing: str, *requests: Callable[[Any], Pending]) -> list[Any]:
+        pending = self._confirmations.send(self, doing)
+        sent = self.send(*requests)
+        self._confirmations.finish(self, pending, doing)
+        return [self.answer(one, doing) for one in sent]
+
+    def post(self, *requests: Callable[[Any], Pending]) -> list[Pending]:
+        return self.send(*requests)
 
     def send(self, *requests: Callable[[Any], Pending]) -> list[Pending]:
         self.wait_connected()

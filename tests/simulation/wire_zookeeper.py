@@ -39,6 +39,9 @@ class Pending:
         self.event = Threading.Event()
         self.answer: Any = None
 
+    def ready(self) -> bool:
+        return self.event.is_set()
+
     def set(self, answer: Any) -> None:
         if not self.event.is_set():
             self.answer = answer

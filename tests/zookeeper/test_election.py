@@ -57,10 +57,10 @@ def test_the_second_waits_until_the_first_withdraws(
     assert standing.token > leading.token
 
 
-def test_a_handover_is_one_write_and_wakes_one(
+def test_a_handover_is_one_write_and_one_confirmation_and_wakes_one(
     shared_zookeeper: ZooKeeper, store: ZooKeeperStore, sessions: SessionOpener, unique_key: str
 ) -> None:
-    """However many wait: the next one is woken, and believes without a write."""
+    """However many wait: the next one is woken, and has a majority confirm what it sees."""
     election = store.election(unique_key)
     all_sessions = [sessions() for _ in range(3)]
     claims = [election.enter(all_sessions[n % 3], b"%d" % n) for n in range(30)]
@@ -74,7 +74,7 @@ def test_a_handover_is_one_write_and_wakes_one(
     standing = election.standing(claims[1])
 
     assert isinstance(standing, Leading)
-    assert shared_zookeeper.zxid() == before + 1
+    assert shared_zookeeper.zxid() == before + 2
     time.sleep(0.1)
     assert [len(wake) for wake in wakes[2:]] == [0] * 28
 

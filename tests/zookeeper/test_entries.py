@@ -11,7 +11,6 @@ import pytest
 from leadership_core.errors import ConfigurationError, Conflict, Fenced, SessionLost, StoreRefused
 from leadership_core.store import ABSENT, Entry
 from leadership_zookeeper import entries
-from leadership_zookeeper.link import Link
 from leadership_zookeeper.nodes import MAX_VALUE, Node
 from leadership_zookeeper.session import ZooKeeperSession
 from leadership_zookeeper.store import ZooKeeperStore
@@ -269,15 +268,15 @@ def test_what_is_written_while_it_is_being_deleted_is_a_conflict(
 ) -> None:
     """The entry was as expected when it was read, and is another one when the request arrives."""
     entry = store.put(unique_key, b"1")
-    read_node, written = entries._read, list[Any]()
+    read_node, written = entries._Target.read, list[Any]()
 
-    def read_and_lose_the_race(link: Link, path: str) -> Node | None:
-        found = read_node(link, path)
+    def read_and_lose_the_race(target: entries._Target) -> Node | None:
+        found = read_node(target)
         if not written:
-            written.append(operator.set(path, b"2"))
+            written.append(operator.set(unique_key, b"2"))
         return found
 
-    monkeypatch.setattr(entries, "_read", read_and_lose_the_race)
+    monkeypatch.setattr(entries._Target, "read", read_and_lose_the_race)
 
     with pytest.raises(Conflict):
         store.delete(unique_key, expect=entry)

@@ -9,7 +9,7 @@ from kazoo import exceptions as zk
 
 from leadership_core.budget import budget
 from leadership_core.errors import SessionLost, StoreUnavailable
-from leadership_zookeeper import session as sessions
+from leadership_zookeeper.confirmation import check_confirmation
 from tests.servers.zookeeper_cluster import ZooKeeperCluster
 from tests.zookeeper.conftest import Opener
 
@@ -47,4 +47,4 @@ def test_what_a_transaction_says_of_its_session(
 ) -> None:
     """The leader may know that a session has ended when its server does not: a step says so."""
     with pytest.raises(raises) if raises else nullcontext():
-        sessions._confirm([step])
+        check_confirmation([step], "renew the session")
