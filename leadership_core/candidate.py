@@ -14,7 +14,13 @@ from .machine import Phase, happenings as on
 from .shutdown import uninterrupted
 from .tenure import Tenure, Verdicts
 from .term import Term
-from .timing import check_cooldown, check_timeout, check_ttl, margin_for
+from .timing import (
+    check_cooldown,
+    check_timeout,
+    check_ttl,
+    first_answer_within,
+    margin_for,
+)
 
 if TYPE_CHECKING:
     from .handle import StoreHandle
@@ -56,27 +62,16 @@ class Candidate:
         margin: float | None = None,
     ) -> None:
         self._engine = engine = engine_of(store)
-        if not isinstance(value, str):
-            raise ConfigurationError(f"the value is a str, not {type(value).__name__}")
-        try:
-            raw = value.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            raise ConfigurationError(f"the value has a lone surrogate: {value!r:.60}") from None
-        if len(raw) > _LONGEST_VALUE:
-            raise ConfigurationError(
-                f"the value has {len(raw)} bytes, {_LONGEST_VALUE} are allowed"
-            )
-        self.key = store.normalise(key)
+        self.key = check_candidacy(store, key, value, ttl, margin)
         self.value = value
-        self.ttl = check_ttl(ttl)
-        margin_for(self.ttl, margin, engine.least_margin)
+        self.ttl = float(ttl)
         self._store = store
         self._tenure = Tenure(self.key, value, store.fork_guard)
         self._changed = self._tenure.announcer.changed
         self._runner = CandidateRunner(
             engine,
             store.full_key(self.key),
-            raw,
+            value.encode("utf-8", "surrogateescape"),
             self.ttl,
             margin,
             self._tenure,
@@ -133,7 +128,8 @@ class Candidate:
         """Start to campaign, and block until elected; returns the term.
 
         Args:
-            timeout: seconds to wait; None waits for ever.
+            timeout: seconds to wait; None waits without a limit. With 0 the store is asked once:
+                the call returns as soon as the store has answered, at most a third of the ttl.
 
         Returns:
             None if it is not elected in time, or stopped.
@@ -145,6 +141,12 @@ class Candidate:
     def _await_elected(self, timeout: float | None) -> Term | None:
         with self._changed:
             self._changed.wait_for(lambda: self.term or self._ended, timeout)
+            if timeout is not None:
+                # The store has at least the time to say whether another one is ahead.
+                self._changed.wait_for(
+                    lambda: self.term or self._ended or self._runner.answered,
+                    first_answer_within(self.ttl, timeout) - timeout,
+                )
             if self._tenure.announcer.error is not None:
                 raise self._tenure.announcer.error
             return self.term
@@ -154,7 +156,7 @@ class Candidate:
         """Stand while entered: yields the term once elected, leaves the election at the exit.
 
         Args:
-            timeout: seconds to wait for the election; None waits for ever.
+            timeout: seconds to wait for the election, as for `wait_elected`.
 
         Raises:
             NotElected: it was not elected in time.
@@ -316,3 +318,27 @@ class Candidate:
 
     def __repr__(self) -> str:
         return f"<Candidate {self.value!r} for {self.key} on {self._store.url}>"
+
+
+def check_candidacy(
+    store: StoreHandle, key: str, value: str, ttl: float, margin: float | None
+) -> str:
+    """Check what a candidate is made with, and return its key, normalised; contacts nobody.
+
+    Raises:
+        ConfigurationError: the key, the value, the ttl or the margin cannot work.
+        StoreClosed: the store is closed.
+        ForkedStore: the store is that of the parent process.
+    """
+    engine = engine_of(store)
+    if not isinstance(value, str):
+        raise ConfigurationError(f"the value is a str, not {type(value).__name__}")
+    try:
+        raw = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"the value has a lone surrogate: {value!r:.60}") from None
+    if len(raw) > _LONGEST_VALUE:
+        raise ConfigurationError(f"the value has {len(raw)} bytes, {_LONGEST_VALUE} are allowed")
+    normalised = store.normalise(key)
+    margin_for(check_ttl(ttl), margin, engine.least_margin)
+    return normalised

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from .capabilities import capabilities_of
 from .delivery import WatchDelivery
 from .errors import ClaimUnknown, Conflict, NotDone, SessionLost, StoreUnavailable
 from .fork import inert_in_child
@@ -96,7 +97,7 @@ class DefaultElection:
         self._store = store
         self._key = key
         self._epoch_key = f"{key}/.epoch"
-        self._counts_terms = Capability.GLOBAL_REVISION not in getattr(store, "capabilities", ())
+        self._counts_terms = Capability.GLOBAL_REVISION not in capabilities_of(store)
         # Which claim each session entered last: withdrawing an older one again takes nothing away.
         self._latest: weakref.WeakValueDictionary[str, _Claim] = weakref.WeakValueDictionary()
 

@@ -12,7 +12,7 @@ from .errors import StoreUnavailable
 from .events import Event, LeaderChanged, Stopped, StoreDown, StoreUp
 from .store import Leader
 from .stories import Announcer
-from .timing import check_timeout
+from .timing import check_timeout, first_answer_within
 
 if TYPE_CHECKING:
     from .handle import StoreHandle
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Follower"]
 
 log = logging.getLogger("leadership.follower")
+
+_TTL = 15.0  # seconds: a follower has none of its own, so that of a candidate by default
 
 
 class Follower:
@@ -89,7 +91,8 @@ class Follower:
         """Start to watch, and block until somebody leads; returns who.
 
         Args:
-            timeout: seconds to wait; None waits for ever.
+            timeout: seconds to wait; None waits without a limit. With 0 the store is asked once:
+                the call returns as soon as it has answered, at most after five seconds.
 
         Returns:
             None if nobody leads in time, or the follower is stopped.
@@ -99,6 +102,11 @@ class Follower:
         self._start()
         with self._changed:
             self._changed.wait_for(lambda: self._view.leader or self._view.stopped, timeout)
+            if timeout is not None:  # the store has at least the time to answer once
+                self._changed.wait_for(
+                    lambda: self._view.answered or self._view.stopped,
+                    first_answer_within(_TTL, timeout) - timeout,
+                )
             if self._view.announcer.error is not None:
                 raise self._view.announcer.error
             return self._view.leader
@@ -150,6 +158,11 @@ class _View:
         self._down = False
         self._last: Leader | None = None  # who led, even if nobody does now
         self._key = key
+
+    @property
+    def answered(self) -> bool:
+        """Whether the store has answered, or failed to."""
+        return self.known or self._down
 
     def sees(self, leader: Leader | None) -> None:
         if self._down:

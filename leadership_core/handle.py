@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Set as AbstractSet
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from . import lifetimes
+from . import clock, lifetimes
 from .budget import DEFAULT_BUDGET, budget
 from .engine import Engine
 from .errors import ConfigurationError, ForkedStore, StoreClosed
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from .term import Term
 
 __all__ = ["StoreHandle", "open_store"]
+
+_CLOSE_SECONDS = 5.0
 
 
 def open_store(
@@ -76,6 +79,10 @@ class StoreHandle:
         self._engine = Engine(backend)
         self._keys = Keyspace(self._engine.prefix)
         self._closed = False
+        self._unclosed: list[None] = [None]  # the one call that takes it out closes the store
+        self._closer: int | None = None  # the thread of that call
+        self._close_ended = threading.Event()
+        self._released = False
         lifetimes.register(self)
 
     # -- key and value ---------------------------------------------------------------------
@@ -220,26 +227,49 @@ class StoreHandle:
             self._engine.begin_close()
 
     @uninterrupted
-    def close(self, timeout: float = 5.0) -> bool:
+    def close(self, timeout: float | None = None) -> bool:
         """Stop the candidates and followers of this store, release all, and close it.
 
+        May be called again, and from any thread: each call waits for the first one, within its own
+        timeout, and says the same. A signal handler that interrupts the first one does not wait.
+
         Args:
-            timeout: seconds for all of it. What the store has not confirmed by then is left
-                to end with its ttl.
+            timeout: seconds for all of it; None means five. What the store has not confirmed by
+                then is left to end with its ttl.
 
         Returns:
-            Whether the store has confirmed everything. Calling it again does nothing.
+            Whether the store has confirmed that everything is released.
         """
         longest = check_timeout(timeout)
-        if longest is None:
-            raise ConfigurationError("the timeout is a number of seconds: a store may be away")
-        if self.forked or self._closed:
+        return self.close_by(clock.now() + (_CLOSE_SECONDS if longest is None else longest))
+
+    def has_left(self) -> bool:
+        """Whether nothing of it is left at the store, once it has begun to close."""
+        return self._engine.has_left()
+
+    def close_by(self, until: float) -> bool:
+        """Close it as `close` does, until a time of the clock."""
+        if self.forked:
             return True
         self._closed = True
+        me = threading.get_ident()
         try:
-            return self._engine.close(longest)
+            self._unclosed.pop()
+        except IndexError:  # another call is at it, or has been
+            if self._closer != me:
+                self._close_ended.wait(max(0.0, until - clock.now()))
+            return self._released
+        self._closer = me
+        try:
+            self._released = self._engine.close(until)
+        except BaseException:  # an interrupt: the next call goes on with it
+            self._unclosed.append(None)
+            raise
         finally:
-            lifetimes.unregister(self)  # a fork until then must find it
+            self._closer = None
+        lifetimes.unregister(self)  # a fork until then must find it
+        self._close_ended.set()
+        return self._released
 
     def __enter__(self) -> Self:
         self.guard()

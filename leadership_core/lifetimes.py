@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import time
 from typing import Protocol
 from weakref import WeakSet
 
@@ -14,7 +15,9 @@ __all__ = ["begin_close_all", "register", "unregister"]
 
 log = logging.getLogger("leadership.engine")
 
-_EXIT_SECONDS = 1.8  # and a moment for each store to let go of its threads
+_EXIT_SECONDS = 1.8  # for all stores together to release what they hold
+_LOOK_SECONDS = 0.01
+_MORE = 0.1  # and for those that have released it to say goodbye to their servers
 
 
 class Lifetime(Protocol):
@@ -22,7 +25,9 @@ class Lifetime(Protocol):
 
     def begin_close(self) -> None: ...
 
-    def close(self, timeout: float = ...) -> bool: ...
+    def has_left(self) -> bool: ...
+
+    def close_by(self, until: float) -> bool: ...
 
     def end_in_child(self) -> None: ...
 
@@ -56,8 +61,18 @@ def _close_all() -> None:
     """Release everything, so that others need not wait for a ttl. Starts no thread."""
     until = clock.now() + _EXIT_SECONDS
     begin_close_all()  # one that hangs must not keep the others from leaving
-    for store in list(_open):
-        store.close(max(0.0, until - clock.now()))
+    stores = list(_open)
+    while stores and clock.now() < until + _MORE:  # what is left then ends with the process
+        ready = [store for store in stores if store.has_left()]
+        if ready or clock.now() >= until:
+            store = (ready or stores)[0]
+            stores.remove(store)
+            try:
+                store.close_by(until)
+            except Exception:
+                log.exception("store.close_failed")
+        else:
+            time.sleep(_LOOK_SECONDS)  # they leave side by side
 
 
 def _after_fork_in_child() -> None:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .capabilities import capabilities_of
 from .default_election import DefaultElection
 from .errors import ConfigurationError, PluginError
 from .store import Capability, Election, Store
-from .timing import check_timeout, is_seconds, shown
+from .timing import is_seconds, shown
 
 __all__ = [
-    "capabilities_of",
     "delete_tree",
     "election_of",
     "expires_within",
     "least_margin_of",
     "prefix_of",
 ]
-
-
-def capabilities_of(backend: Store) -> frozenset[Capability]:
-    """What it declares."""
-    return frozenset(getattr(backend, "capabilities", {Capability.SESSIONS}))
 
 
 def prefix_of(backend: Store) -> str:
@@ -43,10 +38,21 @@ def least_margin_of(backend: Store) -> float:
 
 
 def expires_within(backend: Store, ttl: float) -> float:
-    """Seconds after its last renewal by which a silent session of that ttl is gone."""
-    own = getattr(backend, "expires_within", None)
-    said = ttl if own is None else own(ttl)
-    return (check_timeout(said) or ttl) if is_seconds(said) else ttl
+    """Seconds after its last renewal by which a silent session of that ttl is gone.
+
+    Raises:
+        PluginError: it says something else, or less than the ttl.
+    """
+    own: Callable[[float], float] | None = getattr(backend, "expires_within", None)
+    if own is None:
+        return ttl
+    said = own(ttl)
+    if not is_seconds(said) or said < ttl:
+        raise PluginError(
+            f"the store says that a session with a ttl of {ttl:g} s is gone after {shown(said)}, "
+            "which must be a number of seconds, at least the ttl"
+        )
+    return said
 
 
 def delete_tree(backend: Store, prefix: str) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from . import plugins
+from .capabilities import capabilities_of
 from .errors import ConfigurationError, LeadershipError, MissingPlugin, PluginError
 from .store import Capability, Store
 from .url import StoreURL
@@ -65,7 +66,7 @@ def open_backend(url: StoreURL, require: Iterable[str] = ()) -> Store:
         ) from error
     if store is None:
         raise PluginError(f"the plugin for {url.scheme}:// ({_origin(entry)}) did not take {url}")
-    lacking = needed - set(getattr(store, "capabilities", ()))
+    lacking = needed - capabilities_of(store)
     if lacking:
         store.close()
         raise ConfigurationError(f"{url.scheme}:// does not have: {', '.join(sorted(lacking))}")

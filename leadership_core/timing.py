@@ -20,6 +20,7 @@ __all__ = [
     "check_cooldown",
     "check_timeout",
     "check_ttl",
+    "first_answer_within",
     "is_seconds",
     "margin_for",
     "request_limit",
@@ -52,15 +53,22 @@ def shown(value: object) -> str:
 
 
 def check_timeout(timeout: float | None) -> float | None:
-    """Return how long a thread is to wait; raises `ConfigurationError` if it is no number.
+    """Return how long a call may block; the same rule for every `timeout` of this library.
 
-    What is below 0 waits for nothing; None, for ever.
+    None stands for no limit, or for what the method names in its place (`stop`: one ttl). 0 means
+    not to wait. Every other value is a number of seconds.
+
+    Raises:
+        ConfigurationError: it is negative, infinite or not a number.
     """
     if timeout is None:
         return None
-    if not is_seconds(timeout):
-        raise ConfigurationError(f"the timeout is a number of seconds, not {shown(timeout)}")
-    return max(0.0, min(float(timeout), LONGEST_WAIT))
+    if not is_seconds(timeout) or timeout < 0:
+        raise ConfigurationError(
+            f"the timeout must be a number of seconds, 0 or more, not {shown(timeout)}; "
+            "None sets no limit"
+        )
+    return min(float(timeout), LONGEST_WAIT)
 
 
 def check_cooldown(cooldown: float) -> float:
@@ -123,6 +131,15 @@ def margin_for(ttl: float, wanted: float | None = None, least: float = 0.0) -> f
 def request_limit(ttl: float, remaining: float | None = None) -> float:
     """How long one request may take: a third of the ttl, and half of what is left of a lease."""
     return ttl / 3 if remaining is None else min(ttl / 3, max(remaining, 0.0) / 2)
+
+
+def first_answer_within(ttl: float, timeout: float) -> float:
+    """Seconds that a wait of `timeout` may take at most until the store has answered once.
+
+    With a timeout of 0 that is the limit of one request. Other timeouts are what the caller says,
+    but never so short that a free key could not be taken: that takes a few round trips.
+    """
+    return max(timeout, ttl / 3 if timeout == 0 else min(1.0, ttl / 3))
 
 
 def retry_cap(ttl: float) -> float:

@@ -82,6 +82,11 @@ class CandidateRunner:
         return self._campaign.phase
 
     @property
+    def answered(self) -> bool:
+        """Whether the store has been asked since the start, and has answered or failed to."""
+        return self._campaign.answered
+
+    @property
     def loose(self) -> int:
         """Claims that may still stand though nobody wants them, or that are just being made."""
         entering = [one for one in list(self._enters.values()) if not one.ended_at_store]
@@ -124,10 +129,10 @@ class CandidateRunner:
         self._stepping = True
         try:
             while self._queue:
-                phase = self._campaign.phase
+                before = self._campaign.phase, self._campaign.answered
                 for action in self._campaign.step(clock.now(), self._queue.popleft()):
                     self._do(action)
-                if self._campaign.phase is not phase:
+                if (self._campaign.phase, self._campaign.answered) != before:
                     self._changed()
         finally:
             self._stepping = False

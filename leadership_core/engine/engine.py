@@ -10,15 +10,16 @@ from typing import Protocol
 
 from .. import clock
 from ..budget import budget
+from ..capabilities import capabilities_of
 from ..errors import StoreClosed
 from ..optional import (
-    capabilities_of,
     election_of,
     expires_within,
     least_margin_of,
     prefix_of,
 )
 from ..store import Election, Store
+from ..timing import LONGEST_TTL
 from .scheduler import Scheduler
 from .sessions import Sessions
 from .workers import Workers
@@ -30,9 +31,12 @@ log = logging.getLogger("leadership.engine")
 _REQUEST_THREADS = 4
 
 
-def _a_moment(until: float) -> float:
-    """Seconds for one of the last steps: little, and a bit even if there is no time left."""
-    return min(max(0.05, until - clock.now()), 0.2)
+_LAST_STEPS = 0.2  # seconds that are kept for the threads to end, at most a tenth of the time
+_LEAST = 0.02  # seconds for each of the last steps even if there is no time left
+
+
+def _left(until: float) -> float:
+    return max(0.0, until - clock.now())
 
 
 class Member(Protocol):
@@ -60,6 +64,7 @@ class Engine:
         self.capabilities = capabilities_of(backend)
         self.prefix = prefix_of(backend)
         self.least_margin = least_margin_of(backend)
+        expires_within(backend, LONGEST_TTL)  # a plugin's mistake is said at `open_store`
         self.rng = random.Random()
         self.has_worked = False  # the store has answered at least once
         self.answered_at = clock.now()  # when a renewal was acknowledged last
@@ -100,6 +105,11 @@ class Engine:
         with self._lock:
             self._members.discard(member)
 
+    @property
+    def closing(self) -> bool:
+        """Whether its candidates and followers are being stopped, or are."""
+        return self._closing
+
     def begin_close(self) -> list[Member]:
         """Let all candidates and followers start to stop; returns them."""
         with self._lock:
@@ -109,29 +119,36 @@ class Engine:
             member.begin_stop()
         return members
 
-    def close(self, timeout: float) -> bool:
+    def has_left(self) -> bool:
+        """Whether there is no candidate, follower or session any more."""
+        return not self._members and not self.sessions.all
+
+    def close(self, until: float) -> bool:
         """Stop all candidates and followers, close the sessions, and end the threads.
 
+        May be called again, after an interrupt.
+
         Args:
-            timeout: seconds for all of it; what has not ended by then is left behind.
+            until: a time of the clock. What has not ended by then is left behind.
 
         Returns:
             Whether the store has confirmed that everything is released.
         """
-        until = clock.now() + timeout
+        end = until
+        until -= min(_LAST_STEPS, _left(end) / 10)
         members = self.begin_close()
         released = True
         for member in members:
-            released &= member.await_stop(max(0.0, until - clock.now()))
+            released &= member.await_stop(_left(until))
         released &= self._close_sessions(until)
         self.closed.set()
         for member in members:
             member.abandon()
-        self.scheduler.close()
+        self.scheduler.close(max(_LEAST, min(_LAST_STEPS, _left(end))))
         for workers in (self.requests, self.releases):
-            workers.close(_a_moment(until))
+            workers.close(max(_LEAST, min(_LAST_STEPS, _left(end))))
         try:
-            with budget(max(0.05, until - clock.now())):
+            with budget(max(_LEAST, _left(end))):
                 self.backend.close()
         except Exception:
             log.exception("store.close_failed")
@@ -144,7 +161,7 @@ class Engine:
             # Work that will not end keeps its claim: nobody else may be elected before the ttl.
             leased.release(leave=any(user.working for user in list(leased.users)))
         for leased in sessions:
-            leased.closed.wait(max(0.0, until - clock.now()))
+            leased.closed.wait(_left(until))
         return all(leased.ended_at_store for leased in sessions if leased.session)
 
     def end_in_child(self) -> None:

@@ -8,12 +8,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from .. import clock
-from ..errors import ConfigurationError, SessionLost, StoreError, StoreRefused, StoreUnavailable
+from ..errors import (
+    ConfigurationError,
+    PluginError,
+    SessionLost,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from ..events import LostReason
 from ..lease import Lease
 from ..machine import happenings as on
 from ..store import Claim, Session
-from ..timing import Backoff, request_limit, retry_cap
+from ..timing import LONGEST_WAIT, Backoff, request_limit, retry_cap
 from .calls import call
 from .complaints import complain
 
@@ -230,7 +237,11 @@ class LeasedSession:
         """
         if self.session is None:
             return
-        outlives = self._engine.expires_within(self.lease.granted)
+        try:
+            outlives = min(self._engine.expires_within(self.lease.granted), LONGEST_WAIT)
+        except PluginError:
+            complain(log, "store.unexpected_error")
+            outlives = self.lease.granted
         self._closing.wait(outlives)
         if self._leave:
             return

@@ -51,6 +51,7 @@ class Campaign:
         self.phase = Phase.IDLE
         self.token: int | None = None  # of the term, while leading
         self.working = False  # the work of an ended term may still be going on
+        self.answered = False  # since it started: elected, behind another one, or no answer
         self._ttl = ttl
         self._once = once
         self._lease: Lease | None = None
@@ -153,6 +154,7 @@ class Campaign:
         if self.phase is Phase.STOPPED:
             return
         if self.phase is Phase.IDLE:
+            self.answered = False
             self._leaving = None
             self._campaign()
         elif self._leaving is not None and not self._leaving.for_good:
@@ -223,19 +225,23 @@ class Campaign:
             case Leading(token):
                 self._won(token)
             case Waiting():
+                self.answered = True
                 self._failures.reset()
                 self._idle_asks.spend(self._now)
             case Absent():
                 # The way is free: at once the first time, and ever slower if the store goes
                 # on granting nothing.
                 self._drop_claim()
-                self._rest(self._failures.next())
+                wait = self._failures.next()
+                self.answered |= wait > 0
+                self._rest(wait)
 
     def _won(self, token: int) -> None:
         if not self._lease_stands():
             return  # the answer took too long, and the end of the lease is on its way
         assert self._claim is not None
         self._claim.token = token
+        self.answered = True
         self.phase = Phase.LEADING
         self.token = token
         self._led_since = self._now
@@ -333,6 +339,7 @@ class Campaign:
         self._rest_until = self._drain_until = inf
         self._leaving = None
         self.phase = Phase.STOPPED if stop.for_good else Phase.IDLE
+        self.answered = False
         if stop.for_good:
             self._tell(Stopped())
 
@@ -431,6 +438,7 @@ class Campaign:
             self._tell(Resumed())
 
     def _store_down(self, way: str, error: StoreUnavailable) -> None:
+        self.answered = True
         for event in self._contact.failed(way, error):
             self._tell(event)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from ..capabilities import capabilities_of
 from ..default_election import DefaultElection
 from ..errors import ConfigurationError, LeadershipError
 from ..handle import StoreHandle
 from ..optional import (
-    capabilities_of,
     election_of,
     expires_within,
     least_margin_of,

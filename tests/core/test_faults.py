@@ -406,6 +406,19 @@ def test_least_margin_that_is_none_is_a_broken_plugin(margin: float) -> None:
         FaultyStore(least_margin=margin).opened()
 
 
+@pytest.mark.parametrize("seconds", [inf, nan, -1.0, 0.0, 1.0, "soon", None])
+def test_nonsense_about_the_end_of_a_session_is_a_broken_plugin(
+    seconds: float, faulty: FaultyStore, opened: StoreHandle
+) -> None:
+    """Said when it is opened, and to whoever asks; also where it is less than the ttl."""
+    faulty.expires_within = lambda ttl: seconds  # type: ignore[method-assign]
+
+    with pytest.raises(PluginError, match="which must be a number of seconds, at least the ttl"):
+        opened.expires_within(15)
+    with pytest.raises(PluginError, match="which must be a number of seconds, at least the ttl"):
+        faulty.opened()
+
+
 class Cancelled(BaseException):
     """As asyncio has one: no `Exception`."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -238,3 +241,62 @@ def test_how_long_a_claim_may_stand_is_for_the_store_to_say(quick_folder: Path) 
     """Its own delays come on top of the ttl."""
     with open_store(f"sqlite:///{quick_folder}/e.db") as handle:
         assert handle.expires_within(5.0) > 5.0
+
+
+def test_each_close_says_the_same(faulty: FaultyStore) -> None:
+    """What the first one has found out, to callers at the same time, too."""
+    faulty.inject(Fault.UNAVAILABLE, "delete", "close_session")
+    store = faulty.opened()
+    candidate = Candidate(store, "a", "me", ttl=3)
+    assert candidate.wait_elected(5) is not None
+    said: list[bool] = []
+    first = threading.Thread(target=lambda: said.append(store.close(1.0)))
+    begun = time.monotonic()
+    first.start()
+    time.sleep(0.2)  # it is at it
+
+    said.append(store.close(5))
+    first.join(5)
+
+    assert 0.5 < time.monotonic() - begun < 3
+    assert said == [False, False]
+    assert store.close() is False
+
+
+def test_close_in_a_signal_handler_that_interrupts_a_close(faulty: FaultyStore) -> None:
+    """It would wait for what it has interrupted; so it says what is confirmed by then, at once."""
+    faulty.inject(Fault.UNAVAILABLE, "delete", "close_session")
+    store = faulty.opened()
+    assert Candidate(store, "a", "me", ttl=3).wait_elected(5) is not None
+    took: list[float] = []
+
+    def handler(*_: object) -> None:
+        begun = time.monotonic()
+        assert store.close() is False
+        took.append(time.monotonic() - begun)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        assert store.close(1.0) is False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert took
+    assert took[0] < 0.5
+
+
+def test_close_takes_no_longer_than_it_may(faulty: FaultyStore) -> None:
+    """With many candidates, and a store that hangs in each of its calls."""
+    store = faulty.opened()
+    candidates = [Candidate(store, f"key/{number}", "me", ttl=9) for number in range(20)]
+    for candidate in candidates:
+        assert candidate.wait_elected(5) is not None
+    faulty.inject(Fault.HANGS)
+    begun = time.monotonic()
+
+    assert store.close(1.0) is False
+
+    assert time.monotonic() - begun < 1.6
+    faulty.heal()

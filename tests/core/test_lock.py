@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,7 +17,9 @@ from leadership_core import (
     ConfigurationError,
     Fenced,
     Follower,
+    LeadershipLost,
     Lock,
+    NotElected,
     StoreClosed,
     StoreHandle,
     StoreRefused,
@@ -138,13 +142,166 @@ def test_threads_that_share_a_lock_take_turns(store: StoreHandle) -> None:
     assert store.leader("a") is None
 
 
+def test_tasks_of_a_thread_pool_share_a_lock(store: StoreHandle) -> None:
+    """Each waits for its turn, in whichever thread it runs, and releases its own term."""
+    lock, inside, most = store.lock("a", ttl=5), [0], [0]
+
+    def task(_: int) -> int:
+        term = lock.acquire(20)
+        assert term is not None
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.01)
+        inside[0] -= 1
+        assert lock.release(term) is True
+        return term.token
+
+    with ThreadPoolExecutor(4) as pool:
+        tokens = list(pool.map(task, range(20)))
+
+    assert most == [1]
+    assert len(set(tokens)) == 20
+    assert store.leader("a") is None
+
+
+def test_acquisition_by_a_thread_that_has_acquired_waits(store: StoreHandle) -> None:
+    """The thread may run another task by now, so only a `with` block of its own is an error."""
+    lock = store.lock("a", ttl=5)
+    first = lock.acquire(5)
+    assert first is not None
+    assert lock.acquire(0) is None
+    threading.Timer(0.2, lock.release, [first]).start()
+
+    second = lock.acquire(5)
+
+    assert second is not None
+    assert second.token > first.token
+    assert lock.release(second) is True
+
+
+def test_late_release_ends_no_other_term(store: StoreHandle) -> None:
+    """Not when the thread is reused, nor by another thread, nor twice."""
+    lock = store.lock("a", ttl=5)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lock.acquire, 5).result()
+        assert first is not None
+        store.delete("a")
+        assert first.wait_lost(5)
+        second = pool.submit(lock.acquire, 5).result()
+        assert second is not None
+        assert pool.submit(lock.release, first).result() is False
+        assert lock.release(first) is False
+        with pytest.raises(ConfigurationError, match=r"lock.release\(term\)"):
+            lock.release()
+
+        assert second.remaining() > 0
+        assert lock.term is second
+        assert pool.submit(lock.release).result() is True
+        assert lock.release(second) is False
+
+
+def test_block_that_was_handed_to_another_thread_releases_its_term(store: StoreHandle) -> None:
+    """With an `ExitStack` that is closed elsewhere."""
+    lock, stack = store.lock("a", ttl=5), ExitStack()
+    term = stack.enter_context(lock)
+    thread = threading.Thread(target=stack.close)
+    thread.start()
+    thread.join(5)
+
+    assert term.lost
+    assert store.leader("a") is None
+
+
+def test_release_inside_the_block_is_no_loss(store: StoreHandle) -> None:
+    """Its end then raises nothing, and ends no term that another thread has by then."""
+    lock = store.lock("a", ttl=5)
+    with lock as term:
+        assert lock.release(term) is True
+        waiter = Waiter(lock)
+        assert eventually(lambda: waiter.term)
+
+    assert waiter.term is not None
+    assert waiter.term.remaining() > 0
+    waiter.end()
+
+
+def test_acquire_without_waiting(open_one: Open) -> None:
+    """A free lock is taken, a held one is told as soon as the store has answered."""
+    mine, other = open_one(), open_one()
+    lock = mine.lock("a", ttl=9)
+    for _ in range(3):
+        assert lock.acquire(0) is not None
+        begun = time.monotonic()
+        assert other.lock("a", ttl=9).acquire(0) is None
+        assert time.monotonic() - begun < 1.5
+        assert lock.release() is True
+    assert lock.acquire(0.001) is not None
+    assert lock.release() is True
+
+
+def test_candidates_that_do_not_wait(open_one: Open) -> None:
+    """`leading(0)` and `wait_elected(0)` ask the store once; so does `wait_leader(0)`."""
+    mine, other = open_one(), open_one()
+    candidate, rival = Candidate(mine, "a", "me", ttl=9), Candidate(other, "a", "rival", ttl=9)
+    assert Follower(other, "a").wait_leader(0) is None
+    with candidate.leading(0):
+        begun = time.monotonic()
+        assert rival.wait_elected(0) is None
+        assert rival.wait_elected(0) is None
+        with pytest.raises(NotElected), Candidate(other, "a", "third", ttl=9).leading(0):
+            pass
+        assert str(Follower(other, "a").wait_leader(0)) == "me"
+        assert time.monotonic() - begun < 2
+        assert rival.stop()
+    with candidate.leading(0):
+        pass
+    candidate.stop()
+
+
+def test_acquire_without_waiting_from_a_store_that_hangs(
+    faulty: FaultyStore, opened: StoreHandle
+) -> None:
+    """It takes one request's time at most, a third of the ttl."""
+    faulty.inject(Fault.REQUEST_LOST)
+    begun = time.monotonic()
+
+    assert opened.lock("a", ttl=3).acquire(0) is None
+
+    assert time.monotonic() - begun < 3
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.001, float("nan"), float("inf"), "1", True])
+def test_timeouts_mean_the_same_everywhere(store: StoreHandle, timeout: float) -> None:
+    """What is no number of seconds, or negative, is refused by every method, at once."""
+    candidate, follower, lock = Candidate(store, "a", "me", ttl=5), Follower(store, "b"), None
+    term = candidate.wait_elected(5)
+    assert term is not None
+    lock = store.lock("c", ttl=5)
+    calls: list[Callable[[float], object]] = [
+        candidate.wait_elected,
+        candidate.stop,
+        lambda seconds: candidate.leading(seconds).__enter__(),
+        term.wait_lost,
+        follower.wait_leader,
+        lock.acquire,
+        store.close,
+    ]
+    for call in calls:
+        with pytest.raises(ConfigurationError, match="timeout must be a number of seconds"):
+            call(timeout)
+    assert candidate.is_leader
+
+
 def test_another_thread_may_release(store: StoreHandle) -> None:
-    """As with a lock of the standard library; who held it finds its term over."""
+    """If it names the term; the holder finds it over, and the end of its block ends no other."""
     lock = store.lock("a", ttl=5)
     waiter = Waiter(lock)
     assert eventually(lambda: waiter.term)
 
-    assert lock.release() is True
+    with pytest.raises(ConfigurationError, match="name the term"):
+        lock.release()
+    assert lock.release(waiter.term) is True
 
     assert waiter.term is not None
     assert waiter.term.lost
@@ -224,13 +381,19 @@ def test_the_exit_of_a_lost_lock_does_not_release_another_holders(
     faulty: FaultyStore, opened: StoreHandle
 ) -> None:
     """Whoever has taken it meanwhile, in this program or elsewhere, keeps it."""
-    lock = opened.lock("a", ttl=5)
-    with lock as first:
-        faulty.inner.delete("a")
-        assert first.wait_lost(2)
-        waiter = Waiter(lock)
-        assert eventually(lambda: waiter.term)
+    lock, waiters = opened.lock("a", ttl=5), []
 
+    def work() -> None:
+        with lock as first:
+            faulty.inner.delete("a")
+            assert first.wait_lost(2)
+            waiters.append(Waiter(lock))
+            assert eventually(lambda: waiters[0].term)
+
+    with pytest.raises(LeadershipLost, match="lost before its with block ended"):
+        work()
+
+    (waiter,) = waiters
     assert waiter.term is not None
     assert waiter.term.stands()
     waiter.end()

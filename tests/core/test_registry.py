@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from leadership_core import (
+    Candidate,
     ConfigurationError,
     MissingPlugin,
     PluginError,
@@ -186,3 +187,44 @@ def test_capabilities_are_asked_for_at_the_opening(install: Install) -> None:
     assert closed == [True]
     with pytest.raises(ConfigurationError, match="nonsense"):
         open_store("memory://", require=["nonsense"])
+
+
+def test_store_that_declares_no_capabilities_has_sessions(install: Install) -> None:
+    """One default, whoever asks: the opening, the store, the default election."""
+
+    class Quiet:
+        """Hides what it declares."""
+
+        def __init__(self) -> None:
+            self._inner = MemoryStore()
+
+        def __getattr__(self, name: str) -> object:
+            if name in {"capabilities", "election"}:
+                raise AttributeError(name)
+            return getattr(self._inner, name)
+
+    @hookimpl
+    def leadership_open_store(url: StoreURL) -> object:
+        return Quiet()
+
+    install("quiet", leadership_open_store)
+    with open_store("quiet://", require=["sessions"]) as store:
+        assert store.capabilities == {"sessions"}
+        assert Candidate(store, "a", "me", ttl=3).wait_elected(5) is not None
+    with pytest.raises(ConfigurationError, match="does not have: fenced_writes"):
+        open_store("quiet://", require=["fenced_writes"])
+
+
+def test_capabilities_that_are_no_set_are_a_broken_plugin(install: Install) -> None:
+    """Said at the opening."""
+
+    class Odd(MemoryStore):
+        capabilities = 7  # type: ignore[assignment, misc]
+
+    @hookimpl
+    def leadership_open_store(url: StoreURL) -> MemoryStore:
+        return Odd()
+
+    install("odd", leadership_open_store)
+    with pytest.raises(PluginError, match="capabilities are 7, no set"):
+        open_store("odd://")
