@@ -165,10 +165,13 @@ class Client:
             return parse_duration(found["TTL"])
 
     def session_name(self, session: str) -> str | None:
-        """Ask for the name of a session, linearizably; None if there is no such session."""
+        """Ask for the name of a session, linearizably; None if there is no such session.
+
+        One that has no name, or whose name the answer leaves out, is there all the same: "".
+        """
         with translated("look at the session"):
             _, found = self._consul.session.info(session, consistency="consistent")
-            return None if found is None else str(found["Name"])
+            return None if found is None else str(found.get("Name") or "")
 
     def destroy_session(self, session: str) -> None:
         """End a session; one that is gone already is no error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,10 @@ from .messages import encode
 if TYPE_CHECKING:
     from .turn import Turn
 
-__all__ = ["EtcdClaim", "is_claim"]
+__all__ = ["EtcdClaim", "is_claim", "names_claim"]
+
+
+_LEASE = re.compile(rb"[1-9a-f][0-9a-f]{0,15}")
 
 
 @dataclass(eq=False)
@@ -59,3 +63,11 @@ def is_claim(key: str, kv: Any) -> bool:
     """
     name = kv.key[len(encode(key)) + 1 :]
     return bool(kv.lease and name == b"%x" % kv.lease)
+
+
+def names_claim(key: str, name: bytes) -> bool:
+    """Whether a key below an election's may be a claim, by its name alone.
+
+    For where nothing else of it is known for certain, and it is read before it counts.
+    """
+    return _LEASE.fullmatch(name[len(encode(key)) + 1 :]) is not None

@@ -212,7 +212,8 @@ class EtcdElection:
         asked = self._client.call(
             TIME_TO_LIVE, TIME_TO_LIVE.request(ID=claim.lease), lane=Lane.RELEASES
         )
-        if asked.TTL <= 0:
+        # In its last second a lease has a ttl of 0 and stands: it can be renewed, and written with.
+        if asked.TTL < 0:
             raise SessionLost("etcd has ended the lease")
         return False
 

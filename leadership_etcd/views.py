@@ -15,7 +15,7 @@ from leadership_core.errors import StoreClosed, StoreUnavailable
 from leadership_core.store import Change, Entry, Leader
 from leadership_core.timing import Pace
 
-from .claim import is_claim
+from .claim import names_claim
 from .client import Client
 from .entries import entry_of, read_below
 from .errands import Errands
@@ -205,7 +205,7 @@ class LeaderView(_View):
 
     def changed(self, events: Sequence[Any]) -> None:
         if self._leads or any(
-            not is_deletion(event) and is_claim(self._key, event.kv) for event in events
+            not is_deletion(event) and names_claim(self._key, event.kv.key) for event in events
         ):
             self.gap()
 

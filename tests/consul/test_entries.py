@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from leadership_consul.session import ConsulSession
 from leadership_consul.store import ConsulStore
 from leadership_core.errors import Conflict, Fenced, StoreRefused
 from leadership_core.store import ABSENT, Capability
+from tests.consul.conftest import Opener
 from tests.consul.tools import raw
 from tests.servers.consul import Consul
 
@@ -183,3 +186,29 @@ def test_foreign_bytes_in_a_leaders_value_survive(
 
     assert leader is not None
     assert leader.value.encode("utf-8", "surrogateescape") == b"caf\xe9"
+
+
+def test_a_session_whose_name_is_left_out_is_there(
+    store: ConsulStore,
+    consul: Consul,
+    opened: Opener,
+    unique_key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An answer may leave out what is empty, or what a later release no longer tells."""
+    far = opened(consul.url)
+    info = far._client._consul.session.info
+
+    def nameless(*words: Any, **options: Any) -> Any:
+        index, found = info(*words, **options)
+        return index, {name: value for name, value in found.items() if name != "Name"}
+
+    monkeypatch.setattr(far._client._consul.session, "info", nameless)
+    session = store.open_session(10)
+    store.put(unique_key, b"1", session=session)
+
+    assert far._client.session_name(session.id) == ""
+    found = far.get(unique_key)
+    assert found is not None
+    assert found.session is not None
+    session.close()

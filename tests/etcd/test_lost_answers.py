@@ -360,3 +360,15 @@ def test_a_deletion_that_was_done_is_not_said_to_have_found_nothing(
 
     with pytest.raises(StoreUnavailable):
         deleting.result(10)
+
+
+def test_the_last_second_of_a_lease_is_not_its_end(store: EtcdStore, unique_key: str) -> None:
+    """Etcd gives its ttl as 0 s then, as it would an unset field; the lease stands."""
+    session = store.open_session(1)
+    claim = EtcdClaim(unique_key, session, b"Frank")
+    claim.settled = False
+
+    store.election(unique_key).withdraw(claim)
+
+    assert not claim.settled, "a copy of the request may still come"
+    session.renew()

@@ -6,13 +6,16 @@ import shutil
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from leadership_core.errors import StoreUnavailable
+from leadership_etcd.session import EtcdSession
 from leadership_etcd.store import EtcdStore
 from leadership_etcd.stream import Watch
+from leadership_etcd.views import LeaderView
 from tests.conftest import ProxyFactory
 from tests.etcd.conftest import Opener
 from tests.etcd.tools import Seen, has_value, is_led_by, wait_until
@@ -174,3 +177,24 @@ def test_a_name_server_that_is_silent_holds_nobody(
     took = time.monotonic() - began
     release.set()
     assert took < 0.9
+
+
+def test_a_leader_is_found_although_events_leave_out_the_lease(
+    store: EtcdStore, session: EtcdSession, unique_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As etcd 3.7 does in other answers: what an event leaves out is read."""
+    changed = LeaderView.changed
+
+    def without_lease(self: LeaderView, events: Sequence[Any]) -> None:
+        for event in events:
+            event.kv.ClearField("lease")
+        changed(self, events)
+
+    monkeypatch.setattr(LeaderView, "changed", without_lease)
+    seen = Seen()
+    watch = store.election(unique_key).watch_leader(seen)
+    seen.wait(lambda one: one is None)
+    wait_until(lambda: [one.id is None for one in _watches(store)] == [False])
+    store.election(unique_key).enter(session, b"Frank")
+    seen.wait(is_led_by("Frank"))
+    watch.close()
