@@ -17,7 +17,7 @@ ALL    := $(PYTEST) -n 3 --dist loadfile
 help:
 	@echo 'make demo     watch an election'
 	@echo 'make test     everything: format, lint, types, all tests, on real servers'
-	@echo 'make check    the quick part of it: no servers, no builds'
+	@echo 'make check    the quick part of it, a minute or so: no servers, no builds, nothing slow'
 	@echo 'make soak     the tests that run for minutes; SEEDS=100000 for as many simulated elections'
 	@echo 'make faults   all scenarios of the fault lab, and a page that shows them'
 	@echo 'make format   put the code into shape'
@@ -31,7 +31,8 @@ test: lint types servers
 	$(ALL)
 
 check: lint types
-	$(PYTEST) -m 'not server and not build and not soak'
+	$(PYTEST) -n 2 --dist worksteal --durations 5 -m 'not server and not build and not slow and not soak' \
+	  $(addprefix --ignore tests/,scenarios faults updates fuzz examples servers)
 
 soak: $(VENV)/.tools servers
 	$(ALL) -m soak --timeout 3600

@@ -19,6 +19,7 @@ from tempfile import mkdtemp
 from typing import Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.fixtures_consul import (
     ConsulFactory,
@@ -43,8 +44,10 @@ from tests.servers.fixtures_zookeeper import (
     zookeeper_cluster,
     zookeeper_server,
 )
+from tests.servers.process import Process
 from tests.servers.proxy import Proxy
 from tests.servers.wanted import get_ready, wanted_by
+from tests.support import inherited_state, process_guard
 
 __all__ = [
     "ConsulFactory",
@@ -66,6 +69,14 @@ __all__ = [
     "zookeeper_cluster",
     "zookeeper_server",
 ]
+
+
+inherited_state.reset()
+process_guard.start_watchdog()
+
+# How quick the machine is decides about no test.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -97,6 +108,26 @@ def no_thread_left() -> Iterator[None]:
 
 def _ours() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("leadership-")}
+
+
+# -- processes ----------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Kill what a test leaves running, and fail the test for it.
+
+    The servers that several tests share are not counted: a fixture ends them later.
+    """
+    before = process_guard.children()
+    yield
+    deadline = time.monotonic() + 2.0
+    while left := process_guard.children() - before - Process.running():
+        if time.monotonic() > deadline:
+            said = sorted(f"{pid} {process_guard.command_of(pid)}" for pid in left)
+            process_guard.kill(left)
+            pytest.fail(f"processes left running: {said}", pytrace=False)
+        time.sleep(0.01)
 
 
 # -- everything else --------------------------------------------------------------------------

@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.cli.fork_server import ForkServer
+
 ROOT = Path(__file__).parents[2]
+SERVER = ForkServer()
+
+_OF_PYTHON = ("PYTHON", "LC_", "LANG")  # read when an interpreter starts, and not later
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -41,7 +46,10 @@ def run(
     cwd: Path | None = None,
     timeout: float = 20.0,
 ) -> Done:
-    """Run `leadership` with these words to its end."""
+    """Run `leadership` with these words to its end; a fork of an interpreter that stands ready."""
+    if not any(name.startswith(_OF_PYTHON) for name in extra or ()):
+        typed = [os.fsdecode(word) for word in words]
+        return Done(*SERVER.run(typed, environment(extra), str(cwd or ROOT), timeout))
     begun = time.monotonic()
     process = subprocess.run(
         [sys.executable, "-m", "leadership_core.cli", *words],

@@ -19,6 +19,8 @@ from tests.cli.command import ROOT, Done, Line, Start, run
 from tests.conftest import ConsulFactory
 from tests.servers.consul import Consul
 
+pytestmark = pytest.mark.slow
+
 FEW = Path(__file__).with_name("few_checks.py")
 QUICK = "test_what_is_put_is_read,test_expecting_absence_creates_only"
 

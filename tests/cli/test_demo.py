@@ -18,6 +18,8 @@ from leadership_core.cli.evidence import check_history, history_of, readings
 from leadership_core.cli.troupe import Line
 from tests.cli.command import Done, environment, run
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Shown:

@@ -9,7 +9,11 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from tests.cli.command import Running, Start, first_elected
+
+pytestmark = pytest.mark.slow
 
 TTL = 2.0
 KEY = "service/leader"

@@ -67,7 +67,23 @@ KEYS: list[tuple[str | bytes, str]] = [
     (f"consul://:{SECRET}@host", "the key is a URL"),
 ]
 
-TTLS = ["x", "", "0", "-1", "nan", "inf", "1e300", "1,5", "5s"]
+TTLS = [
+    "x",
+    "",
+    "0",
+    "-1",
+    "nan",
+    "inf",
+    "1e300",
+    "1,5",
+    "5 s",
+    "5d",
+    "s",
+    "1m30",
+    "-5s",
+    "0ms",
+    "1e3s",
+]
 
 USAGE: list[tuple[list[str], str]] = [
     ([], "which command?"),
@@ -89,8 +105,12 @@ USAGE: list[tuple[list[str], str]] = [
     (["elect", "memory://", "key", "value", f"--json=x://:{SECRET}@h"], "--json"),
     (["elect", "memory://", "key", "value", "--margin", "0"], "the margin must be"),
     (["elect", "memory://", "key", "value", "--margin", "nan"], "the margin must be"),
-    (["elect", "memory://", "key", "value", "--margin", "6"], "does not fit a ttl of 15 s"),
-    (["elect", "memory://", "key", "v" * 65537], "the value has 65537 bytes"),
+    (["elect", "sqlite:///x.db", "key", "value", "--margin", "6"], "does not fit a ttl of 15 s"),
+    (["elect", "sqlite:///x.db", "key", "v" * 65537], "the value has 65537 bytes"),
+    (["elect", "memory://", "key", "value"], "memory:// is within one process"),
+    (["follow", "memory://name", "key"], "memory:// is within one process"),
+    (["leader", "memory://", "key"], "memory:// is within one process"),
+    (["check", "memory://"], "memory:// is within one process"),
     (["elect", "memory://", "key", "value", "--timeout", "0"], "the timeout must be"),
     (["follow", "memory://"], "KEY is missing"),
     (["follow", "memory://", "key", "--timeout", "inf"], "the timeout must be"),
@@ -101,7 +121,7 @@ USAGE: list[tuple[list[str], str]] = [
     (["explain", "memory://", "key"], "too many words"),
     (["explain", "memory://", "--ttl", "0"], "the ttl must be"),
     (["explain", "memory://", "--ttl", "3", "--margin", "2"], "does not fit"),
-    (["demo", "memory://"], "memory://"),
+    (["demo", "memory://"], "memory:// is within one process"),
     (["demo", "nonsense"], "it has no ://"),
     (["demo", "memory://", "key"], "too many words"),
 ]

@@ -231,6 +231,7 @@ def _record(index: int, value: str = "MQ==") -> str:
     return json.dumps([item | {"ModifyIndex": index}])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [

@@ -183,6 +183,7 @@ def _not_leader(candidate: Candidate) -> None:
     raise AssertionError("resign did not raise")
 
 
+@pytest.mark.slow
 def test_fork_in_the_midst_of_everything(open_one: Open) -> None:
     """Whatever locks the other threads hold at that moment, the child never hangs."""
     stores = [open_one() for _ in range(2)]

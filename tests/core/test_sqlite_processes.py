@@ -27,6 +27,8 @@ from leadership_core.testing import VirtualClock
 from leadership_core.url import StoreURL
 from tests.core.stores_harness import FakeClock, Seen, sqlite_store
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 Start: TypeAlias = Callable[[str], "subprocess.Popen[str]"]

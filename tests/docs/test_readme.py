@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -28,17 +31,30 @@ def url(request: pytest.FixtureRequest, usual_consul: Consul, quick_folder: Path
     )
 
 
-def start(block: str, url: str) -> subprocess.Popen[str]:
-    """Run a block, word for word but for the URL, in a process of its own."""
-    program, places = URL.subn(f'open_store("{url}")', block)
-    assert places == 1
-    return subprocess.Popen(
-        [sys.executable, "-X", "dev", "-u", "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+Start: TypeAlias = Callable[[str, str], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Run a block, word for word but for the URL, in a process that ends with the test."""
+    with ExitStack() as stack:
+
+        def run(block: str, url: str) -> subprocess.Popen[str]:
+            program, places = URL.subn(f'open_store("{url}")', block)
+            assert places == 1
+            process = subprocess.Popen(
+                [sys.executable, "-X", "dev", "-u", "-c", program],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+            stack.enter_context(process)  # waits for its end
+            stack.callback(process.kill)
+            return process
+
+        yield run
 
 
 def lines(process: subprocess.Popen[str], count: int) -> list[str]:
@@ -61,7 +77,7 @@ def test_each_block_ends_gracefully_at_sigterm(block: str) -> None:
     assert "graceful_exit, " in block
 
 
-def test_sigterm_releases_what_is_held(url: str) -> None:
+def test_sigterm_releases_what_is_held(start: Start, url: str) -> None:
     """A rolling update ends the leader with SIGTERM; the next one leads at once."""
     first = start(WORK.replace("ttl=5", "ttl=12"), url)
     lines(first, 1)
@@ -78,7 +94,7 @@ def test_sigterm_releases_what_is_held(url: str) -> None:
     assert (first.wait(10), first.communicate()[1]) == (143, "")
 
 
-def test_candidate_wins_resigns_and_stands_again(url: str) -> None:
+def test_candidate_wins_resigns_and_stands_again(start: Start, url: str) -> None:
     """The first example: lost first, then won, lost by its own resignation, and won again."""
     process = start(CANDIDATE, url)
 
@@ -93,7 +109,7 @@ def test_candidate_wins_resigns_and_stands_again(url: str) -> None:
     ]
 
 
-def test_follower_sees_nobody_then_the_leader_then_nobody(url: str) -> None:
+def test_follower_sees_nobody_then_the_leader_then_nobody(start: Start, url: str) -> None:
     """The second example, started before the first."""
     follower = start(FOLLOWER, url)
     assert lines(follower, 1) == ["no leader"]
@@ -106,7 +122,7 @@ def test_follower_sees_nobody_then_the_leader_then_nobody(url: str) -> None:
     assert told == ["underwood is now the leader", "no leader"]
 
 
-def test_work_is_called_with_a_term(url: str) -> None:
+def test_work_is_called_with_a_term(start: Start, url: str) -> None:
     """The example of `lead`: the work runs, and knows how long it may."""
     program = WORK.replace("ttl=5", "ttl=12")  # what an ordinary Consul accepts
 
@@ -118,7 +134,7 @@ def test_work_is_called_with_a_term(url: str) -> None:
         assert re.fullmatch(r"working, \d+\.\d s are certain, fencing token \d+", line)
 
 
-def test_fenced_write_is_refused_after_the_term(url: str) -> None:
+def test_fenced_write_is_refused_after_the_term(start: Start, url: str) -> None:
     """The example of fencing: the store itself refuses what comes late."""
     process = start(FENCE, url)
 
@@ -127,7 +143,7 @@ def test_fenced_write_is_refused_after_the_term(url: str) -> None:
     assert (told, said, process.returncode) == ("refused by the store\n", "", 0)
 
 
-def test_the_store_does_what_its_comments_say(url: str) -> None:
+def test_the_store_does_what_its_comments_say(start: Start, url: str) -> None:
     """The example of the store: each line of it, on a store that is new or has been used before."""
     for _ in range(2):
         process = start(STORE, url)
@@ -138,7 +154,7 @@ def test_the_store_does_what_its_comments_say(url: str) -> None:
         ]  # fmt: skip
 
 
-def test_ctrl_c_releases_what_is_held(url: str) -> None:
+def test_ctrl_c_releases_what_is_held(start: Start, url: str) -> None:
     """A leader that is interrupted leaves at once, so that another need not wait for the ttl."""
     first = start(WORK.replace("ttl=5", "ttl=12"), url)
     lines(first, 1)

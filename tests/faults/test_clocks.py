@@ -10,6 +10,8 @@ from tests.faults.stand import Stand
 from tests.scenarios.fleet import Reign, Worker
 from tests.servers.link import Link
 
+pytestmark = pytest.mark.slow
+
 _HOUR = 3600.0
 _SKEW = 0.04
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.faults.catalogue import ALL, SERVERS, scenario
 from tests.faults.stand import Stand
 from tests.scenarios.fleet import Worker
 from tests.servers.proxy import Proxy
+
+pytestmark = pytest.mark.slow
 
 _PROCESSES = 4
 _IN_EACH = 55

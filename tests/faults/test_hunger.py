@@ -6,9 +6,13 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.faults.catalogue import ALL, SERVERS, scenario
 from tests.faults.stand import Stand
 from tests.scenarios.fleet import Worker
+
+pytestmark = pytest.mark.slow
 
 
 @scenario(33, on=SERVERS, quick=["zookeeper"])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.faults.catalogue import ALL, scenario
 from tests.faults.stand import Stand
 from tests.scenarios.diary import Diary
 from tests.scenarios.fleet import Worker, await_true
+
+pytestmark = pytest.mark.slow
 
 _PHASES = 9
 

@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.faults.catalogue import ALL, SERVERS, scenario
 from tests.faults.outages import database_of, locked
 from tests.faults.stand import Stand
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Worker, await_true
 from tests.scenarios.offices import Office, office_of
+
+pytestmark = pytest.mark.slow
 
 _NOTIFICATION = 0.5  # seconds; it takes a few milliseconds on a machine that is not busy
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 import signal
 
+import pytest
+
 from leadership_core import open_store
 from tests.faults.catalogue import ALL, scenario
 from tests.faults.stand import Stand
 from tests.scenarios.fleet import Reign, Worker, await_true
+
+pytestmark = pytest.mark.slow
 
 
 @scenario(1, on=ALL, quick=["sqlite"])

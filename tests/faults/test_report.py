@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from tests.faults.catalogue import FAULTS
 from tests.faults.inventory import Scenario, scenarios
 from tests.faults.record import VERSION, spans
@@ -177,6 +179,7 @@ def test_runs_of_tests_that_are_gone_are_forgotten(tmp_path: Path) -> None:
     assert set(read_runs(tmp_path)) == {"06_x-etcd"}
 
 
+@pytest.mark.slow
 def test_command_finds_the_tests() -> None:
     """By the number of the fault and the store, in other processes, too."""
     words = [sys.executable, "-m", "tests.faults", "9", "--on", "etcd", "--collect-only", "-q"]

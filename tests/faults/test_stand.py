@@ -5,6 +5,8 @@ import pytest
 from tests.faults.catalogue import SERVERS
 from tests.faults.stand import Stand
 
+pytestmark = pytest.mark.slow
+
 _SLOWLY = [pytest.param(kind, marks=pytest.mark.soak) for kind in SERVERS]
 
 

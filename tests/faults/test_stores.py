@@ -6,6 +6,8 @@ import signal
 import time
 from typing import Any
 
+import pytest
+
 from leadership_core import open_store
 from tests.faults.catalogue import SERVERS, scenario
 from tests.faults.outages import (
@@ -20,6 +22,8 @@ from tests.faults.outages import (
 from tests.faults.stand import Stand
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Reign, await_true
+
+pytestmark = pytest.mark.slow
 
 _MARGIN = 0.5  # seconds, the least that is in force by default
 _LATE = 0.1  # seconds that the looks of a process may be apart on a busy machine

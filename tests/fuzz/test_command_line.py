@@ -19,6 +19,8 @@ from leadership_core.cli.main import main
 from tests.fuzz.oracles import SECRET, examples
 from tests.fuzz.test_urls import urls
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = ["elect", "follow", "leader", "stores", "explain", "check", "demo"]
 QUICK = ["elect", "follow", "leader", "stores", "explain"]
 NUMBERS = [

@@ -23,6 +23,8 @@ from tests.fuzz.evil import EvilServer
 from tests.fuzz.minds import FATAL, HASTY, MINDS, honest
 from tests.fuzz.oracles import SECRET, in_order, tolerated
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 10.0  # seconds
 MOST = 5 * WINDOW + 5  # requests of one member; five may be of its start
 SHORT = 2.0  # seconds: a ttl that takes two renewals a second by itself

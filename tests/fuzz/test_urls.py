@@ -77,6 +77,7 @@ def _may_show(url: StoreURL) -> bool:
     return any(SECRET.lower() in place.lower() for place in places) or "token_file" in url.options
 
 
+@pytest.mark.slow
 @given(urls())
 @example(f"consul://:{SECRET}")
 @example(f"consul://:{SECRET}h:8500/prefix")
@@ -156,6 +157,7 @@ def test_a_key_is_normal_or_refused(key: Any) -> None:
 SIZES = [value for value in ODD if not (isinstance(value, int) and abs(value) > 10**4000)]
 
 
+@pytest.mark.slow
 @given(
     odd, odd, st.sampled_from(SIZES) | st.floats(), st.none() | st.sampled_from(SIZES) | st.floats()
 )

@@ -24,6 +24,8 @@ from tests.cli.command import environment
 from tests.fuzz.oracles import SECRET, in_order, tolerated
 from tests.fuzz.ports import ANYTHING, ETCD, ZOOKEEPER, WrongPort, server_tls
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 5.0  # seconds
 MOST = 2 * 5 * WINDOW  # connections: of a candidate and of a follower
 SPAN = 5.3  # seconds

@@ -11,6 +11,8 @@ from tests.mutants.catalogue import CATALOGUE, SOUND
 from tests.mutants.mutant import Mutant
 from tests.mutants.verdicts import Verdict, judge
 
+pytestmark = pytest.mark.slow
+
 _SERVERS = ("consul", "etcd", "zookeeper")
 
 

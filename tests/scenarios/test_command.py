@@ -21,6 +21,8 @@ from tests.scenarios.places import on_all
 from tests.scenarios.sweep import sweep
 from tests.servers.process import Process
 
+pytestmark = pytest.mark.slow
+
 _CLI = [sys.executable, "-m", "leadership_core.cli"]
 
 

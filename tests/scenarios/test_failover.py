@@ -14,6 +14,8 @@ from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper
 
+pytestmark = pytest.mark.slow
+
 
 @on_all_and_the_old
 def test_crash_and_handover(make_fleet: FleetFactory, place: Place, measured: Report) -> None:

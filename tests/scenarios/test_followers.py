@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from leadership_core import Follower, Leader, open_store
 from tests.scenarios.conftest import FleetFactory, OwnServer, Place, Report
 from tests.scenarios.diary import now
@@ -18,6 +20,8 @@ from tests.scenarios.places import on_servers
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper
+
+pytestmark = pytest.mark.slow
 
 _NOTIFICATION = 0.5  # seconds; it takes a few milliseconds on a machine that is not busy
 

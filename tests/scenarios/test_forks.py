@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.scenarios.conftest import Place
 from tests.scenarios.fleet import ROOT
 from tests.scenarios.offices import office_of
@@ -14,6 +16,8 @@ from tests.scenarios.places import on_servers
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper
+
+pytestmark = pytest.mark.slow
 
 
 @on_servers

@@ -18,6 +18,8 @@ from tests.scenarios.fleet import await_true
 from tests.scenarios.offices import office_of
 from tests.servers.owners import connections_to
 
+pytestmark = pytest.mark.slow
+
 _MOST_THREADS = 16
 _MOST_POLLS = 8
 

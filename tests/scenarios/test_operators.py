@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from subprocess import CalledProcessError
 
+import pytest
 from kazoo.exceptions import KazooException
 
 from leadership_core import open_store
@@ -19,6 +20,8 @@ from tests.scenarios.places import on_servers, on_servers_and_the_old
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper
+
+pytestmark = pytest.mark.slow
 
 _NOTIFICATION = 0.5  # seconds; it takes a few milliseconds on a machine that is not busy
 

@@ -6,9 +6,13 @@ import random
 import signal
 import time
 
+import pytest
+
 from tests.scenarios.conftest import FleetFactory, Place
 from tests.scenarios.fleet import Fleet, Worker, await_true
 from tests.scenarios.places import TIMES, on_all
+
+pytestmark = pytest.mark.slow
 
 
 @on_all

@@ -19,6 +19,8 @@ from tests.scenarios.fleet import Fleet, Worker, await_true
 from tests.scenarios.places import Running, on_servers
 from tests.servers.proxy import Proxy
 
+pytestmark = pytest.mark.slow
+
 
 class Seat:
     """A place in the fleet: one process after the other, each with the same way to the store."""

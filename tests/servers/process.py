@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from weakref import WeakSet
 
 __all__ = ["Process", "ServerError"]
 
@@ -47,6 +48,11 @@ class Process:
         self.story: list[tuple[int, str]] = []
         self._child: subprocess.Popen[bytes] | None = None
 
+    @classmethod
+    def running(cls) -> set[int]:
+        """Return the ids of all that were started and have not ended."""
+        return {one.pid for one in tuple(_started) if one.alive}
+
     @property
     def pid(self) -> int:
         """The process id; an error if it has not been started."""
@@ -74,6 +80,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=self._env,
             )
+        _started.add(self)
         self._tell("started")
 
     def send(self, number: signal.Signals) -> None:
@@ -151,6 +158,9 @@ class Process:
     @property
     def _name(self) -> str:
         return Path(self.command[0]).name
+
+
+_started: WeakSet[Process] = WeakSet()
 
 
 def _is_stopped(pid: int) -> bool:

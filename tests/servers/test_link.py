@@ -18,6 +18,8 @@ from tests.servers.link import Link
 from tests.servers.network_space import NetworkSpace
 from tests.servers.zookeeper import ZooKeeper
 
+pytestmark = pytest.mark.slow
+
 _SHORT = 0.2  # seconds that a test listens to silence
 
 

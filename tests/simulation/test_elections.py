@@ -19,6 +19,7 @@ from .run import Outcome, simulate
 from .shrink import report
 
 SLICE = 80
+FEW = 6
 PARTS = 20  # of a soak
 
 
@@ -35,6 +36,15 @@ def simulate_all(backend: str, seeds: range, hosts: Hosts) -> list[Outcome]:
     return outcomes
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_few_seeds(backend: str, hosts: Hosts) -> None:
+    """Others than those of the slice below, which `make check` leaves out."""
+    outcomes = simulate_all(backend, range(-FEW, 0), hosts)
+
+    assert sum(outcome.terms for outcome in outcomes) > 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_elections_are_safe_and_live_whatever_happens(backend: str, hosts: Hosts) -> None:
     """Never two believers; tokens grow; stories are in order; nothing is left; all ends well."""

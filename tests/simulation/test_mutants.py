@@ -9,6 +9,8 @@ from .mutants import MUTANTS, Mutant
 from .plan import Plan
 from .run import simulate
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 300
 
 

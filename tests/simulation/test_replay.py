@@ -58,6 +58,7 @@ def test_a_run_leaves_the_product_as_it_was(backend: str, hosts: Hosts) -> None:
     assert {name for name in before if after[name] is not before[name]} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_seed_is_the_same_run_in_any_process(backend: str, hosts: Hosts) -> None:
     """Neither what ran before nor how Python hashes has a part in it."""

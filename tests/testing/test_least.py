@@ -11,6 +11,8 @@ from leadership_core.memory import MemoryStore, State
 from leadership_core.store import Change, Expected
 from leadership_core.testing import ElectionContract, Lab, StoreContract
 
+pytestmark = pytest.mark.slow
+
 
 class Least:
     """No attribute, no election and no tree of its own: the core does all that."""

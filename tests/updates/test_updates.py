@@ -23,6 +23,8 @@ from tests.updates.nemesis import Strike
 from tests.updates.run import run
 from tests.updates.stores import STORES
 
+pytestmark = pytest.mark.slow
+
 CrewWith = Callable[[str], Crew]
 
 on_each = pytest.mark.parametrize(
