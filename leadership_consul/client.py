@@ -18,6 +18,7 @@ from leadership_core.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from leadership_core.text import one_line
 
 from .durations import duration, parse_duration
 from .errors import translated, ttl_is_refused
@@ -212,8 +213,10 @@ class _Consul(base.Consul):  # type: ignore[misc]  # py-consul has no types
 
 
 def _ttl_refused(ttl: float, said: str) -> ConfigurationError:
-    bounds = re.search(r"\[(\S+?)=(\S+?)\]", said)
-    allowed = f"from {bounds[1]} to {bounds[2]}" if bounds else f"other values ({said[:200]})"
+    bounds = re.search(r"\[([\w.]{1,20})=([\w.]{1,20})\]", said, re.ASCII)
+    allowed = (
+        f"from {bounds[1]} to {bounds[2]}" if bounds else f"other values ({one_line(said, 200)})"
+    )
     return ConfigurationError(
         f"Consul refuses a ttl of {duration(ttl)}: this server allows {allowed}; ask for a ttl within that, "
         "or lower session_ttl_min in the configuration of the Consul servers"

@@ -23,6 +23,7 @@ from leadership_core.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from leadership_core.text import one_line
 
 __all__ = [
     "broken",
@@ -159,5 +160,4 @@ def _explained(error: Exception) -> str:
 
 
 def _short(error: object) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return one_line(error, 200)

@@ -8,6 +8,7 @@ import random
 import threading
 
 from leadership_core.errors import NotDone, StoreClosed, StoreUnavailable
+from leadership_core.text import one_line
 
 from .client import Client, Record
 from .lane import Lane
@@ -115,7 +116,7 @@ class Poll:
             problem = error
         except Exception as error:  # the thread has to go on, whatever this is
             log.exception("A watch has failed")
-            problem = StoreUnavailable(f"a watch has failed: {error!r}")
+            problem = StoreUnavailable(f"a watch has failed: {one_line(repr(error), 200)}")
         else:
             news = self._show(View(next(self._versions), records))
             self._failures = 0

@@ -12,6 +12,7 @@ from .errors import StoreUnavailable
 from .events import Event, LeaderChanged, Stopped, StoreDown, StoreUp
 from .store import Leader
 from .stories import Announcer
+from .text import one_line
 from .timing import check_timeout, first_answer_within
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class _View:
     def trouble(self, error: StoreUnavailable) -> None:
         if not self._down:
             self._down = True
-            log.warning("%s store_down: %s", self._key, error)
+            log.warning("%s store_down: %s", self._key, one_line(error))
             self._tell(StoreDown(error))
 
     def fail(self, error: Exception) -> None:

@@ -7,7 +7,6 @@ and in current security releases refuses ``h1:1,[::1]:2``.
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from .duration import parse_duration
 from .errors import InvalidKey, URLError
 from .keys import normalise
 
@@ -57,13 +57,13 @@ def text(value: str) -> str:
 
 
 def seconds(value: str) -> float:
-    """Read an option that is a number of seconds, 0 or more."""
+    """Read an option that is a duration of 0 s or more: `15`, `15s`, `1m30s`, `500ms`."""
     try:
-        number = float(value)
+        number = parse_duration(value)
     except ValueError:
-        raise ValueError(f"{value!r} is not a number of seconds") from None
-    if not math.isfinite(number) or number < 0:
-        raise ValueError(f"{value!r} is not a number of seconds")
+        number = -1.0
+    if number < 0:
+        raise ValueError(f"{value!r:.60} is not a number of seconds, such as 15, 15s or 500ms")
     return number
 
 

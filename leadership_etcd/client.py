@@ -11,6 +11,7 @@ from leadership_core import clock
 from leadership_core.budget import remaining_budget
 from leadership_core.errors import NotDone, StoreClosed, StoreRefused, StoreUnavailable
 from leadership_core.fork import leak, note_owned
+from leadership_core.text import one_line
 from leadership_core.threads import join, start_daemon
 
 from .answers import LONGEST_PAGE, bound_of
@@ -284,7 +285,7 @@ def _as_unreached(error: Exception, connection: Connection) -> Unreached:
     if isinstance(error, grpc.RpcError):
         problem = translated(error, connection.endpoint, 0)
         return Unreached(str(problem), lasting=isinstance(problem, StoreRefused))
-    return Unreached(str(error))
+    return Unreached(one_line(error, 300))
 
 
 def _seconds(until: float) -> float:

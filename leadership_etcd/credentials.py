@@ -17,6 +17,7 @@ from typing import Any
 from leadership_core import clock
 from leadership_core.errors import ConfigurationError
 from leadership_core.names import resolve
+from leadership_core.text import one_line
 
 from .proto import grpc
 
@@ -220,4 +221,4 @@ def _why(error: Exception) -> str:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return one_line(error, 200)

@@ -14,6 +14,7 @@ from leadership_core.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from leadership_core.text import one_line
 
 from .proto import grpc
 
@@ -109,8 +110,7 @@ def is_too_long(error: grpc.RpcError) -> bool:
 
 def said(error: grpc.RpcError) -> str:
     """The words of an error, on one line."""
-    text = " ".join(str(error.details() or "").split()) or error.code().name
-    return text if len(text) <= 300 else f"{text[:300]}..."
+    return one_line(error.details() or error.code().name, 300)
 
 
 def translated(error: grpc.RpcError, endpoint: str, waited: float) -> LeadershipError:

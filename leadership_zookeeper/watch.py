@@ -18,6 +18,7 @@ from leadership_core.budget import budget, remaining_budget
 from leadership_core.delivery import WatchDelivery
 from leadership_core.errors import StoreClosed, StoreError, StoreUnavailable
 from leadership_core.store import Change, Leader
+from leadership_core.text import one_line
 from leadership_core.threads import start_daemon
 
 from .link import Link
@@ -281,5 +282,5 @@ class Watcher:
         if not isinstance(error, StoreUnavailable):
             if not isinstance(error, StoreError):
                 log.error("A watch has failed", exc_info=error)
-            error = StoreUnavailable(f"a watch has failed: {error}")
+            error = StoreUnavailable(f"a watch has failed: {one_line(error, 200)}")
         subscription.tell(error)

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
+import time
 from collections.abc import Callable
 
 from .. import clock
@@ -25,9 +25,10 @@ from . import logs
 from .arguments import ENVIRONMENT_URL
 from .elect import Controls, EventPrinter
 
-__all__: list[str] = []
+__all__ = ["main"]
 
 _LOOK_SECONDS = 0.001
+_END_SECONDS = 15.0  # to stop in order; a release waits for the store, and that has limits
 _PAUSE_SECONDS = 0.5  # a longer silence of one's own is a pause
 
 
@@ -92,20 +93,19 @@ def _when_alone(stop: Callable[[], None]) -> None:
         while os.read(0, 1):
             pass
         stop()
+        time.sleep(_END_SECONDS)
+        os._exit(1)  # no process is left that would kill this one
 
     threading.Thread(target=watch, name="leadership-parent", daemon=True).start()
 
 
-def _main(key: str, name: str, ttl: float) -> None:
+def main(key: str, name: str, ttl: str) -> None:
+    """Stand in the election of the store in the environment until the parent ends, or a signal."""
     logs.configure(verbose=False)
     store = open_store(os.environ[ENVIRONMENT_URL])
-    candidate = Candidate(store, key, name, ttl=ttl)
+    candidate = Candidate(store, key, name, ttl=float(ttl))
     printer = EventPrinter(candidate, as_json=True)
     _when_alone(candidate.begin_stop)
     with Controls(candidate).signals(), store, _Belief(candidate):
         for event in candidate.events():
             _say(**printer.record(event), at=clock.now())
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2], float(sys.argv[3]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from ..duration import parse_duration
 from ..errors import ConfigurationError, URLError
 from ..timing import check_ttl
 from ..url import StoreURL
@@ -130,26 +130,26 @@ def _parser(command: Command, version: str) -> _Parser:
     options = parser.add_argument_group("options")
     if command.lease:
         options.add_argument(
-            "--ttl", metavar="S", type=_ttl,
+            "--ttl", metavar="TIME", type=_ttl,
             help="seconds after which a leader that has died is replaced (default: 15)",
         )  # fmt: skip
         options.add_argument(
-            "--margin", metavar="S", type=_margin,
+            "--margin", metavar="TIME", type=_margin,
             help="seconds before the ttl at which a leader that cannot reach the store "
             "stops believing (a tenth of the ttl, at least 0.5 s)",
         )  # fmt: skip
     if command.check:
         options.add_argument(
-            "--ttl", metavar="S", type=_ttl,
+            "--ttl", metavar="TIME", type=_ttl,
             help="seconds; by default the shortest that the store takes, from 2 on",
         )  # fmt: skip
         options.add_argument(
-            "--seconds", metavar="S", type=_contention, default=_CONTENTION,
+            "--seconds", metavar="TIME", type=_contention, default=_CONTENTION,
             help="how long to contend; longer if it takes longer (default: 10)",
         )  # fmt: skip
     options.add_argument("--json", action="store_true", help="print one JSON object a line")
     options.add_argument(
-        "--timeout", metavar="S", type=_timeout, default=_TIMEOUT,
+        "--timeout", metavar="TIME", type=_timeout, default=_TIMEOUT,
         help="seconds to wait for a store that does not answer (default: 5)",
     )  # fmt: skip
     options.add_argument("-v", "--verbose", action="store_true", help="say more, on stderr")
@@ -215,11 +215,12 @@ def _contention(text: str) -> float:
 
 def _seconds(what: str, text: str) -> float:
     try:
-        number = float(text)
+        number = parse_duration(text)
     except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
+        number = 0.0
+    if number <= 0:
         raise argparse.ArgumentTypeError(
-            f"{what} must be a positive number of seconds, not {text!r:.60}"
+            f"{what} must be a positive number of seconds, such as 15, 15s, 1m or 500ms,"
+            f" not {text!r:.60}"
         )
     return number

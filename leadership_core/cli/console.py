@@ -10,7 +10,19 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["complain", "one_line", "prepare", "printable", "put", "put_record", "silence", "stamp"]
+from ..text import MESSAGE_CHARACTERS, one_line, printable
+
+__all__ = [
+    "complain",
+    "one_line",
+    "prepare",
+    "put",
+    "put_foreign",
+    "put_record",
+    "shown",
+    "silence",
+    "stamp",
+]
 
 
 def prepare() -> None:
@@ -51,14 +63,19 @@ def complain(who: str, what: object) -> None:
         sys.stderr.flush()
 
 
-def one_line(what: object) -> str:
-    """The text in one line, with nothing in it that a terminal would obey."""
-    return printable(" ".join(str(what).split()))
+def put_foreign(text: str) -> None:
+    """Print a line that another program wrote: as it is, but printable and bounded on a terminal.
+
+    What reads a pipe or a file wants every byte; a terminal would obey what is not printable.
+    """
+    put(shown(text) if sys.stdout.isatty() else text)
 
 
-def printable(text: str) -> str:
-    """The text with all that does not print escaped: a value may be anything."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def shown(text: str) -> str:
+    """The text for a person: printable and on one line, spaces kept, cut if it is very long."""
+    cut = text[:MESSAGE_CHARACTERS]
+    rest = "" if cut == text else f"... ({len(text)} characters)"
+    return printable(cut) + rest
 
 
 def stamp() -> str:

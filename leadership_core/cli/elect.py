@@ -11,9 +11,9 @@ import time
 from ..candidate import Candidate
 from ..errors import LeadershipError
 from ..events import Elected, Event, Lost, Resigned, Resumed, StoreDown, Suspended
-from ..handle import open_store
 from . import console
 from .arguments import Arguments, Command
+from .opening import open_shared_store
 from .patience import Patience
 from .signals import Signals
 
@@ -23,8 +23,7 @@ _CLOSE_SECONDS = 5.0
 
 
 def _run(arguments: Arguments) -> int:
-    assert arguments.url is not None
-    store = open_store(arguments.url)
+    store = open_shared_store(arguments.url)
     candidate = Candidate(
         store, arguments.key, arguments.value, ttl=arguments.ttl, margin=arguments.margin
     )
@@ -114,7 +113,7 @@ class EventPrinter:
             console.put_record(**record)
         else:
             facts = [text.format(record[name]) for name, text in _TEXT.items() if name in record]
-            value = console.printable(self._value)
+            value = console.shown(self._value)
             what = f"{console.stamp()} {event.name:<11}"
             console.put("  ".join([what, self._key, value, *facts]))
 

@@ -8,10 +8,10 @@ import time
 
 from ..events import LeaderChanged, StoreDown, StoreUp
 from ..follower import Follower
-from ..handle import open_store
 from ..store import Leader
 from . import console
 from .arguments import Arguments, Command
+from .opening import open_shared_store
 from .patience import Patience
 from .signals import Signals
 
@@ -19,8 +19,7 @@ __all__ = ["COMMAND"]
 
 
 def _run(arguments: Arguments) -> int:
-    assert arguments.url is not None
-    store = open_store(arguments.url)
+    store = open_shared_store(arguments.url)
     follower = Follower(store, arguments.key)
     with (
         _signals(follower),
@@ -69,9 +68,7 @@ def _show(leader: Leader | None, *, as_json: bool) -> None:
     elif leader is None:
         console.put(f"{console.stamp()} no leader")
     else:
-        console.put(
-            f"{console.stamp()} {console.printable(leader.value)} leads, token {leader.token}"
-        )
+        console.put(f"{console.stamp()} {console.shown(leader.value)} leads, token {leader.token}")
 
 
 COMMAND = Command(
@@ -79,7 +76,9 @@ COMMAND = Command(
     summary="print who leads, and every change of it",
     description=(
         "Prints who leads now, and then every change, until SIGTERM or SIGINT. While the store\n"
-        "is away the last line stays true as far as is known; that it is away is said on stderr."
+        "is away the last line stays true as far as is known; that it is away is said on stderr.\n"
+        "The lines are for people: what cannot be printed is escaped, and a long value is cut.\n"
+        "--json gives the whole value."
     ),
     words=("URL", "KEY"),
     run=_run,

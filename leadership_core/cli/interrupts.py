@@ -27,7 +27,12 @@ def undisturbed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handling(handler: signal._HANDLER, *numbers: signal.Signals) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in numbers}
+    before = {
+        number: signal.signal(number, handler)
+        for number in numbers
+        # Ignored as nohup has it, it stays so. Nothing starts a command with SIGTERM ignored on purpose.
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..handle import open_store
 from . import console
 from .arguments import Arguments, Command
+from .opening import open_shared_store
 from .patience import within
 
 __all__ = ["COMMAND"]
@@ -16,8 +16,8 @@ _CLOSE_SECONDS = 0.2  # nothing is held
 
 
 def _run(arguments: Arguments) -> int:
+    store = open_shared_store(arguments.url)
     assert arguments.url is not None
-    store = open_store(arguments.url)
     try:
         key = store.normalise(arguments.key)
         if arguments.url.scheme == "sqlite" and not Path(arguments.url.path).exists():
@@ -32,7 +32,7 @@ def _run(arguments: Arguments) -> int:
     if arguments.json:
         console.put_record(key=key, leader=leader.value, token=leader.token)
     else:
-        console.put(leader.value)
+        console.put_foreign(leader.value)
     return 0
 
 
@@ -40,7 +40,8 @@ COMMAND = Command(
     name="leader",
     summary="print who leads now; exit code 3 if nobody does",
     description="Prints the leader's value and exits with 0; prints nothing and exits with 3\n"
-    "when there is no leader.",
+    "when there is no leader. Into a pipe or a file the value goes byte for byte, with line breaks\n"
+    "if it has any; on a terminal what cannot be printed is escaped, and a long value is cut.",
     words=("URL", "KEY"),
     run=_run,
 )

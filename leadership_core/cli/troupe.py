@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from .. import clock
@@ -21,6 +22,16 @@ from .interrupts import undisturbed
 __all__ = ["Line", "NotSeen", "Troupe"]
 
 _END_SECONDS = 5.0
+
+# -P: `-m` or `-c` alone would put the working folder first, and a pluggy.py that lies there would be
+# run with the store's password in its environment. This package may have been found through a
+# folder that is on the path of this process only; last, it takes precedence over nothing.
+_PROGRAM = f"""\
+import sys
+sys.path.append({str(Path(__file__).parents[2])!r})
+from {__package__}.actor import main
+main(*sys.argv[1:])
+"""
 
 
 class NotSeen(LeadershipError):
@@ -76,7 +87,7 @@ class Troupe:
     def start(self, name: str) -> None:
         """Start a candidate of this name."""
         process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.actor", self._key, name, str(self._ttl)],
+            [sys.executable, "-P", "-c", _PROGRAM, self._key, name, str(self._ttl)],
             stdin=subprocess.PIPE,  # its end tells the candidate that it is alone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

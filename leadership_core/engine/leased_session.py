@@ -20,6 +20,7 @@ from ..events import LostReason
 from ..lease import Lease
 from ..machine import happenings as on
 from ..store import Claim, Session
+from ..text import one_line
 from ..timing import LONGEST_WAIT, Backoff, request_limit, retry_cap
 from .calls import call
 from .complaints import complain
@@ -314,7 +315,7 @@ class LeasedSession:
 
     def _failed(self, error: StoreUnavailable) -> None:
         if not self._trouble:
-            log.warning("the store is down: %s", error)
+            log.warning("the store is down: %s", one_line(error))
         self._trouble = True
         self.tell(on.RenewalFailed(error))
 

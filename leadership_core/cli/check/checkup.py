@@ -6,12 +6,13 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 
-from ...errors import ConfigurationError, StoreUnavailable
-from ...handle import StoreHandle, open_store
+from ...errors import StoreUnavailable
+from ...handle import StoreHandle
 from ...testing import Lab, contract_cases
 from ..arguments import Arguments
 from ..grants import choose_ttl
 from ..interrupts import undisturbed
+from ..opening import open_shared_store
 from ..patience import within
 from ..troupe import Troupe
 from .cases import run_case
@@ -27,11 +28,7 @@ _UNSOUND = 1
 def check_up(arguments: Arguments) -> int:
     """Check the store; returns the exit code."""
     assert arguments.url is not None
-    if arguments.url.scheme == "memory":
-        raise ConfigurationError(
-            "memory:// is within one process, and several contend here: check another store"
-        )
-    store = open_store(arguments.url)
+    store = open_shared_store(arguments.url)
     report = Report(store.url, as_json=arguments.json)
     try:
         ttls = (arguments.ttl,) if arguments.ttl_is_given else _TTLS

@@ -16,6 +16,7 @@ from ..arguments import Arguments, Command
 from ..grants import choose_ttl
 from ..interrupts import interruptible
 from ..narrator import Narrator
+from ..opening import check_shared
 from ..patience import within
 from ..troupe import Troupe
 from .story import Story
@@ -72,10 +73,7 @@ def _url(arguments: Arguments) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="leadership-demo-") as folder:
             yield f"sqlite:///{quote(str(Path(folder, 'demo.db')))}"
         return
-    if arguments.url.scheme == "memory":
-        raise ConfigurationError(
-            "memory:// is within one process, and the demo needs several: leave the URL out"
-        )
+    check_shared(arguments.url)
     yield arguments.url_text
 
 
