@@ -46,20 +46,22 @@ class Pace:
         self._forgiven = 0.0
         # For one who waits for its turn, or comes back for it: no hot watch starves it.
         self._kept = 0.0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # methods call each other; so may a signal handler
         self._members = 0
         self._spent = 0.0
         self._at = clock.now()
 
     def join(self) -> None:
         """There is one more who waits for what the requests find."""
-        self._catch_up(0.0)
-        self._members += 1
+        with self._lock:
+            self._catch_up(0.0)
+            self._members += 1
 
     def leave(self) -> None:
         """There is one less."""
-        self._catch_up(0.0)
-        self._members -= 1
+        with self._lock:
+            self._catch_up(0.0)
+            self._members -= 1
 
     def spend(self, requests: float = 1.0) -> None:
         """So many are made now."""
@@ -72,8 +74,8 @@ class Pace:
 
     def forgive(self) -> None:
         """What was spent was not in vain."""
-        self._catch_up(0.0)
         with self._lock:
+            self._catch_up(0.0)
             left = max(0.0, self._most * self._scale - self._forgiven)
             refund = min(max(0.0, self._spent), left)
             self._spent -= refund
@@ -81,22 +83,26 @@ class Pace:
 
     def wait(self) -> float:
         """Seconds until the next request may be made."""
-        return self._until(1.0 + self._kept)
+        with self._lock:
+            return self._until(1.0 + self._kept)
 
     def turn(self, requests: float) -> float:
         """Seconds until so many requests may be made at once; they are kept until then."""
-        wait = self._until(requests)
-        self._kept = requests if wait > 0 else 0.0
-        return wait
+        with self._lock:
+            wait = self._until(requests)
+            self._kept = requests if wait > 0 else 0.0
+            return wait
 
     def delay(self) -> float:
         """Make one request, and return the seconds until the next may follow."""
-        self.spend()
-        return self.wait()
+        with self._lock:
+            self.spend()
+            return self.wait()
 
     def _until(self, requests: float) -> float:
-        over = self._catch_up(0.0) + requests - self._burst * self._scale
-        return max(0.0, over / (self._rate * self._scale))
+        with self._lock:
+            over = self._catch_up(0.0) + requests - self._burst * self._scale
+            return max(0.0, over / (self._rate * self._scale))
 
     @property
     def _scale(self) -> int:

@@ -6,6 +6,7 @@ import itertools
 import logging
 import random
 import threading
+from collections.abc import Callable
 
 from leadership_core.errors import NotDone, StoreClosed, StoreUnavailable
 from leadership_core.text import one_line
@@ -27,7 +28,11 @@ _CAP = 5.0  # seconds, the longest backoff
 
 
 class Poll:
-    """A thread that shows its subscribers what is there, until the last one has left.
+    """A thread that shows its subscribers what is there.
+
+    When the last subscriber has left it goes on with the request that is under way, for at most as
+    long as the agent holds that. A candidate that tries for a lock twice a second finds it there,
+    and an agent, which goes on with a request whose client has gone, holds one and not twenty.
 
     The watcher that it belongs to changes `scopes`, `subscriptions` and `view` under its lock.
 
@@ -36,6 +41,7 @@ class Poll:
         scopes: one for a long poll; several are read in turn.
         lock: the watcher's.
         name: the thread's.
+        unused: called with it in its thread, under no lock, when no subscriber has come back.
 
     Attributes:
         held: seconds for which the agent was asked to hold the look that is under way.
@@ -43,7 +49,12 @@ class Poll:
     """
 
     def __init__(
-        self, client: Client, scopes: list[Scope], lock: threading.Lock, name: str
+        self,
+        client: Client,
+        scopes: list[Scope],
+        lock: threading.Lock,
+        name: str,
+        unused: Callable[[Poll], None],
     ) -> None:
         self.scopes = scopes
         self.subscriptions: set[Subscription] = set()
@@ -51,6 +62,7 @@ class Poll:
         self.held = 0.0
         self.started = False
         self.name = name
+        self._unused = unused
         self._client = client
         self._lock = lock
         self._versions = itertools.count()
@@ -100,6 +112,8 @@ class Poll:
             self._ended.wait(self._due())
             while not self._ended.is_set():
                 self._ended.wait(self._turn())
+                if not self.subscriptions:
+                    self._unused(self)
         except StoreClosed:
             pass  # cut off
         finally:

@@ -28,13 +28,19 @@ __all__ = ["Transport"]
 
 _CONNECT = 5.0  # seconds, at most, of a request's time for all its connects; a poll has more time
 
+_MOST_FREE = 4  # connections that stay open although no request uses them
+
 _INDEX = "X-Consul-Index"
 
 Callback = Callable[[Any], Any]
 
 
 class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no types
-    """Requests to whichever agent answers; safe for several threads, each with its own lane."""
+    """Requests to whichever agent answers; safe for several threads, which share its lanes.
+
+    A request takes a lane that no other uses, or opens one: it never waits for another request. An
+    agent counts connections, 200 for each address, so those that are free again are used again.
+    """
 
     def __init__(self, agents: tuple[str, ...], token: Token, tls: TLS | None) -> None:
         super().__init__(scheme="https" if tls else "http")
@@ -44,7 +50,8 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         self._first = 0  # the agent that answered last; threads may overwrite each other's
         self._local = threading.local()
         self._lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may make a request, too
+        self._free: list[Lane] = []
         self._closed = False
 
     def get(self, callback: Callback, path: str, params: Any = None, **options: Any) -> Any:
@@ -66,7 +73,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         return callback(self._request("POST", path, params, data, options.get("headers")))
 
     def lane(self) -> Lane:
-        """The calling thread's own connections; whoever holds it can cut them.
+        """A lane for the calling thread alone, which others can cut.
 
         Raises:
             StoreClosed: no more requests are made.
@@ -74,17 +81,34 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         lane: Lane | None = getattr(self._local, "lane", None)
         if lane is None:
             with self._lock:
-                if self._closed:
-                    raise StoreClosed("the Consul store is closed")
-                self._local.lane = lane = Lane(self._tls)
-                self._lanes.add(lane)
+                self._local.lane = lane = self._new_lane()
         return lane
+
+    def _new_lane(self) -> Lane:
+        if self._closed:
+            raise StoreClosed("the Consul store is closed")
+        lane = Lane(self._tls)
+        self._lanes.add(lane)
+        return lane
+
+    def _take_lane(self) -> Lane:
+        with self._lock:
+            # The one that was used last: its connection is the least likely to have been closed.
+            return self._free.pop() if self._free else self._new_lane()
+
+    def _give_back(self, lane: Lane) -> None:
+        with self._lock:
+            if not self._closed and len(self._free) < _MOST_FREE:
+                self._free.append(lane)
+                return
+        lane.close()
 
     def close(self) -> None:
         """Cut every request that is under way, and let no other begin."""
         with self._lock:
             self._closed = True
             lanes = list(self._lanes)
+            self._free.clear()
         for lane in lanes:
             lane.line.cut()
             lane.close()
@@ -92,7 +116,23 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
     def _request(
         self, method: str, path: str, params: Any, data: Any, headers: Mapping[str, str] | None
     ) -> Any:
-        lane = self.lane()
+        own: Lane | None = getattr(self._local, "lane", None)
+        lane = self._take_lane() if own is None else own
+        try:
+            return self._request_on(lane, method, path, params, data, headers)
+        finally:
+            if own is None:
+                self._give_back(lane)
+
+    def _request_on(
+        self,
+        lane: Lane,
+        method: str,
+        path: str,
+        params: Any,
+        data: Any,
+        headers: Mapping[str, str] | None,
+    ) -> Any:
         line = lane.line
         given = remaining_budget()
         line.until = clock.now() + given

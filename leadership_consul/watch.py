@@ -112,9 +112,18 @@ class Watcher:
 
     def _trim(self, poll: Poll, scope: Scope) -> None:
         if not poll.subscriptions:
-            self._end(poll)
+            if len(poll.scopes) > 1 or not poll.started:
+                self._end(poll)  # any other one ends by itself, unless somebody comes back
         elif len(poll.scopes) > 1 and all(one.scope != scope for one in poll.subscriptions):
             poll.scopes = [one for one in poll.scopes if one != scope]
+
+    def _unused(self, poll: Poll) -> None:
+        """End a poll, in its thread, unless a subscriber has come back."""
+        with self._lock:
+            if poll in self._polls and not poll.subscriptions:
+                self._end(poll)
+            changed = self._take_changed()
+        _carry_out(changed)
 
     def _place(self, subscription: Subscription) -> None:
         scope = subscription.scope
@@ -145,7 +154,7 @@ class Watcher:
         used = {poll.name for poll in self._polls}
         names = (f"leadership-consul-watch-{number}" for number in itertools.count(1))
         name = next(name for name in names if name not in used)
-        new = Poll(self._client, scopes, self._lock, name)
+        new = Poll(self._client, scopes, self._lock, name, self._unused)
         for subscription in itertools.chain(
             subscriptions, *(poll.subscriptions for poll in covered)
         ):
@@ -158,7 +167,10 @@ class Watcher:
         self._changed.append(poll)
 
     def _make_room(self) -> None:
-        """Turn two polls into one."""
+        """Turn two polls into one, or end one that nobody subscribes to."""
+        if unused := next((poll for poll in self._polls if not poll.subscriptions), None):
+            self._end(unused)
+            return
         single = sorted(
             (poll.scopes[0] for poll in self._polls if len(poll.scopes) == 1),
             key=lambda scope: scope.path,
@@ -192,7 +204,10 @@ def _join(poll: Poll, subscription: Subscription) -> None:
 
 def _shares_folder(poll: Poll, scope: Scope) -> bool:
     return (
-        len(poll.scopes) == 1 and not poll.scopes[0].below and poll.scopes[0].folder == scope.folder
+        bool(poll.subscriptions)
+        and len(poll.scopes) == 1
+        and not poll.scopes[0].below
+        and poll.scopes[0].folder == scope.folder
     )
 
 

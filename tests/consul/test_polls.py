@@ -6,13 +6,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from leadership_consul.client import Record
 from leadership_consul.view import Found, Scope, Subscription, View
-from leadership_core import Candidate, open_store
+from leadership_core import Candidate, StoreHandle, open_store
 from tests.conftest import ProxyFactory
 from tests.consul.conftest import Opener
 from tests.consul.tools import Seen, has_value, wait_until, watch_threads
@@ -42,7 +43,9 @@ def test_a_hundred_keys_take_at_most_eight_connections(
     assert all(f"/v1/kv/{unique_key}" in line for line in link.requests)
     for watch in watches:
         watch.close()
-    wait_until(lambda: not watch_threads(), 1)
+    for key in keys:  # so that the agent answers the polls, which then end: nobody has come back
+        direct.put(key, b"last")
+    wait_until(lambda: not watch_threads(), 2)
     wait_until(lambda: not _open_links(link), 1)
 
 
@@ -269,3 +272,61 @@ def test_an_index_that_goes_backwards_starts_from_zero(mad: Mad, opened: Opener)
     assert [entry.value for entry in seen[:2]] == [b"1", b"2"]
     assert "index=90" in asked[1]
     assert "index" not in asked[2]
+
+
+def test_tries_for_a_held_lock_share_one_long_poll(
+    consul: Consul, proxy: ProxyFactory, opened: Opener, unique_key: str
+) -> None:
+    """A poll outlives its subscriber: an agent goes on with each one that is cut off."""
+    link = proxy(consul.port)
+    with open_store(consul.url) as holder, open_store(consul.url_at(link.port)) as store:
+        held = holder.lock(unique_key, ttl=15)
+        assert held.acquire(5)
+        for _ in range(6):
+            assert store.lock(unique_key, ttl=15).acquire(0.3) is None
+        assert link.count("index=") <= 2, "long polls"
+        assert len(watch_threads()) == 2, "one of each store"
+        held.release()
+        taken = store.lock(unique_key, ttl=15)
+        assert taken.acquire(5), "the lock is free, and the shared poll does not tell"
+        taken.release()
+
+
+def test_fifty_workers_that_try_for_a_held_lock_keep_few_connections(
+    consul: Consul, proxy: ProxyFactory, unique_key: str
+) -> None:
+    """An agent takes 200 from one address: neither fifty threads nor fifty programs come near."""
+    link = proxy(consul.port)
+    with open_store(consul.url) as holder, ExitStack() as stack:
+        held = holder.lock(unique_key, ttl=15)
+        assert held.acquire(5)
+        url = consul.url_at(link.port)
+        shared = stack.enter_context(open_store(url))
+        assert _most_connections(link, [shared] * 50, unique_key, rounds=2) <= 40
+        link.reset()
+        programs = [stack.enter_context(open_store(url)) for _ in range(50)]
+        assert _most_connections(link, programs, unique_key, rounds=2) <= 180
+
+
+def _most_connections(link: object, stores: list[StoreHandle], key: str, rounds: int) -> int:
+    """How many are open at the same time while each of these tries for the lock."""
+    most, over = [0], threading.Event()
+
+    def count() -> None:
+        while not over.wait(0.01):
+            most[0] = max(most[0], _open_links(link))
+
+    def work(store: StoreHandle) -> None:
+        lock = store.lock(key, ttl=15)
+        for _ in range(rounds):
+            lock.acquire(0.5)
+
+    threads = [threading.Thread(target=work, args=(store,)) for store in stores]
+    counter = threading.Thread(target=count)
+    for thread in (counter, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    over.set()
+    counter.join()
+    return most[0]

@@ -271,7 +271,7 @@ def test_a_forked_child_leaves_the_connections_alone(
     """Ending the child, and even cutting the lines in it, does not break the parent's requests."""
     store = opened(consul.url)
     store.put(unique_key, b"1")
-    lane = store._client.lane()
+    (lane,) = store._client._transport._lanes
     connection = lane.line._socket
     child = os.fork()
     if child == 0:
