@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -33,6 +34,8 @@ from .pace import new_pace
 from .wire import Tap
 
 __all__ = ["Link", "Pending", "Request"]
+
+log = logging.getLogger(__name__)
 
 Pending = Any
 """An answer of kazoo's that may not have come yet."""
@@ -84,6 +87,7 @@ class Link:
         self.lost: StoreError | None = None  # why it will never be connected again
         self._session = resume[0] if resume else None
         self.ended_by_server = False
+        self._given_up = False  # by kazoo, although it was neither cut off nor ended
         self._down_since = math.inf
         self._rounds_failed_at = math.inf
         self._confirmations = Confirmations()
@@ -311,10 +315,26 @@ class Link:
         if over or self.connected or not self._pinned:
             self._tell_changed()  # what may have changed is to be read, which takes a connection
 
-    def _ended(self) -> None:
+    def _ended(self, error: Exception | None) -> None:
         # The last thing that the thread does. kazoo's `stop`, which others would have to call for
         # this, waits for ten seconds in the worst case.
         self._client.close()
+        with self._changed:
+            unsaid = self.lost is None  # kazoo says by itself that it gives up, in most cases
+            if unsaid:
+                self.connected, self._given_up = False, True
+                self.lost = StoreUnavailable(f"the thread of kazoo's client has ended: {error!r}")
+                self._changed.notify_all()
+        if unsaid:
+            self._handler.way.cut()
+            self._tell_changed()
+        if error is not None and self._given_up:
+            log.error(
+                "a thread of kazoo has died of an unexpected error; another client takes its place",
+                exc_info=error,
+            )
+        elif error is not None:
+            log.debug("a client of kazoo that was cut off has ended: %r", error)
 
     def _loss(self, state: KeeperState) -> StoreError | None:
         if state == KeeperState.AUTH_FAILED:
@@ -326,5 +346,6 @@ class Link:
             # Which is no word of the servers: they may not have ended it yet.
             return StoreUnavailable("the session was not renewed in time, and is cut off")
         if state == KeeperState.CLOSED:
+            self._given_up = True
             return StoreUnavailable("kazoo has given up the connection")
         return None  # it opens another session

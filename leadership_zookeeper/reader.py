@@ -44,14 +44,14 @@ class Reader:
         Raises:
             StoreClosed: the store was closed.
         """
+        over: Link | None = None
         with self._lock:
             if self._closed:
                 raise StoreClosed("the ZooKeeper store is closed")
             if self._link is not None and (self._link.over or self._link.down_for > _TIMEOUT):
                 # Others may wait for it just now: the store is not closed, and they are to try again.
-                self._link.cut(StoreUnavailable("the connection to ZooKeeper is being replaced"))
-                self._link.join(_JOIN)
-                self._link = None
+                over, self._link = self._link, None
+                over.cut(StoreUnavailable("the connection to ZooKeeper is being replaced"))
             if self._link is None:
                 self._link = Link(
                     self._options,
@@ -61,7 +61,10 @@ class Reader:
                     changed=self.bell.ring,
                     pace=self._pace,
                 )
-            return self._link
+            link = self._link
+        if over is not None:  # without the lock, which the others need for their own requests
+            over.join(min(_JOIN, remaining_budget() / 4))
+        return link
 
     def hear(self) -> None:
         """Ask for nothing in particular; returns if there was an answer, or nobody is to ask.

@@ -53,7 +53,7 @@ class ZooKeeperSession:
         self._asked = ttl
         self._ttl = ttl
         self._closed = False
-        self._lock = threading.Lock()  # of closing
+        self._lock = threading.RLock()  # of closing; a signal handler may close, too
         self.bell = Bell()
         self.link = Link(
             options,
@@ -146,7 +146,10 @@ class ZooKeeperSession:
         return self._ttl
 
     def close(self) -> None:
-        with self._lock:
+        # Whoever ends it asks the servers; another thread waits no longer than its own budget.
+        if not self._lock.acquire(timeout=max(0.0, remaining_budget())):
+            raise StoreUnavailable("another thread is ending the session, and gets no answer")
+        try:
             if self._closed:
                 return
             if self.link.over and not self.link.ended_by_server:
@@ -164,6 +167,8 @@ class ZooKeeperSession:
             finally:
                 self.abandon(_ENDED if confirmed else StoreUnavailable("the session is cut off"))
             self._closed = True
+        finally:
+            self._lock.release()
 
     def end(self) -> NoReturn:
         """Say that nobody goes on with a session that is cut off, and have it ended.

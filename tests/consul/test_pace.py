@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from contextlib import ExitStack
 
@@ -98,3 +99,26 @@ def test_each_member_has_its_share() -> None:
 
     assert [pace.delay() for _ in range(9)] == [0.0] * 9
     assert pace.delay() > 0
+
+
+def test_members_of_a_pace_that_come_and_go_in_many_threads_are_counted() -> None:
+    """None is lost and none left over, and what is kept for one is not kept for ever."""
+    pace = Pace(1e6, 1e6)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def come_and_go() -> None:
+        for _ in range(2000):
+            pace.join()
+            pace.turn(1.0)
+            pace.leave()
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert (pace._members, pace._kept) == (0, 0.0)

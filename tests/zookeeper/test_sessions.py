@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -227,3 +228,88 @@ def test_the_store_is_inert_in_a_forked_child(
     assert session.renew() == 4
     entry: Any = store.get(unique_key)
     assert entry.value == b"1"
+
+
+def test_death_of_a_thread_of_kazoo_is_logged_and_its_session_replaced(
+    shared_zookeeper: ZooKeeper,
+    opened: Opener,
+    unique_key: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An error that kazoo does not expect ends its thread: the session is lost, and one says why."""
+    store = opened(shared_zookeeper.url)
+    session = store.open_session(4)
+    store.put(unique_key, b"1")
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise KeyError("a mistake in kazoo")
+
+    for link in (session.link, store._reader.link()):
+        monkeypatch.setattr(link._handler, "_poll", fail)
+        link.send(lambda client: client.exists_async("/"))  # wakes its thread
+        wait_until(lambda link=link: link.over)  # type: ignore[misc]  # mypy cannot type a lambda's defaults
+
+    with pytest.raises(SessionLost), budget(3):
+        session.renew()
+    assert store.open_session(4).renew() == 4
+    entry = store.get(unique_key)
+    assert entry is not None
+    assert entry.value == b"1"
+    died = [one for one in caplog.records if "has died" in one.message]
+    assert [one.levelname for one in died] == ["ERROR", "ERROR"]
+    assert died[0].exc_info is not None
+
+
+def test_closing_a_session_waits_for_another_thread_no_longer_than_its_budget(
+    zookeeper_server: ZooKeeperFactory, opened: Opener
+) -> None:
+    """The one that came first waits for a server that is silent; the second has less time."""
+    server = zookeeper_server()
+    session = opened(server.url).open_session(20)
+    server.pause()
+    try:
+        first = threading.Thread(target=_close_within, args=(session, 4.0))
+        first.start()
+        time.sleep(0.2)
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailable), budget(0.3):
+            session.close()
+        assert time.monotonic() - begun < 2
+    finally:
+        server.resume()
+        first.join()
+
+
+def _close_within(session: ZooKeeperSession, seconds: float) -> None:
+    with contextlib.suppress(StoreUnavailable, SessionLost), budget(seconds):
+        session.close()
+
+
+def test_a_reader_is_replaced_without_a_lock_held(
+    shared_zookeeper: ZooKeeper, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one thread waits for the end of the last client's thread, others get the new one."""
+    reader = opened(shared_zookeeper.url)._reader
+    old = reader.link()
+    joining, proceed = threading.Event(), threading.Event()
+
+    def join(_: float) -> None:
+        joining.set()
+        proceed.wait(5)
+
+    monkeypatch.setattr(old, "join", join)
+    old.cut(StoreUnavailable("for the test"))
+    replacer = threading.Thread(target=reader.link)
+    replacer.start()
+    try:
+        assert joining.wait(5)
+        found: list[object] = []
+        other = threading.Thread(target=lambda: found.append(reader.link()), daemon=True)
+        other.start()
+        other.join(2)
+        assert found, "it waits for what the first one waits for"
+        assert found[0] is not old
+    finally:
+        proceed.set()
+        replacer.join()
