@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from .errors import InvalidKey
 
 __all__ = ["MAX_KEY_BYTES", "join", "normalise"]
@@ -22,9 +20,10 @@ def normalise(key: str, prefix: str = "") -> str:
         prefix: the normalised prefix it will stand under, which counts for its length.
 
     Raises:
-        InvalidKey: an empty key or part, `.`, `..`, too long, a control character, one for
-            private use, or one beyond the basic plane, such as an emoji; or `zookeeper` as the
-            first part of all, the prefix included.
+        InvalidKey: an empty key or part, `.`, `..`, too long, a character that cannot be printed
+            (control and format characters, separators other than the space, private use,
+            unassigned as of Unicode 12), or one beyond the basic plane, such as an emoji; or
+            `zookeeper` as the first part of all, the prefix included.
     """
     if not isinstance(key, str):
         raise InvalidKey(f"a key is a str, not {type(key).__name__}")
@@ -37,12 +36,9 @@ def normalise(key: str, prefix: str = "") -> str:
         if part in {".", ".."}:
             raise InvalidKey(f"a part of a key cannot be {part!r}: {key!r:.99}")
     plain = "/".join(parts)
-    # Cs: a lone surrogate has no UTF-8. Cc: ZooKeeper refuses control characters.
-    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in plain):
-        raise InvalidKey(f"the key has a control character or a lone surrogate: {key!r:.99}")
     if wrong := next(filter(_is_refused, plain), None):
         raise InvalidKey(
-            f"the key has a character that not every store takes, U+{ord(wrong):04X}: {key!a:.99}"
+            f"the key has {_kind(wrong)}, U+{ord(wrong):04X}, which not every store takes: {key!a:.99}"
         )
     if (prefix or plain).split("/", 1)[0] == _RESERVED:
         raise InvalidKey(
@@ -56,10 +52,42 @@ def normalise(key: str, prefix: str = "") -> str:
     return plain
 
 
+# What has become printable since Unicode 12, whose tables a Consul of 2020 has; later versions of
+# Python know later tables, and a key must be the same key for all of them.
+_ADDED_SINCE_UNICODE_12 = """
+    61D 870-88E 897-89F 8B5 8BE-8D2 B55 C3C C5D CDD CF3 D04 D81 ECE 170D 1715 171F 180F 1ABF-1ACE
+    1B4C 1B4E-1B4F 1B7D-1B7F 1C89-1C8A 1DFA 20C0 2427-2429 2B97 2C2F 2C5F 2E50-2E5D 2FFC-2FFF
+    31BB-31BF 31E4-31E5 31EF 32FF 4DB6-4DBF 9FF0-9FFF A7C0-A7C1 A7C7-A7CD A7D0-A7D1 A7D3 A7D5-A7DC
+    A7F2-A7F6 A82C AB68-AB6B FBC2 FD40-FD4F FDCF FDFE-FDFF
+"""
+
+
+def _characters(ranges: str) -> frozenset[str]:
+    found: set[str] = set()
+    for first, _, last in (part.partition("-") for part in ranges.split()):
+        found.update(map(chr, range(int(first, 16), int(last or first, 16) + 1)))
+    return frozenset(found)
+
+
+_TOO_NEW = _characters(_ADDED_SINCE_UNICODE_12)
+
+
 def _is_refused(char: str) -> bool:
-    # ZooKeeper (3.9) refuses what is for private use, the specials at the end of the basic
-    # plane, and all beyond it, which are pairs of surrogates there.
-    return "\ue000" <= char <= "\uf8ff" or char >= "\ufff0"
+    # Consul reads no key with a character that Go's unicode.IsPrint refuses: all separators but the
+    # space, and control, format, unassigned and private characters, as str.isprintable has it. A
+    # transaction writes it all the same. ZooKeeper (3.9) refuses the specials at the end of the
+    # basic plane and all beyond it, which are pairs of surrogates there.
+    return not char.isprintable() or char >= "\ufff0" or char in _TOO_NEW
+
+
+def _kind(char: str) -> str:
+    if char < " " or "\x7f" <= char <= "\x9f":
+        return "a control character"
+    if "\ud800" <= char <= "\udfff":
+        return "a lone surrogate"
+    if char > "\uffff":
+        return "a character beyond the basic plane"
+    return "a character that cannot be printed"
 
 
 def join(prefix: str, key: str) -> str:

@@ -37,6 +37,15 @@ _PARTS = [
 ]
 
 
+# One of each kind: a no-break space, a soft hyphen, a zero-width space, marks of direction, a line and
+# a paragraph separator, an ideographic space, a byte order mark, an unassigned character, private
+# use, a noncharacter, a special, a control character of C1, an emoji, a letter of Unicode 14.
+_UNPRINTABLE = (
+    "\xa0\xad\u200b\u200f\u202e\u2028\u2029\u3000\ufeff\u0378\ue000\ufdd0\uffff\ufffd\x85\U0001f600"
+    "\u08c8"
+)
+
+
 class KeyCases:
     """The grammar of keys, and that a store keeps to it."""
 
@@ -80,7 +89,7 @@ class KeyCases:
     def test_no_store_takes_an_illegal_key(self, lab: Lab) -> None:
         """What one store cannot keep is refused on all, before anything is sent."""
         illegal = ["", "/", "a//b", "a/./b", "../a", "a/..", "a\0b", "a\nb", "\ud800", "x" * 513]
-        for key in [*illegal, "\ue000", "\uffff", "\U0001f600"]:
+        for key in [*illegal, *(f"a{char}b/c" for char in _UNPRINTABLE)]:
             raises(InvalidKey, lambda key=key: lab.store.get(key), f"get of {key[:9]!a}")  # type: ignore[misc]
             raises(InvalidKey, lambda key=key: lab.store.put(key, b""), f"put of {key[:9]!a}")  # type: ignore[misc]
             raises(InvalidKey, lambda key=key: lab.store.election(key), f"race {key[:9]!a}")  # type: ignore[misc]
