@@ -13,6 +13,7 @@ from tests.scenarios.places import SERVERS, Running, on_clusters
 from tests.servers.process import ServerError
 
 _TTL = 10.0  # Consul may take 5 s to agree on who leads its servers
+_RIDDEN_OUT = _TTL * 0.5  # an outage that a lease of which a third was used up outlasts
 
 
 class Cluster(Protocol):
@@ -79,7 +80,11 @@ def _kill_servers(make_fleet: FleetFactory, cluster: Cluster) -> None:
 def test_the_leader_of_three_servers_is_frozen(
     make_fleet: FleetFactory, kind: str, cluster: Cluster
 ) -> None:
-    """The others elect another; no leadership of ours changes, whichever server one talks to."""
+    """The others elect another; no leadership of ours changes, whichever server one talks to.
+
+    Unless the servers take so long to agree on a leader that the lease ends meanwhile, as they may
+    on a busy machine; then the next term follows by the same rules.
+    """
     chief = cluster.leader()
     used, spare = cluster.followers()
     fleet = make_fleet(_url(chief, used, spare), ttl=_TTL)
@@ -89,16 +94,20 @@ def test_the_leader_of_three_servers_is_frozen(
     ben.await_event("campaigning", 15)
 
     chief.pause()
+    paused = time.monotonic()
     try:
         time.sleep(1.0)
-        await_true("there is a new leader of the servers", lambda: _is_led(cluster, chief), 15)
-        _assert_undisturbed(fleet, reign)
+        await_true("there is a new leader of the servers", lambda: _is_led(cluster, chief), 30)
+        if time.monotonic() - paused < _RIDDEN_OUT:
+            _assert_undisturbed(fleet, reign)
+        else:
+            reign = _assert_lost_by_the_lease(fleet, reign)
     finally:
         chief.resume()
-    _assert_undisturbed(fleet, reign)
+    _assert_undisturbed(fleet, reign, lost=reign.worker.count("lost"))
 
-    ann.stop()
-    assert fleet.await_reign(10, after=reign).worker is ben
+    reign.worker.stop()
+    assert fleet.await_reign(10, after=reign).worker is (ben if reign.worker is ann else ann)
     fleet.finish()
 
 
@@ -109,14 +118,24 @@ def _is_led(cluster: Cluster, but_not_by: Running | None = None) -> bool:
         return False
 
 
-def _assert_undisturbed(fleet: Fleet, before: Reign) -> None:
+def _assert_undisturbed(fleet: Fleet, before: Reign, lost: int = 0) -> None:
     """It leads for the same term, and has renewed it since the trouble ended."""
     time.sleep(fleet.ttl / 3 + 1)
     after = fleet.await_reign(1)
     assert (after.worker, after.token) == (before.worker, before.token), fleet.told()
     worker = after.worker
     await_true("resumed", lambda: worker.count("suspended") == worker.count("resumed"), 3)
-    assert worker.count("lost") == 0
+    assert worker.count("lost") == lost
+
+
+def _assert_lost_by_the_lease(fleet: Fleet, before: Reign) -> Reign:
+    """It leads on, or its lease has ended and the next term has a larger token; returns which."""
+    time.sleep(fleet.ttl / 3 + 1)
+    after = fleet.await_reign(30)
+    if after.token != before.token:
+        assert after.token > before.token, fleet.told()
+        assert before.worker.count("lost") == 1, fleet.told()
+    return after
 
 
 def _url(*nodes: Running) -> str:
