@@ -69,7 +69,7 @@ class Client:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._transport = Transport(options.agents, options.token, options.tls)
+        self._transport = Transport(options.hosts, options.token, options.tls)
         self._consul = _Consul(self._transport, options.dc)
 
     def read(self, key: str) -> Record | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -23,10 +21,11 @@ from leadership_core.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from leadership_core.text import one_line
+from leadership_core.failures import ConnectFailure, shortened
 
 __all__ = [
     "broken",
+    "has_no_leader",
     "is_answer",
     "is_definite",
     "session_is_gone",
@@ -53,6 +52,11 @@ def ttl_is_refused(text: str) -> bool:
     return _INVALID_TTL in text.lower()
 
 
+def has_no_leader(body: str) -> bool:
+    """Whether an agent has refused a request because its servers have no leader."""
+    return "no cluster leader" in body.lower()
+
+
 def is_answer(body: str) -> bool:
     """Whether a 500 is Consul's answer to the request, rather than trouble of its own."""
     return session_is_gone(body) or ttl_is_refused(body)
@@ -72,52 +76,54 @@ def translated(doing: str, *, session: bool = False) -> Iterator[None]:
         raise
     except ACLPermissionDenied as error:
         raise StoreRefused(
-            f"cannot {doing}: Consul denies permission ({_short(error)}); the token must exist and its "
+            f"cannot {doing}: Consul denies permission ({shortened(error)}); the token must exist and its "
             "policy must allow key:write, key:read and session:write"
         ) from error
     except ACLDisabled as error:
         raise StoreRefused(
-            f"cannot {doing}: Consul knows no tokens ({_short(error)}); leave the token out, or enable ACLs"
+            f"cannot {doing}: Consul knows no tokens ({shortened(error)}); leave the token out, or enable ACLs"
         ) from error
     except NotFound as error:
-        raise StoreUnavailable(f"cannot {doing}: not found ({_short(error)})") from error
+        raise StoreUnavailable(f"cannot {doing}: not found ({shortened(error)})") from error
     except BadRequest as error:
         raise StoreRefused(
-            f"cannot {doing}: Consul refuses the request ({_short(error)})"
+            f"cannot {doing}: Consul refuses the request ({shortened(error)})"
         ) from error
     except ClientError as error:
         if str(error).startswith("413"):
-            raise StoreRefused(f"cannot {doing}: {_short(error)}") from error
+            raise StoreRefused(f"cannot {doing}: {shortened(error)}") from error
         if str(error).startswith("429"):  # too many requests: it has not looked at this one
-            raise NotDone(f"cannot {doing}: {_short(error)}") from error
-        raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
+            raise NotDone(f"cannot {doing}: {shortened(error)}") from error
+        raise StoreUnavailable(f"cannot {doing}: {shortened(error)}") from error
     except ConsulException as error:
         if session and session_is_gone(str(error)):
-            raise SessionLost(f"cannot {doing}: {_short(error)}") from error
+            raise SessionLost(f"cannot {doing}: {shortened(error)}") from error
         if "missing index header" in str(error).lower():
             raise StoreUnavailable(
                 f"cannot {doing}: what answers there is not a Consul agent; check host and port"
             ) from error
-        raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
+        raise StoreUnavailable(f"cannot {doing}: {shortened(error)}") from error
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
         # py-consul takes JSON apart as it comes.
         raise StoreUnavailable(
-            f"cannot {doing}: the answer is not Consul's ({_short(repr(error))})"
+            f"cannot {doing}: the answer is not Consul's ({shortened(repr(error))})"
         ) from error
     except RecursionError as error:
         raise StoreUnavailable(f"cannot {doing}: the answer is nested too deep") from error
 
 
-def broken(agent: str, given: float, error: Exception) -> StoreUnavailable:
-    """Say that an agent took a request and gave no answer."""
-    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
-        # TLS 1.3: the agent looks at our certificate only after we think that we are through.
-        return StoreRefused(
-            f"{agent} refuses our TLS certificate ({_short(error)}); set cert= and key="
-        )
-    if isinstance(error, TimeoutError):
-        return StoreUnavailable(f"{agent} gave no answer within {given:.2f} s")
-    return StoreUnavailable(f"{agent} broke off before the answer: {_short(error)}")
+def broken(failure: ConnectFailure, given: float) -> StoreUnavailable:
+    """Say that an agent took a request and gave no answer.
+
+    Args:
+        failure: how the connection ended.
+        given: seconds that the request had.
+    """
+    if isinstance(failure.error, TimeoutError):
+        return StoreUnavailable(f"{failure.place} gave no answer within {given:.2f} s")
+    return StoreUnavailable(
+        f"{failure.place} broke off before the answer: {shortened(failure.error)}"
+    )
 
 
 def strange(agent: str, status: int) -> StoreUnavailable:
@@ -127,37 +133,9 @@ def strange(agent: str, status: int) -> StoreUnavailable:
     )
 
 
-def unreached(failed: Sequence[tuple[str, Exception]]) -> StoreUnavailable:
+def unreached(failed: Sequence[ConnectFailure]) -> StoreUnavailable:
     """Say that no agent could be connected to."""
-    said = "; ".join(f"{agent}: {_explained(error)}" for agent, error in failed)
-    if failed and all(_is_lasting(error) for _, error in failed):
+    said = "; ".join(f"{one.place}: {one.explained('an agent')}" for one in failed)
+    if failed and all(one.is_lasting for one in failed):
         return StoreRefused(f"cannot connect to Consul: {said}")
     return NotDone(f"cannot connect to Consul: {said or 'no time left'}")
-
-
-def _is_lasting(error: Exception) -> bool:
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return False  # hung up on in the handshake: that is a reset, not a refusal
-    return isinstance(error, ssl.SSLError) or _is_unknown_host(error)
-
-
-def _is_unknown_host(error: Exception) -> bool:
-    # EAI_AGAIN is a name server that does not answer, which time may mend.
-    nobody = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
-    return isinstance(error, socket.gaierror) and error.errno in nobody
-
-
-def _explained(error: Exception) -> str:
-    if _is_unknown_host(error):
-        return "unknown host; check the name in the URL"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted; set ca= to the right authority ({_short(error)})"
-    if _is_lasting(error):
-        return f"TLS failed; does the agent speak HTTPS on this port? ({_short(error)})"
-    if isinstance(error, ConnectionRefusedError):
-        return f"{_short(error)}; is an agent running there?"
-    return _short(error)
-
-
-def _short(error: object) -> str:
-    return one_line(error, 200)

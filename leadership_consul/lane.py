@@ -10,12 +10,15 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPMessage, HTTPResponse, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from ssl import SSLContext
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-from .credentials import TLS
+from leadership_core.addresses import Address
+from leadership_core.secret import bare
+from leadership_core.tls import ClientTLS
+
+from .credentials import Token
 from .wire import DeadlineTLSSocket, Line, dial
 
 __all__ = ["Answer", "Lane"]
@@ -34,29 +37,51 @@ class Answer(NamedTuple):
 class Lane:
     """A connection, now to one agent and now to another; used by one thread, cut by any."""
 
-    def __init__(self, tls: TLS | None) -> None:
+    def __init__(self, tls: ClientTLS | None, token: Token) -> None:
         self.line = Line()
+        self._token = token
         self._tls = tls
         self._connection: _Connection | None = None
 
     def send(
-        self, agent: str, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+        self,
+        address: Address,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
     ) -> Answer:
         """Send one request within the time of the line, and read its answer to the end.
 
         Raises:
-            OSError, HTTPException: it did not come to that; `line.sent` tells how far it came.
+            OSError, HTTPException: it did not come to that; `line.sent` tells how far it came. It
+                has no traceback: the frames of the HTTP client have the token in their variables.
         """
-        connection = self._connect(agent)
+        connection = self._connect(address)
+        problem: OSError | HTTPException
         try:
             # An agent compresses even on loopback if it may, which costs more than it saves.
-            shown = {"User-Agent": "leadership", "Accept-Encoding": "identity", **headers}
-            connection.request(method, target, body, shown)
+            usual = {"User-Agent": "leadership", "Accept-Encoding": "identity"}
+            connection.request(method, target, body, {**usual, **headers, **self._token.headers()})
             with connection.getresponse() as response:
                 return Answer(response.status, response.headers, _body(response))
-        except BaseException:
+        except (OSError, HTTPException) as error:
             connection.close()  # what is left of the answer belongs to no other request
+            problem = bare(error)
+        except BaseException:
+            connection.close()
             raise
+        raise problem
+
+    def is_connected(self, address: Address) -> bool:
+        """Whether there is a connection to that address."""
+        connection = self._connection
+        return (
+            connection is not None
+            and connection.place[0] == address
+            and connection.sock is not None
+            and not connection.is_stale()
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -67,12 +92,12 @@ class Lane:
         # The thread that it belonged to has ended.
         self.close()
 
-    def _connect(self, agent: str) -> _Connection:
+    def _connect(self, address: Address) -> _Connection:
         context = self._tls.context() if self._tls else None
         # New TLS files make a new context, and a connection made with the old ones is given up.
-        if self._connection is None or self._connection.place != (agent, context):
+        if self._connection is None or self._connection.place != (address, context):
             self.close()
-            self._connection = _Connection(agent, context, self.line)
+            self._connection = _Connection(address, context, self.line)
         elif self._connection.is_stale():
             self._connection.close()
         return self._connection
@@ -81,15 +106,14 @@ class Lane:
 class _Connection(HTTPConnection):
     """A connection to one agent, that dials again when it was closed."""
 
-    def __init__(self, agent: str, context: SSLContext | None, line: Line) -> None:
-        url = urlsplit(agent)
-        super().__init__(url.hostname or "", url.port)
-        self.place = (agent, context)
+    def __init__(self, address: Address, context: SSLContext | None, line: Line) -> None:
+        super().__init__(address.name, address.host.port)
+        self.place = (address, context)
         self._context = context
         self._line = line
 
     def connect(self) -> None:
-        sock = dial(self._line, self.host, self.port)
+        sock = dial(self._line, self.place[0])
         if self._context is None:
             self.sock = sock
             return

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from leadership_core.errors import URLError
-from leadership_core.url import StoreURL, seconds, text
+from leadership_core.precautions import warn_about_connection
+from leadership_core.tls import ClientTLS
+from leadership_core.url import Host, StoreURL, seconds, text
 
-from .credentials import TLS, Token
+from .credentials import Token
+from .wire import adapt
 
 __all__ = ["Options"]
 
@@ -22,7 +25,7 @@ class Options:
     """How to reach a Consul, and how to lock there.
 
     Attributes:
-        agents: ``http(s)://host:port``, in the order in which they are tried.
+        hosts: of the agents, each with its port, in the order in which they are tried.
         prefix: what the URL puts before every key.
         token: the ACL token, or where it comes from.
         tls: None for plain HTTP.
@@ -30,10 +33,10 @@ class Options:
         lock_delay: seconds for which a key stays locked after its session was ended for it.
     """
 
-    agents: tuple[str, ...]
+    hosts: tuple[Host, ...]
     prefix: str
     token: Token
-    tls: TLS | None
+    tls: ClientTLS | None
     dc: str | None
     lock_delay: float
 
@@ -46,13 +49,16 @@ class Options:
         """
         known = {"token": text, "token_file": text, "dc": text, "lock_delay": _lock_delay}
         found: dict[str, Any] = url.read_options(known, tls=True)
-        scheme = "https" if url.tls else "http"
-        hosts = url.with_default_port(DEFAULT_PORT).hosts
+        token = _token(url, found)
+        tls = ClientTLS.of_options(found, adapt) if url.tls else None
+        warn_about_connection(
+            url, verify=found.get("verify", True), secret=token.secret, kind="token"
+        )
         return cls(
-            agents=tuple(dict.fromkeys(f"{scheme}://{host}" for host in hosts)),
+            hosts=tuple(dict.fromkeys(url.with_default_port(DEFAULT_PORT).hosts)),
             prefix=url.prefix,
-            token=_token(url, found),
-            tls=_tls(found) if url.tls else None,
+            token=token,
+            tls=tls,
             dc=found.get("dc"),
             lock_delay=found.get("lock_delay", 0.0),
         )
@@ -81,12 +87,6 @@ def _token(url: StoreURL, found: dict[str, Any]) -> Token:
     if path := given["token_file="]:
         return Token.from_file(path)
     # What the URL says wins over what the shell happens to have.
-    return Token(
+    return Token.from_text(
         given["the password place"] or given["token="] or os.environ.get("CONSUL_HTTP_TOKEN")
     )
-
-
-def _tls(found: dict[str, Any]) -> TLS:
-    if "key" in found and "cert" not in found:
-        raise URLError("option 'key' is of use only with option 'cert'")
-    return TLS(found.get("ca"), found.get("cert"), found.get("key"), found.get("verify", True))

@@ -1,15 +1,16 @@
 """The HTTP layer that py-consul speaks through: deadlines, failover, and nothing from outside.
 
 py-consul asks its `http_connect` for an object that gets, puts and deletes. Ours gives each
-request one total time, from the budget of the call, and knows several agents: one that cannot
-be connected to is passed over within the same request, because nothing was sent to it.
+request one total time, from the budget of the call, and knows several agents, by several hosts or
+by several addresses of a host: one that cannot be connected to is passed over within the same
+request, because nothing was sent to it.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException, HTTPMessage
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -17,12 +18,16 @@ from urllib.parse import quote, urlencode
 from consul import base
 
 from leadership_core import clock
+from leadership_core.addresses import Address, Addresses, Attempt
 from leadership_core.budget import remaining_budget
 from leadership_core.errors import StoreClosed
+from leadership_core.failures import ConnectFailure
+from leadership_core.tls import ClientTLS, is_refused_by_server
+from leadership_core.url import Host
 
-from .credentials import TLS, Token
-from .errors import broken, is_answer, strange, unreached
-from .lane import Lane
+from .credentials import Token
+from .errors import broken, has_no_leader, is_answer, strange, unreached
+from .lane import Answer, Lane
 
 __all__ = ["Transport"]
 
@@ -42,12 +47,11 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
     agent counts connections, 200 for each address, so those that are free again are used again.
     """
 
-    def __init__(self, agents: tuple[str, ...], token: Token, tls: TLS | None) -> None:
+    def __init__(self, hosts: Sequence[Host], token: Token, tls: ClientTLS | None) -> None:
         super().__init__(scheme="https" if tls else "http")
-        self._agents = agents
+        self._addresses = Addresses(hosts, thread="leadership-consul-resolve")
         self._token = token
         self._tls = tls
-        self._first = 0  # the agent that answered last; threads may overwrite each other's
         self._local = threading.local()
         self._lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
         self._lock = threading.RLock()  # a signal handler may make a request, too
@@ -87,7 +91,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
     def _new_lane(self) -> Lane:
         if self._closed:
             raise StoreClosed("the Consul store is closed")
-        lane = Lane(self._tls)
+        lane = Lane(self._tls, self._token)
         self._lanes.add(lane)
         return lane
 
@@ -139,42 +143,57 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         connect_until = clock.now() + min(given, _CONNECT)
         target = quote(path, safe="/") + (f"?{urlencode(params)}" if params else "")
         sent = data.encode() if isinstance(data, str) else data
-        failed: list[tuple[str, Exception]] = []
-        for left, number, agent in self._in_turn():
+        failed: list[ConnectFailure] = []
+        answer: Answer | None = None
+        answered, body = "", ""
+        for attempt in self._addresses.attempts(
+            connect_until, is_connected=lane.is_connected, wanted=lambda: not line.is_cut
+        ):
+            address = attempt.address
+            if address is None:
+                failed.append(self._failure(attempt, attempt.error or OSError()))
+                continue
             line.sent, line.received = False, 0
-            line.connect_until = clock.now() + (connect_until - clock.now()) / left
+            line.connect_until = attempt.until
             try:
-                shown = {**(headers or {}), **self._token.headers()}
-                answer = lane.send(agent, method, target, shown, sent)
+                answer = lane.send(address, method, target, headers or {}, sent)
             except (OSError, HTTPException) as error:
                 if line.is_cut:
                     raise StoreClosed("the request was cut off: it is no longer wanted") from error
-                if line.sent:
-                    self._first = (number + 1) % len(self._agents)
-                    shown_error = self._shown(error)
-                    raise broken(agent, given, shown_error) from shown_error
-                failed.append((agent, error))
+                self._addresses.failed(address)
+                failure = self._failure(attempt, error)
+                if line.sent and not is_refused_by_server(error):
+                    raise broken(failure, given) from failure.error
+                failed.append(failure)
                 continue
+            answered = self._place(address)
             body = self._token.masked(answer.body.decode("utf-8", "replace"))
+            if answer.status < 500 or is_answer(body):
+                self._addresses.works(address)
+                break
             # An agent that has lost its servers says so with a 500; another may still have them.
-            works = answer.status < 500 or is_answer(body)
-            self._first = number if works else (number + 1) % len(self._agents)
-            if answer.status != 200 and not 400 <= answer.status < 600:
-                raise strange(agent, answer.status)  # a redirect, for one
-            return base.Response(answer.status, self._told(answer.headers), body)
-        raise unreached(failed) from (failed[-1][1] if failed else None)
+            self._addresses.failed(address)
+            if not (method == "GET" or has_no_leader(body)) or clock.now() >= line.until:
+                break
+        if answer is None:
+            raise unreached(failed) from (failed[-1].error if failed else None)
+        if answer.status != 200 and not 400 <= answer.status < 600:
+            raise strange(answered, answer.status)  # a redirect, for one
+        return base.Response(answer.status, self._told(answer.headers), body)
 
     def _told(self, headers: HTTPMessage) -> dict[str, str]:
         # py-consul looks at no other, and repeats what it gets in its errors.
         index = headers.get(_INDEX)
         return {} if index is None else {_INDEX: self._token.masked(index)}
 
-    def _shown(self, error: Exception) -> Exception:
-        text = self._token.masked(str(error))
-        return error if text == str(error) else HTTPException(text)
+    def _place(self, where: Address | Host) -> str:
+        return f"{self.scheme}://{where}"
 
-    def _in_turn(self) -> Iterator[tuple[int, int, str]]:
-        count, first = len(self._agents), self._first
-        for step in range(count):
-            number = (first + step) % count
-            yield count - step, number, self._agents[number]
+    def _failure(self, attempt: Attempt, error: Exception) -> ConnectFailure:
+        text = self._token.masked(str(error))
+        return ConnectFailure(
+            self._place(attempt.address or attempt.host),
+            error if text == str(error) else HTTPException(text),
+            attempt.host,
+            has_certificate=self._tls is not None and self._tls.cert is not None,
+        )

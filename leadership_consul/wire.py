@@ -14,9 +14,9 @@ import ssl
 from typing import Any
 
 from leadership_core import clock
-from leadership_core.names import resolve
+from leadership_core.addresses import Address
 
-__all__ = ["DeadlineSocket", "DeadlineTLSSocket", "Line", "dial"]
+__all__ = ["DeadlineSocket", "DeadlineTLSSocket", "Line", "adapt", "dial"]
 
 _LONGEST = 64 * 1024 * 1024  # bytes of an answer: one that never ends must not fill the memory
 
@@ -114,37 +114,32 @@ class DeadlineTLSSocket(ssl.SSLSocket):
         return super().send(data, flags)
 
 
-def dial(line: Line, host: str, port: int) -> DeadlineSocket:
-    """Connect to the first address of a host that answers.
+def adapt(context: ssl.SSLContext) -> None:
+    """Let a context make sockets of this kind."""
+    context.sslsocket_class = DeadlineTLSSocket
+
+
+def dial(line: Line, address: Address) -> DeadlineSocket:
+    """Connect to an address within the time of the line.
 
     Raises:
-        socket.gaierror: nobody knows the host.
-        OSError: no address of it could be connected to in time.
+        OSError: it could not be connected to in time.
     """
-    addresses = resolve(
-        host, port, line.connect_until - clock.now(), thread="leadership-consul-resolve"
-    )
-    problem: OSError = TimeoutError("no time left to connect")
-    for left, (family, kind, proto, _, address) in zip(
-        range(len(addresses), 0, -1), addresses, strict=True
-    ):
-        share = (line.connect_until - clock.now()) / left
-        if share <= 0 or line.is_cut:
-            break
-        sock = DeadlineSocket(family, kind, proto)
-        sock.line = line
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option in _KEEPALIVE:
-                sock.setsockopt(*option)
-            sock.settimeout(share)
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            problem = error
-            continue
+    remaining = line.connect_until - clock.now()
+    if remaining <= 0 or line.is_cut:
+        raise TimeoutError("no time left to connect")
+    sock = DeadlineSocket(address.family, socket.SOCK_STREAM)
+    sock.line = line
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in _KEEPALIVE:
+            sock.setsockopt(*option)
+        sock.settimeout(remaining)
+        sock.connect(address.sockaddr)
         sock.settimeout(max(0.001, line.connect_until - clock.now()))  # for the TLS handshake
-        line.carry(sock)
-        return sock
-    raise problem
+    except BaseException:
+        sock.close()
+        raise
+    line.carry(sock)
+    return sock

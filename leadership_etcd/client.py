@@ -11,6 +11,7 @@ from leadership_core import clock
 from leadership_core.budget import remaining_budget
 from leadership_core.errors import NotDone, StoreClosed, StoreRefused, StoreUnavailable
 from leadership_core.fork import leak, note_owned
+from leadership_core.secret import Secret
 from leadership_core.text import one_line
 from leadership_core.threads import join, start_daemon
 
@@ -24,6 +25,7 @@ from .proto import grpc
 
 __all__ = ["Client", "Lane"]
 
+_NO_TOKEN = Secret("")
 _SIGN_INS = 3  # in one call: a token may be taken away as soon as it is there
 
 
@@ -38,8 +40,8 @@ class Client:
         self.revision = 0
         self._revision_lock = threading.Lock()
         self._options = options
-        self._lanes = Lanes(options)
-        self._token: str | None = None  # "" where etcd wants none
+        self._lanes = Lanes(options, self.masked)
+        self._token: Secret | None = None  # `_NO_TOKEN` where etcd wants none
         note_owned(self)
 
     def call(
@@ -71,19 +73,20 @@ class Client:
         if lane is Lane.REQUESTS and bound_of(method, request) > LONGEST_PAGE:
             lane = Lane.LISTS
         until = clock.now() + remaining_budget()
-        # Even with one endpoint, a connection that broke is worth a new one.
-        tries = max(2, len(self._options.endpoints)) if again else len(self._options.endpoints)
+        done = 0
         unsure = False  # whether one of the tries may have been done
-        for left in range(tries, 0, -1):
-            share = until
-            if again and left <= len(self._options.endpoints):
-                share = clock.now() + (until - clock.now()) / left
+        while True:
+            share = self._share(until, done) if again else until
             try:
-                connection = self._reach(lane, until if not again else share)
+                connection = self._reach(lane, share)
             except NotDone as error:
                 if unsure:
                     raise StoreUnavailable(str(error)) from error
                 raise
+            # Counted now, as a name may have been resolved. Even with one address, a connection
+            # that broke is worth a new one.
+            left = max(1, max(1 + again, self._lanes.count) - done)
+            done += 1
             sent = clock.now()
             try:
                 answer = self._ask(connection, method, request, share)
@@ -116,7 +119,12 @@ class Client:
                 return answer
             finally:
                 self._lanes.give_back(connection)
-        raise AssertionError("unreachable")
+
+    def _share(self, until: float, done: int) -> float:
+        """When the next try of a call that may be made again is over."""
+        count = self._lanes.count
+        left = max(1, max(2, count) - done)
+        return until if left > count else clock.now() + (until - clock.now()) / left
 
     def warm(self, lane: Lane) -> None:
         """Connect, so that the first call of a lane need not wait for that."""
@@ -190,6 +198,13 @@ class Client:
         """Sign in anew with the next call."""
         self._token = None
 
+    def masked(self, text: str) -> str:
+        """A text of the server's without our password and token, which it may repeat."""
+        for secret in (self._options.password, self._token):
+            if secret is not None:
+                text = secret.masked(text)
+        return text
+
     def on_move(self, moved: Callable[[], None]) -> None:
         """Call this when all go to another endpoint; it must not block."""
         self._lanes.on_move(moved)
@@ -228,15 +243,20 @@ class Client:
 
     def _sign_in(self, connection: Connection, until: float) -> None:
         """Get a token, if there is none."""
-        if self._options.user is None or self._token is not None:
+        user, password = self._options.user, self._options.password
+        if user is None or password is None or self._token is not None:
             return
-        request = AUTHENTICATE.request(name=self._options.user, password=self._options.password)
         try:
-            self._token = str(connection.invoke(AUTHENTICATE, request, _seconds(until)).token)
+            answer = connection.invoke(
+                AUTHENTICATE,
+                AUTHENTICATE.request(name=user, password=password.reveal()),
+                _seconds(until),
+            )
+            self._token = Secret(str(answer.token))
         except grpc.RpcError as error:
             if "authentication is not enabled" not in str(error.details()):
                 raise
-            self._token = ""  # as etcd's own clients do, so that it can be enabled under way
+            self._token = _NO_TOKEN  # as etcd's own clients do, so that it can be enabled under way
 
     def _note(self, answer: Any) -> None:
         revision = getattr(answer, "header", None) and answer.header.revision
@@ -246,11 +266,16 @@ class Client:
     # -- connections -------------------------------------------------------------------------
 
     def _reach(self, lane: Lane, until: float) -> Connection:
-        """A connection that works, to the endpoint that all go to, or else to the next."""
+        """A connection that works, to the address that all go to, or else to the next."""
         failed: list[tuple[str, Unreached]] = []
-        for left in range(len(self._options.endpoints), 0, -1):
+        while (left := self._lanes.count - len(failed)) > 0:
+            try:
+                connection = self._lanes.take(lane, until)
+            except Unreached as error:
+                failed.append((error.where or "no host", error))
+                continue
+            left = max(left, self._lanes.count - len(failed))
             share = clock.now() + (until - clock.now()) / left
-            connection = self._lanes.take(lane)
             try:
                 connection.greet(share)
                 self._sign_in(connection, share)
@@ -275,8 +300,8 @@ def _check_threads() -> None:
         join(thread, 1.0)
 
 
-def _metadata(token: str | None) -> tuple[tuple[str, str], ...]:
-    return (("token", token),) if token else ()
+def _metadata(token: Secret | None) -> tuple[tuple[str, str], ...]:
+    return () if token is None or token is _NO_TOKEN else (("token", token.reveal()),)
 
 
 def _as_unreached(error: Exception, connection: Connection) -> Unreached:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from leadership_core import clock
+from leadership_core.addresses import Address
 from leadership_core.fork import leak
+from leadership_core.secret import bare
 
 from .answers import read_answer, read_watch
-from .credentials import TLS, speaks_tls
-from .errors import Senseless, Unreached, Verdict, said, verdict
+from .credentials import TLS, speaks_tls, target
+from .errors import Senseless, Unreached, Verdict, harmless, said, verdict
 from .methods import STATUS, WATCH, Method
 from .preface import objection
 from .proto import grpc
@@ -28,7 +29,6 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 2000),  # which is the time that a connect may take
-    ("grpc.dns_min_time_between_resolutions_ms", 1000),
     # Nothing but identity: etcd compresses only for who asks for it.
     ("grpc.compression_enabled_algorithms_bitset", 1),
 ]
@@ -40,7 +40,6 @@ _PINGS: list[tuple[str, Any]] = [
     ("grpc.http2.ping_timeout_ms", 2500),  # 60 s else, in spite of the line before
     ("grpc.http2.max_pings_without_data", 0),
 ]
-_IPV4 = re.compile(r"ipv4:([\d.]+):(\d+)")
 _DIAGNOSIS = 1.0  # seconds
 
 
@@ -48,12 +47,12 @@ class Connection:
     """A channel to an endpoint; safe for several threads.
 
     Args:
-        number: of the endpoint.
-        endpoint: ``host:port``.
+        address: of the endpoint.
         tls: None for plain text.
         streams: it is to carry streams.
         longest: bytes that an answer may have.
-        known: the endpoints where an etcd has answered to whoever came last.
+        known: the addresses where an etcd has answered to whoever came last.
+        masked: takes secrets from what a server says.
 
     Attributes:
         users: calls that are under way, counted by its owner.
@@ -63,15 +62,15 @@ class Connection:
 
     def __init__(
         self,
-        number: int,
-        endpoint: str,
+        address: Address,
         tls: TLS | None,
         *,
         streams: bool,
         longest: int,
-        known: set[str],
+        known: set[Address],
+        masked: Callable[[str], str],
     ) -> None:
-        self.number, self.endpoint = number, endpoint
+        self.address = address
         self.users = 0
         self.retired = False
         self.silent_since: float | None = None
@@ -84,9 +83,15 @@ class Connection:
         ]
         self._greeted = False
         self._known = known
+        self._masked = masked
         self._closed = False
         self._lock = threading.Lock()
         self._calls: dict[str, Any] = {}
+
+    @property
+    def endpoint(self) -> str:
+        """Where it goes to, for messages."""
+        return str(self.address)
 
     def greet(self, until: float) -> None:
         """Make sure, the first time, that an etcd answers there that knows its cluster's leader.
@@ -99,7 +104,7 @@ class Connection:
         """
         if self._greeted:
             return
-        if self.endpoint not in self._known:
+        if self.address not in self._known:
             self._look(until)
         self._make_channel(until)
         try:
@@ -110,7 +115,7 @@ class Connection:
             if verdict(error) is Verdict.REFUSED and error.code() is not _UNIMPLEMENTED:
                 self._greet()  # it may not tell us, but it is there
                 return
-            self._known.discard(self.endpoint)
+            self._known.discard(self.address)
             raise self._unreached(error, until) from error
         if not status.leader:
             raise Unreached("it knows no leader of its cluster")
@@ -118,14 +123,14 @@ class Connection:
 
     def _greet(self) -> None:
         self._greeted = True
-        self._known.add(self.endpoint)
+        self._known.add(self.address)
 
     def _look(self, until: float) -> None:
         try:
             context = None if self._tls is None else self._tls.unverified()
         except (OSError, ValueError) as error:
             raise Unreached(f"TLS cannot begin: {error}") from error
-        if problem := objection(self.endpoint, context, until):
+        if problem := objection(self.address, context, until):
             diagnosis = self._diagnosis("", until) if clock.now() < until else None
             raise Unreached(diagnosis or problem, lasting=diagnosis is not None)
 
@@ -134,12 +139,12 @@ class Connection:
             return
         try:
             made = (
-                grpc.insecure_channel(self.endpoint, self._options)
+                grpc.insecure_channel(target(self.address), self._options)
                 if self._tls is None
-                else self._tls.channel(self.endpoint, self._options, until)
+                else self._tls.channel(self.address, self._options, until)
             )
         except (OSError, ValueError) as error:
-            raise Unreached(f"TLS cannot begin: {error}") from error
+            raise Unreached(f"TLS cannot begin: {error}") from bare(error)
         with self._lock:
             surplus = self._closed or self.channel is not None
             if self.channel is None:
@@ -157,6 +162,7 @@ class Connection:
                 method.path,
                 request_serializer=method.request.SerializeToString,
             )
+        problem: Exception
         sent = clock.now()
         try:
             data = call(request, timeout=timeout, metadata=metadata)
@@ -165,9 +171,22 @@ class Connection:
                 self.silent_since = self.silent_since or sent
             else:
                 self.silent_since = None
-            raise
-        self.silent_since = None
-        return read_answer(method, request, data)
+            problem = self.harmless(error)
+        except ValueError as error:  # the channel is closed
+            problem = bare(error)
+        else:
+            self.silent_since = None
+            try:
+                return read_answer(method, request, data)
+            except Senseless as error:
+                problem = bare(error)
+        # A traceback with variables would show a password or a token.
+        del request, metadata
+        raise problem
+
+    def harmless(self, error: grpc.RpcError) -> grpc.RpcError:
+        """An error of this connection without secrets."""
+        return harmless(error, self._masked)
 
     def watch(self, requests: Any, metadata: tuple[Any, ...]) -> Answers:
         """Open the stream that carries watches."""
@@ -202,8 +221,6 @@ class Connection:
         details = said(error)
         if error.code() is _UNIMPLEMENTED:
             return Unreached(f"what answers is not etcd ({details}); check the port", lasting=True)
-        if "Domain name not found" in details:
-            return Unreached("unknown host; check the name in the URL", lasting=True)
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Unreached("no answer in time")
         if problem := self._diagnosis(details, until):
@@ -216,17 +233,10 @@ class Connection:
         """What is wrong with TLS, if that is it: gRPC does not tell."""
         if "onnection refused" in details:
             return None
-        host, _, port = self.endpoint.rpartition(":")
-        # Where gRPC has not said to which address it went, a name would have to be resolved,
-        # for which there is no time limit.
-        seen = _IPV4.search(details)
-        address = (seen[1], int(seen[2])) if seen else (host.strip("[]"), int(port))
-        if seen is None and not _is_address(address[0]):
-            return None
         until = min(until, clock.now() + _DIAGNOSIS)
         if self._tls is not None:
-            return self._tls.trouble(address, host.strip("[]"), until)
-        return "it wants TLS: write etcd+tls://" if speaks_tls(address, until) else None
+            return self._tls.trouble(self.address, until)
+        return "it wants TLS: write etcd+tls://" if speaks_tls(self.address, until) else None
 
 
 class Answers:
@@ -256,7 +266,3 @@ def _named(data: bytes) -> bytes:
     if not thread.name.startswith("leadership-"):
         thread.name = "leadership-etcd-grpc"
     return data
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or re.fullmatch(r"[\d.]+", host) is not None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Any
 
 from leadership_core.errors import (
     ConfigurationError,
@@ -14,6 +15,7 @@ from leadership_core.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from leadership_core.secret import bare
 from leadership_core.text import one_line
 
 from .proto import grpc
@@ -21,9 +23,11 @@ from .proto import grpc
 __all__ = [
     "Compacted",
     "Full",
+    "MaskedError",
     "Senseless",
     "Unreached",
     "Verdict",
+    "harmless",
     "is_definite",
     "is_too_long",
     "said",
@@ -63,11 +67,13 @@ class Unreached(Exception):  # it never leaves this package
 
     Attributes:
         lasting: it is not waiting that mends it, but a person.
+        where: the host, if it has no address.
     """
 
-    def __init__(self, what: str, *, lasting: bool = False) -> None:
+    def __init__(self, what: str, *, lasting: bool = False, where: str | None = None) -> None:
         super().__init__(what)
         self.lasting = lasting
+        self.where = where
 
 
 class Compacted(StoreUnavailable):
@@ -96,6 +102,34 @@ def verdict(error: grpc.RpcError) -> Verdict:
     if code is _Code.UNKNOWN and not details.startswith(("etcdserver", "auth")):
         return Verdict.UNKNOWN
     return Verdict.REFUSED
+
+
+class MaskedError(grpc.RpcError):  # type: ignore[misc]  # grpc has no types
+    """An error of gRPC whose text repeated a secret, without that."""
+
+    def __init__(self, code: Any, details: str) -> None:
+        super().__init__(f"{code.name}: {details}")
+        self._code, self._details = code, details
+
+    def code(self) -> Any:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+
+def harmless(error: grpc.RpcError, masked: Callable[[str], str]) -> grpc.RpcError:
+    """The error without its traceback and without secrets; both may be shown to people.
+
+    Args:
+        error: of gRPC; the frames in its traceback have what was sent in their variables.
+        masked: takes the secrets from a text.
+    """
+    details = str(error.details() or "")
+    text = f"{error!r} {error} {details}"
+    if masked(text) != text:
+        return MaskedError(error.code(), masked(details))
+    return bare(error)
 
 
 def is_definite(error: StoreUnavailable) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from leadership_core.errors import URLError
-from leadership_core.url import StoreURL
+from leadership_core.precautions import warn_about_connection
+from leadership_core.secret import Secret, read_password
+from leadership_core.url import Host, StoreURL, text
 
 from .credentials import TLS
 
@@ -20,17 +22,17 @@ class Options:
     """How to reach an etcd.
 
     Attributes:
-        endpoints: ``host:port``, in the order in which they are tried.
+        hosts: each with its port, in the order in which they are tried.
         prefix: what the URL puts before every key.
         user: None where etcd asks nobody who he is, or asks the certificate.
         password: of that user.
         tls: None for plain text.
     """
 
-    endpoints: tuple[str, ...]
+    hosts: tuple[Host, ...]
     prefix: str
     user: str | None
-    password: str | None = field(repr=False)
+    password: Secret | None
     tls: TLS | None
 
     @classmethod
@@ -40,22 +42,21 @@ class Options:
         Raises:
             ConfigurationError: a part is wrong, or a file that it names cannot be used.
         """
-        found: dict[str, Any] = url.read_options({}, tls=True)
-        if "key" in found and "cert" not in found:
-            raise URLError("option 'key' is of use only with option 'cert'")
-        if url.password is not None and not url.username:
+        found: dict[str, Any] = url.read_options({"password_file": text}, tls=True)
+        password = read_password(url, found.get("password_file"))
+        if password is not None and not url.username:
             raise URLError("etcd:// needs a user with the password: 'USER:PASSWORD@'")
-        if url.username and not url.password:
-            raise URLError("etcd:// needs a password with the user: 'USER:PASSWORD@'")
-        hosts = url.with_default_port(DEFAULT_PORT).hosts
+        if url.username and password is None:
+            raise URLError(
+                "etcd:// needs a password with the user: 'USER:PASSWORD@', or 'USER@' and "
+                "password_file="
+            )
+        tls = TLS.of_options(found) if url.tls else None
+        warn_about_connection(url, verify=found.get("verify", True), secret=password)
         return cls(
-            endpoints=tuple(dict.fromkeys(map(str, hosts))),
+            hosts=tuple(dict.fromkeys(url.with_default_port(DEFAULT_PORT).hosts)),
             prefix=url.prefix,
             user=url.username,
-            password=url.password,
-            tls=_tls(found) if url.tls else None,
+            password=password,
+            tls=tls,
         )
-
-
-def _tls(found: dict[str, Any]) -> TLS:
-    return TLS(found.get("ca"), found.get("cert"), found.get("key"), found.get("verify", True))

@@ -13,7 +13,9 @@ import ssl
 import struct
 
 from leadership_core import clock
-from leadership_core.names import resolve
+from leadership_core.addresses import Address
+
+from .credentials import connected
 
 __all__ = ["objection"]
 
@@ -35,41 +37,26 @@ _HUNG_UP = "it closes connections without an answer"
 _SILENT = "no answer in time"
 
 
-def objection(endpoint: str, tls: ssl.SSLContext | None, until: float) -> str | None:
+def objection(address: Address, tls: ssl.SSLContext | None, until: float) -> str | None:
     """Say why what listens there cannot be an etcd.
 
     Args:
-        endpoint: ``host:port``.
+        address: of the endpoint.
         tls: None for plain text; need not verify anything, since no secret is sent.
         until: when to give up, on `clock.now`.
 
     Returns:
-        None if it may be one, or if gRPC will find out by itself: that nobody listens, say, or
+        None if it may be one, or if gRPC will find out by itself: that no server listens, say, or
         that TLS fails.
     """
-    host, _, port = endpoint.rpartition(":")
-    problem: str | None = None
     try:
-        found = resolve(
-            host.strip("[]"), int(port), _left(until) / 2, thread="leadership-etcd-resolve"
-        )
-    except OSError:
+        with connected(address, until) as sock:
+            if tls is None:
+                return _ask(sock, until)
+            with tls.wrap_socket(sock, server_hostname=address.name) as wrapped:
+                return _ask(wrapped, until)
+    except (OSError, ValueError):
         return None
-    for number, (*_, address) in enumerate(found):
-        share = clock.now() + (until - clock.now()) / (len(found) - number)
-        try:
-            with socket.create_connection(address[:2], timeout=_left(share)) as sock:
-                if tls is None:
-                    problem = _ask(sock, share)
-                else:
-                    sock.settimeout(_left(share))
-                    with tls.wrap_socket(sock, server_hostname=host.strip("[]")) as wrapped:
-                        problem = _ask(wrapped, share)
-        except (OSError, ValueError):
-            return None
-        if problem is None:
-            return None
-    return problem
 
 
 def _ask(sock: socket.socket, until: float) -> str | None:

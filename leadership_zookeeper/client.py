@@ -34,7 +34,7 @@ def kazoo_client(
         client_id=resume,
         handler=handler,
         default_acl=options.acl,
-        auth_data=[("digest", options.credentials)] if options.credentials else None,
+        auth_data=[("digest", options.login.digest())] if options.login else None,
         randomize_hosts=False,
         # Soon enough for a server that is back, and slow enough for one that is down for long. And
         # not at once: whoever ends a session by force connects to it first, which breaks our

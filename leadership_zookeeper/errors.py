@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kazoo import exceptions as zk
@@ -16,8 +14,7 @@ from leadership_core.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from leadership_core.text import one_line
-from leadership_core.url import Host
+from leadership_core.failures import ConnectFailure, shortened
 
 __all__ = [
     "ANSWERS",
@@ -79,17 +76,17 @@ def translated(doing: str) -> Iterator[None]:
         raise refused_login() from error
     except _REFUSALS as error:
         raise StoreRefused(
-            f"cannot {doing}: ZooKeeper refuses the request ({_short(error)})"
+            f"cannot {doing}: ZooKeeper refuses the request ({shortened(error)})"
         ) from error
     except zk.ThrottledOpError as error:
         raise NotDone(f"cannot {doing}: the server is overloaded") from error
     except zk.ZookeeperError as error:
-        raise StoreUnavailable(f"cannot {doing}: {_short(error)}") from error
+        raise StoreUnavailable(f"cannot {doing}: {shortened(error)}") from error
 
 
 def no_sense(doing: str, error: Exception) -> StoreUnavailable:
     """Say that an answer is none that a ZooKeeper would give."""
-    why = f"{type(error).__name__}: {_short(error)}"
+    why = f"{type(error).__name__}: {shortened(error)}"
     return StoreUnavailable(f"cannot {doing}: the answer makes no sense ({why}); check the port")
 
 
@@ -101,44 +98,14 @@ def refused_login() -> StoreRefused:
     )
 
 
-def unreached(failed: Mapping[Host, Exception], given: float) -> StoreUnavailable:
+def unreached(failed: Sequence[ConnectFailure], given: float) -> StoreUnavailable:
     """Say that no server could be connected to.
 
     Args:
         failed: the servers that were tried, and why each one failed.
         given: seconds.
     """
-    said = "; ".join(f"{host}: {_explained(error)}" for host, error in failed.items())
-    if failed and all(map(_is_lasting, failed.values())):
+    said = "; ".join(f"{one.place}: {one.explained('a server')}" for one in failed)
+    if failed and all(one.is_lasting for one in failed):
         return StoreRefused(f"cannot connect to ZooKeeper: {said}")
     return NotDone(f"cannot connect to ZooKeeper: {said or f'no answer within {given:.2f} s'}")
-
-
-def _is_lasting(error: Exception) -> bool:
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return False  # hung up on in the handshake: that is a reset, not a refusal
-    return isinstance(error, ssl.SSLError) or _is_unknown_host(error)
-
-
-def _is_unknown_host(error: Exception) -> bool:
-    # EAI_AGAIN is a name server that does not answer, which time may mend.
-    nobody = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
-    return isinstance(error, socket.gaierror) and error.errno in nobody
-
-
-def _explained(error: Exception) -> str:
-    if _is_unknown_host(error):
-        return "unknown host; check the name in the URL"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted; set ca= to the right authority ({_short(error)})"
-    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
-        return f"it refuses our TLS certificate ({_short(error)}); set cert= and key="
-    if _is_lasting(error):
-        return f"TLS failed; does the server speak TLS on this port? ({_short(error)})"
-    if isinstance(error, ConnectionRefusedError):
-        return f"{_short(error)}; is a server running there?"
-    return _short(error)
-
-
-def _short(error: object) -> str:
-    return one_line(error, 200)

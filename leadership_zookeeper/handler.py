@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import select
 import socket
 import ssl
@@ -21,11 +20,14 @@ from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.retry import RetryFailedError
 
 from leadership_core import clock
+from leadership_core.addresses import Address, Addresses
+from leadership_core.failures import ConnectFailure
+from leadership_core.secret import bare
 from leadership_core.threads import start_daemon
 from leadership_core.timing import Pace
+from leadership_core.tls import ClientTLS
 from leadership_core.url import Host
 
-from .credentials import TLS
 from .grant import Grant
 from .wire import Tap, Way, dial
 
@@ -47,14 +49,16 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
 
     Attributes:
         way: what cuts all of it off.
-        failed: why the servers that were tried since the last success could not be connected to.
+        failed: the servers that were tried since the last success and could not be connected to.
         thread: kazoo's, once it has been started.
         tap: of the connection of now.
         touch_until: when to stop keeping the session alive, on `clock.now`.
+        connects: how often kazoo has asked for a connection.
 
     Args:
         name: the thread's.
-        hosts: where to connect; kazoo itself gets numbers in their place (`placeholders`).
+        addresses: where to connect, with what all clients of the store know of them.
+        hosts: how many the URL has; kazoo itself gets numbers in their place (`placeholders`).
         tls: None for plain connections.
         patience: seconds for a server to take a connection, and again to answer to it.
         tick: seconds; the servers' measure of time.
@@ -69,8 +73,9 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
     def __init__(
         self,
         name: str,
-        hosts: Sequence[Host],
-        tls: TLS | None,
+        addresses: Addresses,
+        hosts: int,
+        tls: ClientTLS | None,
         patience: float,
         tick: float,
         *,
@@ -83,15 +88,15 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
     ) -> None:
         super().__init__()
         self.way = Way()
-        self.failed: dict[Host, Exception] = {}
+        self.failed: dict[Address | Host, ConnectFailure] = {}
         self.thread: threading.Thread | None = None
         self.tap: Tap | None = None
         self._name = name
-        self._hosts = list(hosts)
-        random.shuffle(self._hosts)
-        self._turn = 0
+        self._addresses = addresses
+        self._count = hosts
+        self.connects = 0
         self._pace = pace
-        self._trying = self._hosts[0]
+        self._trying: Address | Host | None = None
         self._tls = tls
         self._patience = patience
         self.touch_until = -math.inf
@@ -109,12 +114,12 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         It resolves names without a limit, forgets those that nobody knows, and says so to its
         log only. Numbers it lets through; which host to try is decided here.
         """
-        return ",".join(f"127.0.0.1:{number + 1}" for number in range(len(self._hosts)))
+        return ",".join(f"127.0.0.1:{number + 1}" for number in range(self._count))
 
     @property
     def all_failed(self) -> bool:
         """Whether no server could be connected to since the last success."""
-        return len(self.failed) == len(self._hosts)
+        return all(entry in self.failed for entry in self._addresses.entries())
 
     # -- what kazoo calls --------------------------------------------------------------------
 
@@ -149,15 +154,29 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
 
     def create_connection(self, *_: Any, **__: Any) -> socket.socket:
         self.sleep_func(self._pace.wait(clock.now()))
-        self._trying = host = self._hosts[self._turn % len(self._hosts)]
-        self._turn += 1  # the next one, whatever comes of this one
-        self.tap = Tap(self._let_in, self._note, pings=self._pings)
-        context = None if self._tls is None else self._tls.context()
-        try:
-            return dial(self.way, host.name, host.port or 0, self._share(), self.tap, context)
-        except OSError as error:
-            self._note(error)
-            raise
+        self.connects += 1
+        until = clock.now() + self._share()
+        problem: OSError = TimeoutError("no time left to connect")
+        # One host, because kazoo goes to the next one by itself; but it knows no addresses.
+        for attempt in self._addresses.attempts(
+            until, wanted=lambda: not self.way.ended.is_set(), one_host=True
+        ):
+            self._trying = attempt.address or attempt.host
+            if attempt.address is None:
+                problem = attempt.error or problem
+                self._note(problem)
+                continue
+            # Another one the next time, whatever comes of this one.
+            self._addresses.used(attempt.address)
+            self.tap = Tap(self._let_in, self._note, pings=self._pings)
+            context = None if self._tls is None else self._tls.context()
+            try:
+                return dial(self.way, attempt.address, attempt.until, self.tap, context)
+            except OSError as error:
+                self._note(error)
+                problem = error
+            self._check()
+        raise problem
 
     def select(
         self,
@@ -201,7 +220,16 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
 
     def _note(self, error: Exception) -> None:
         log.debug("cannot connect to %s: %s", self._trying, error)
-        self.failed[self._trying] = error
+        where = self._trying
+        assert where is not None  # there is no failure without a try
+        self._addresses.failed(where)
+        has_certificate = self._tls is not None and self._tls.cert is not None
+        self.failed[where] = ConnectFailure(
+            str(where),
+            bare(error),
+            where.host if isinstance(where, Address) else where,
+            has_certificate,
+        )
         self._tell_failed()
 
     def _poll(

@@ -77,6 +77,8 @@ class Link:
         pace: Pace | None = None,
     ) -> None:
         self.acl = options.acl
+        self._login = options.login
+        self._shown = 0 if options.login is None else options.login.password.version
         self.grant: Grant | None = None
         self.until = math.inf  # when it is to cut itself off, on `clock.now`
         self._pinned = pinned
@@ -93,7 +95,8 @@ class Link:
         self._confirmations = Confirmations()
         self._handler = Handler(
             name,
-            options.hosts,
+            options.addresses,
+            len(options.hosts),
             options.tls,
             min(_PATIENCE, timeout / 3),
             options.tick,
@@ -157,7 +160,7 @@ class Link:
                 patience = max(begun, self._rounds_failed_at) + _ROUNDS
                 left = min(begun + given, patience) - now
                 if left <= 0:
-                    raise unreached(self._handler.failed, given)
+                    raise unreached(tuple(self._handler.failed.values()), given)
                 self._changed.wait(left)
         if self.grant is None:
             self.cut(StoreUnavailable(UNREAD))  # for others who wait: nobody has closed the store
@@ -194,7 +197,18 @@ class Link:
 
     def post(self, *requests: Request) -> list[Pending]:
         """Send without waiting until it is connected."""
+        self._show_new_password()
         return [request(self._client) for request in requests]
+
+    def _show_new_password(self) -> None:
+        """Show the servers a password that has changed in its file, ahead of the next request.
+
+        The old one is not taken back, so that the nodes that it has made stay within reach.
+        """
+        if self._login is None or (version := self._login.password.version) == self._shown:
+            return
+        self._shown = version
+        self._client.add_auth_async("digest", self._login.digest())
 
     def answer(self, pending: Pending, doing: str, *, last: bool = False) -> Any:
         """See `ask`; with `last` the answer is that the session has ended."""
@@ -304,7 +318,7 @@ class Link:
             self.connected = state == KazooState.CONNECTED and self.lost is None
             self._down_since = math.inf if self.connected else clock.now()
             if self.connected:
-                self._handler.failed.clear()
+                self._handler.connected()
                 self._rounds_failed_at = math.inf
             elif state == KazooState.LOST:
                 self.lost = self.lost or self._loss(self._client.client_state)

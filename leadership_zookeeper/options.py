@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import random
+from dataclasses import dataclass
 from typing import Any, Self
 
 from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE
 
+from leadership_core.addresses import Addresses
 from leadership_core.errors import URLError
-from leadership_core.url import Host, StoreURL, seconds
+from leadership_core.precautions import warn_about_connection
+from leadership_core.secret import read_password
+from leadership_core.tls import ClientTLS
+from leadership_core.url import Host, StoreURL, seconds, text
 
-from .credentials import TLS
+from .credentials import Login
+from .wire import adapt
 
 __all__ = ["Options"]
 
@@ -24,17 +30,19 @@ class Options:
 
     Attributes:
         hosts: each with its port; any of them will do.
+        addresses: of the hosts, and which of them have failed.
         prefix: what the URL puts before every key.
         tick: seconds; the servers' tickTime, which no client can read.
-        credentials: ``user:password``, or None.
+        login: who we are, or None.
         tls: None for a plain connection.
     """
 
     hosts: tuple[Host, ...]
+    addresses: Addresses
     prefix: str
     tick: float
-    credentials: str | None = field(repr=False)
-    tls: TLS | None
+    login: Login | None
+    tls: ClientTLS | None
 
     @classmethod
     def read(cls, url: StoreURL) -> Self:
@@ -43,19 +51,30 @@ class Options:
         Raises:
             ConfigurationError: a part is wrong, or a file that it names cannot be used.
         """
-        found: dict[str, Any] = url.read_options({"tick": _tick}, tls=True)
+        known = {"tick": _tick, "password_file": text}
+        found: dict[str, Any] = url.read_options(known, tls=True)
+        login = _login(url, found.get("password_file"))
+        tls = ClientTLS.of_options(found, adapt) if url.tls else None
+        warn_about_connection(
+            url, verify=found.get("verify", True), secret=None if login is None else login.password
+        )
+        hosts = tuple(dict.fromkeys(url.with_default_port(DEFAULT_PORT).hosts))
         return cls(
-            hosts=tuple(dict.fromkeys(url.with_default_port(DEFAULT_PORT).hosts)),
+            hosts=hosts,
+            # Not all clients to the same server first.
+            addresses=Addresses(
+                random.sample(hosts, len(hosts)), thread="leadership-zookeeper-resolve"
+            ),
             prefix=url.prefix,
             tick=found.get("tick", DEFAULT_TICK),
-            credentials=_credentials(url),
-            tls=_tls(found) if url.tls else None,
+            login=login,
+            tls=tls,
         )
 
     @property
     def acl(self) -> list[ACL]:
         """Who may use what we make: only our user, or everybody where there is none."""
-        return list(OPEN_ACL_UNSAFE if self.credentials is None else CREATOR_ALL_ACL)
+        return list(OPEN_ACL_UNSAFE if self.login is None else CREATOR_ALL_ACL)
 
 
 def _tick(value: str) -> float:
@@ -65,17 +84,15 @@ def _tick(value: str) -> float:
     return tick
 
 
-def _credentials(url: StoreURL) -> str | None:
-    if url.username is None and url.password is None:
+def _login(url: StoreURL, file: str | None) -> Login | None:
+    password = read_password(url, file)
+    if url.username is None and password is None:
         return None
-    if not url.username or not url.password:
-        raise URLError(f"{url.scheme}:// takes a user and a password, 'user:password@', or neither")
+    if not url.username or password is None:
+        raise URLError(
+            f"{url.scheme}:// takes a user and a password, 'USER:PASSWORD@' or 'USER@' and "
+            "password_file=, or neither"
+        )
     if ":" in url.username:
         raise URLError("a colon cannot be part of a user of ZooKeeper")
-    return f"{url.username}:{url.password}"
-
-
-def _tls(found: dict[str, Any]) -> TLS:
-    if "key" in found and "cert" not in found:
-        raise URLError("option 'key' is of use only with option 'cert'")
-    return TLS(found.get("ca"), found.get("cert"), found.get("key"), found.get("verify", True))
+    return Login(url.username, password)

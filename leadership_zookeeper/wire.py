@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from leadership_core import clock
-from leadership_core.names import resolve
+from leadership_core.addresses import Address
 
 from .frames import Frames
 from .grant import Grant, Greeting
 
-__all__ = ["PlainWire", "TLSWire", "Tap", "Way", "dial"]
+__all__ = ["PlainWire", "TLSWire", "Tap", "Way", "adapt", "dial"]
 
 _PING = struct.pack("!iii", 8, -2, 11)  # as kazoo sends it: length, xid, type
 _CLOSE = struct.pack("!iii", 8, 2**31 - 1, -11)
@@ -186,56 +186,56 @@ class Way:
         self.drop()
 
 
+def adapt(context: ssl.SSLContext) -> None:
+    """Let a context make sockets of this kind."""
+    context.sslsocket_class = TLSWire
+
+
 def dial(
-    way: Way, host: str, port: int, timeout: float, tap: Tap, tls: ssl.SSLContext | None
+    way: Way, address: Address, until: float, tap: Tap, tls: ssl.SSLContext | None
 ) -> socket.socket:
-    """Connect to the first address of a host that answers.
+    """Connect to an address.
+
+    Args:
+        way: what carries the connection, and can cut it.
+        address: of a server.
+        until: when to give up, on `clock.now`.
+        tap: what is known of the connection.
+        tls: None for a plain one.
 
     Raises:
-        socket.gaierror: nobody knows the host.
-        OSError: no address of it could be connected to in time.
+        OSError: it could not be connected to in time.
     """
-    until = clock.now() + timeout
-    addresses = resolve(
-        host,
-        port,
-        timeout,
-        thread="leadership-zookeeper-resolve",
-        wanted=lambda: not way.ended.is_set(),
-    )
-    problem: OSError = TimeoutError("no time left to connect")
-    for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-        share = (until - clock.now()) / left
-        if share <= 0 or way.ended.is_set():
-            break
-        sock = PlainWire(*address[:3])
-        sock.tap = tap
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option in _KEEPALIVE:
-                sock.setsockopt(*option)
-            way.carry(sock)
-            sock.settimeout(share)
-            sock.connect(address[4])
-            return sock if tls is None else _encrypt(way, sock, host, until, tls)
-        except OSError as error:
-            sock.close()
-            problem = error
-    raise problem
+    remaining = until - clock.now()
+    if remaining <= 0 or way.ended.is_set():
+        raise TimeoutError("no time left to connect")
+    sock = PlainWire(address.family, socket.SOCK_STREAM)
+    sock.tap = tap
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in _KEEPALIVE:
+            sock.setsockopt(*option)
+        way.carry(sock)
+        sock.settimeout(remaining)
+        sock.connect(address.sockaddr)
+        return sock if tls is None else _encrypt(way, sock, address.name, until, tls)
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _encrypt(
-    way: Way, sock: PlainWire, host: str, until: float, context: ssl.SSLContext
+    way: Way, sock: PlainWire, name: str, until: float, context: ssl.SSLContext
 ) -> TLSWire:
     sock.settimeout(max(0.001, until - clock.now()))
-    wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    wrapped = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
     assert isinstance(wrapped, TLSWire)
     wrapped.tap = sock.tap
     way.carry(wrapped)
     try:
         wrapped.do_handshake()
-    except OSError:
+    except BaseException:
         wrapped.close()
         raise
     return wrapped

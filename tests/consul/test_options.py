@@ -44,8 +44,9 @@ def test_opening_contacts_nobody_and_takes_its_own_scheme_only() -> None:
 
 def test_addresses_and_defaults() -> None:
     """The port is Consul's unless it is given, the host this one; IPv6 keeps its brackets."""
-    assert _options("consul://").agents == ("http://localhost:8500",)
-    assert _options("consul+tls://h1,[::1]:1").agents == ("https://h1:8500", "https://[::1]:1")
+    assert [str(host) for host in _options("consul://").hosts] == ["localhost:8500"]
+    hosts = _options("consul+tls://h1,[::1]:1,h1:8500").hosts
+    assert [str(host) for host in hosts] == ["h1:8500", "[::1]:1"]
     assert _options("consul://h").lock_delay == 0
     assert _options("consul://h?lock_delay=60&dc=east").dc == "east"
 

@@ -131,7 +131,7 @@ def test_plain_http_to_a_tls_port_and_back(
     """Both mistakes are refused, for they do not mend themselves."""
     with pytest.raises(StoreRefused, match="HTTPS"):
         opened(f"consul://127.0.0.1:{secret.port}").get(unique_key)
-    with pytest.raises(StoreRefused, match="does the agent speak HTTPS"):
+    with pytest.raises(StoreRefused, match="does not speak TLS"):
         opened(f"consul+tls://127.0.0.1:{guarded.port}").get(unique_key)
 
 

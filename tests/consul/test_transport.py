@@ -176,14 +176,27 @@ def test_an_agent_that_does_not_answer_is_not_asked_first_again(
 def test_an_agent_without_servers_is_not_asked_first_again(
     consul: Consul, network: Network, opened: Opener, unique_key: str
 ) -> None:
-    """A 500 of its own says that another one may do better."""
+    """A 500 of its own is no answer: the request goes to the next agent, as later ones do."""
     broken = network(_say("500 Internal Server Error", "No cluster leader"))
     store = opened(f"consul://127.0.0.1:{broken},127.0.0.1:{consul.port}")
 
-    with pytest.raises(StoreUnavailable, match="No cluster leader"):
-        store.get(unique_key)
-
     assert store.get(unique_key) is None
+    assert store.put(unique_key, b"1").value == b"1"
+
+
+def test_a_write_goes_to_the_next_agent_where_the_first_has_no_leader(
+    consul: Consul, network: Network, opened: Opener, unique_key: str
+) -> None:
+    """It was surely not done there; with any other trouble of the agent's it may have been."""
+    for said, is_done in (("No cluster leader", True), ("leadership lost while committing", False)):
+        broken = network(_say("500 Internal Server Error", said))
+        store = opened(f"consul://127.0.0.1:{broken},127.0.0.1:{consul.port}")
+        if is_done:
+            assert store.put(unique_key, b"1").value == b"1"
+        else:
+            with pytest.raises(StoreUnavailable, match=said):
+                store.put(unique_key, b"2")
+            assert store.put(unique_key, b"3").value == b"3"
 
 
 def test_no_agent_at_all(opened: Opener) -> None:

@@ -235,7 +235,7 @@ def test_plain_text_to_a_tls_port_and_back(
     """Both mistakes are refused, for they do not mend themselves."""
     with pytest.raises(StoreRefused, match=r"write etcd\+tls://"):
         opened(f"etcd://127.0.0.1:{secret.port}").get("k")
-    with pytest.raises(StoreRefused, match="does it speak TLS"):
+    with pytest.raises(StoreRefused, match="does not speak TLS"):
         opened(f"etcd+tls://127.0.0.1:{guarded.port}").get("k")
 
 

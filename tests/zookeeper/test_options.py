@@ -39,7 +39,7 @@ def test_what_is_not_said_is_as_zookeeper_has_it() -> None:
     """A tick of two seconds, no user, no TLS."""
     options = _read("zk://a/some/chroot")
 
-    assert (options.tick, options.credentials, options.tls) == (2.0, None, None)
+    assert (options.tick, options.login, options.tls) == (2.0, None, None)
     assert options.prefix == "some/chroot"
     assert options.acl[0].id.scheme == "world"
 
@@ -48,7 +48,8 @@ def test_a_user_gives_rights_to_itself_only() -> None:
     """Percent-decoded; and shown nowhere."""
     options = _read("zk://frank:p%40ss@a")
 
-    assert options.credentials == "frank:p@ss"
+    assert options.login is not None
+    assert options.login.digest() == "frank:p@ss"
     assert options.acl[0].id.scheme == "auth"
     assert "p@ss" not in repr(options)
 
@@ -82,7 +83,7 @@ def test_tls_files_are_looked_at_when_the_store_is_opened(tmp_path: Path) -> Non
     file.write_text("no certificate")
 
     for name in (file, tmp_path / "missing.pem"):
-        with pytest.raises(ConfigurationError, match="TLS files"):
+        with pytest.raises(ConfigurationError, match="TLS file"):
             _read(f"zk+tls://a?ca={name}")
 
 

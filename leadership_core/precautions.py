@@ -1,0 +1,107 @@
+"""Warnings about a store that is opened in an unsafe way; one for each, when it is opened."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from .secret import Secret
+from .url import StoreURL
+
+__all__ = ["warn_about_connection", "warn_about_folder"]
+
+log = logging.getLogger(__name__)
+
+
+def warn_about_connection(
+    url: StoreURL, *, verify: bool, secret: Secret | None = None, kind: str = "password"
+) -> None:
+    """Warn about a connection that others can read or change, and about a file with a secret.
+
+    Args:
+        url: of the store.
+        verify: whether the server's certificate is checked, if there is TLS.
+        secret: what is shown to the server, or None.
+        kind: what that is, for the message.
+    """
+    far = [str(host) for host in url.hosts if not is_loopback(host.name)]
+    if url.tls and not verify:
+        log.warning(
+            "%s: verify=false: the certificate of the server is not checked, so anybody on the way "
+            "can read and change what is sent; set ca= to the authority instead",
+            url,
+        )
+    if secret is not None and not url.tls and far:
+        log.warning(
+            "%s: the %s is sent to %s in plain text: use %s+tls://",
+            url,
+            kind,
+            ", ".join(far),
+            url.scheme,
+        )
+    if secret is not None and secret.file is not None:
+        _warn_about_file(url, f"{kind}_file", secret.file)
+
+
+def warn_about_folder(url: object, folder: Path, what: str) -> None:
+    """Warn about a folder in which every user of the machine can put files and links."""
+    if _is_writable_by_all(folder):
+        log.warning(
+            "%s: every user of this machine can write to the folder %s, and so put a file or a link "
+            "in the place of the %s: use a folder that only its owner can write to (chmod o-w)",
+            url,
+            folder,
+            what,
+        )
+
+
+def is_loopback(name: str) -> bool:
+    """Whether what is sent to a host does not leave the machine."""
+    name = name.removesuffix(".").partition("%")[0].lower()
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def _warn_about_file(url: StoreURL, option: str, file: Path) -> None:
+    if _is_writable_by_all(file):
+        log.warning(
+            "%s: every user of this machine can write to the %s %s: forbid it (chmod o-w)",
+            url,
+            option,
+            file,
+        )
+    for folder in _folders(file):
+        # With the sticky bit others cannot take away what is ours.
+        if _is_writable_by_all(folder) and not _mode(folder) & stat.S_ISVTX:
+            log.warning(
+                "%s: every user of this machine can replace the %s %s, because its folder %s can be "
+                "written to: forbid it (chmod o-w)",
+                url,
+                option,
+                file,
+                folder,
+            )
+
+
+def _folders(file: Path) -> Iterable[Path]:
+    # Of the link, and of what it leads to.
+    try:
+        return dict.fromkeys([file.absolute().parent, file.resolve().parent])
+    except (OSError, RuntimeError):
+        return [file.absolute().parent]
+
+
+def _is_writable_by_all(path: Path) -> bool:
+    return bool(_mode(path) & stat.S_IWOTH)
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
