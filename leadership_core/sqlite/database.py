@@ -178,6 +178,7 @@ class Database:
                 return old  # another thread was first
             with self._location.locked(until):
                 self._location.clear_beside({} if old is None else old.beside)
+                self._location.create()
                 file = self._new_file(until)
             with self._lock:
                 if not self._closed.is_set():

@@ -6,6 +6,7 @@ SQLite drops the locks that SQLite has on it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -19,6 +20,10 @@ from ..errors import ConfigurationError, StoreRefused, StoreUnavailable
 from .host import refuse_network
 
 __all__ = ["Identity", "Location"]
+
+
+_MODE = 0o600
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Identity(NamedTuple):
@@ -47,6 +52,7 @@ class Location:
             self._check(real)
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
             raise ConfigurationError(f"{self.path} cannot be reached: {error}") from error
+        self._lock_path = real.with_name(f"{real.name}-lock")
         self._beside = [real.with_name(real.name + end) for end in ("-wal", "-shm")]
         refuse_network(self._folder)
 
@@ -83,7 +89,7 @@ class Location:
         """Delete what a database that is no longer there has left beside it.
 
         With another database SQLite would take them for that one's, and damage it. The caller
-        has the folder locked, and each process of this library that would put new ones there
+        has it locked, and each process of this library that would put new ones there
         does so, too.
 
         Args:
@@ -94,29 +100,76 @@ class Location:
             if found is not None and (gone or stale.get(path) == found):
                 path.unlink(missing_ok=True)
 
-    @contextmanager
-    def locked(self, until: float) -> Iterator[None]:
-        """Keep other processes from opening a database in the folder in the meantime.
+    def create(self) -> None:
+        """Create the database file, empty and for this user alone, unless it is there.
 
-        Raises:
-            StoreUnavailable: somebody else does so until `until`, on `clock.now`.
+        SQLite would leave its mode to the umask, and whoever may read a database may stop all who
+        write it by a shared lock. The files beside it get its mode. The caller has it locked.
         """
         try:
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise StoreUnavailable(f"the folder {self._folder} cannot be read: {error}") from error
+            file = os.open(os.path.realpath(self.path), _CREATE | os.O_EXCL, _MODE)
+        except OSError:
+            return  # it is there, or cannot be made: SQLite says why
         try:
-            while not _lock(folder):
-                if clock.now() > until:
-                    raise StoreUnavailable(f"another process keeps {self._folder} locked")
-                time.sleep(0.002)
-            try:
-                yield
-            finally:
-                # Closing would not do: a fork in the meantime has copied the descriptor.
-                fcntl.flock(folder, fcntl.LOCK_UN)
+            os.fchmod(file, _MODE)  # whatever the umask is
         finally:
-            os.close(folder)
+            # Closing drops the locks of this process on the file; on a new one there are none.
+            os.close(file)
+
+    @contextmanager
+    def locked(self, until: float) -> Iterator[None]:
+        """Keep other processes from opening the database in the meantime.
+
+        The lock is on a file of its own that those who may only read the database cannot open.
+
+        Raises:
+            StoreUnavailable: another process has it locked until `until`, on `clock.now`.
+            StoreRefused: the lock file cannot be opened.
+        """
+        lock = self._lock(until)
+        try:
+            yield
+        finally:
+            # Deleted while it is held: who waits for it sees that, and tries again with a new one.
+            with contextlib.suppress(OSError, StoreUnavailable):
+                if _identity(self._lock_path) == _identity_of(lock):
+                    self._lock_path.unlink()
+            # Closing would not do: a fork in the meantime has copied the descriptor.
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            os.close(lock)
+
+    def _lock(self, until: float) -> int:
+        while True:
+            problem: OSError | None = None
+            try:
+                lock = self._open_lock()
+            except OSError as error:
+                problem = error  # another user's, perhaps, who deletes it in a moment
+            else:
+                try:
+                    if _flock(lock) and _identity(self._lock_path) == _identity_of(lock):
+                        return lock
+                except BaseException:
+                    os.close(lock)
+                    raise
+                os.close(lock)
+            if clock.now() > until:
+                if problem is None:
+                    raise StoreUnavailable(f"another process keeps {self._lock_path} locked")
+                raise StoreRefused(f"{self._lock_path} cannot be opened: {problem}") from problem
+            time.sleep(0.002)
+
+    def _open_lock(self) -> int:
+        lock = os.open(self._lock_path, _CREATE, _MODE)
+        with contextlib.suppress(OSError):  # it is another user's, who has done so
+            os.fchmod(lock, _MODE)  # whatever the umask is
+            # For all who may write the database, and for no one else.
+            database = self.path.stat()
+            writers = database.st_mode & 0o022
+            os.fchmod(lock, _MODE | writers | writers << 1)
+            if os.geteuid() == 0:
+                os.fchown(lock, database.st_uid, database.st_gid)
+        return lock
 
 
 def _identity(path: Path) -> Identity | None:
@@ -129,11 +182,16 @@ def _identity(path: Path) -> Identity | None:
     return Identity(found.st_dev, found.st_ino)
 
 
-def _lock(folder: int) -> bool:
+def _identity_of(descriptor: int) -> Identity:
+    found = os.fstat(descriptor)
+    return Identity(found.st_dev, found.st_ino)
+
+
+def _flock(descriptor: int) -> bool:
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        raise StoreRefused(f"the folder of the database cannot be locked: {error}") from error
+        raise StoreRefused(f"the lock file of the database cannot be locked: {error}") from error
     return True

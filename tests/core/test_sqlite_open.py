@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -13,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from leadership_core import clock
-from leadership_core.errors import ConfigurationError, StoreRefused, URLError
+from leadership_core.errors import ConfigurationError, StoreRefused, StoreUnavailable, URLError
 from leadership_core.sqlite import SqliteStore, host, leadership_open_store
 from leadership_core.sqlite.connection import Connection
+from leadership_core.sqlite.location import Location
 from leadership_core.sqlite.schema import _TABLES, prepare
 from leadership_core.url import StoreURL
 
@@ -101,6 +104,7 @@ import os, sys
 from leadership_core.errors import ConfigurationError
 from leadership_core.sqlite import leadership_open_store
 from leadership_core.sqlite.connection import Connection
+from leadership_core.sqlite.location import Location
 from leadership_core.sqlite.schema import _TABLES, prepare
 from leadership_core.url import StoreURL
 if os.geteuid() == 0:
@@ -324,3 +328,81 @@ def test_the_clock_of_a_time_namespace_is_put_right(
     assert host.boottime_offset(text) == offset
     plain, ours = clock.now(), host.machine_clock()()
     assert ours + offset == pytest.approx(plain, abs=1.0)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])
+def test_files_are_for_their_user_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """Whoever may read a database may stop all who write it, by a shared lock."""
+    before = os.umask(umask)
+    try:
+        store = open_sqlite(f"sqlite:///{tmp_path}/a.db")
+        store.put("a", b"")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        store.close()
+    finally:
+        os.umask(before)
+
+    assert modes == {"a.db": 0o600, "a.db-wal": 0o600, "a.db-shm": 0o600}
+
+
+def test_a_file_that_was_made_for_several_users_stays_so(tmp_path: Path) -> None:
+    """Its mode is its owner's choice, and the lock file follows it: those who write may lock."""
+    path = tmp_path / "a.db"
+    path.touch()
+    path.chmod(0o664)
+    location = Location(str(path))
+
+    with location.locked(clock.now() + 1):
+        lock = tmp_path / "a.db-lock"
+        assert lock.stat().st_mode & 0o777 == 0o660
+        location.create()
+
+    assert path.stat().st_mode & 0o777 == 0o664
+    assert not lock.exists()
+
+
+def test_a_reader_of_the_folder_stops_nobody(tmp_path: Path) -> None:
+    """A lock on the folder needs no more than to read it; that of the database is another file."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        store = open_sqlite(f"sqlite:///{tmp_path}/a.db")
+        assert store.put("a", b"1").value == b"1"
+        store.close()
+    finally:
+        os.close(folder)
+
+
+def test_the_lock_file_is_waited_for_and_left_to_no_two(tmp_path: Path) -> None:
+    """It is deleted by the one that holds it, and one that waits tries again with the next."""
+    location = Location(str(tmp_path / "a.db"))
+    inside: list[int] = []
+
+    def enter(number: int) -> None:
+        for _ in range(50):
+            with Location(str(tmp_path / "a.db")).locked(clock.now() + 30):
+                inside.append(number)
+                assert inside == [number]
+                inside.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(enter, range(4)))
+    assert list(tmp_path.iterdir()) == []
+
+    with (
+        location.locked(clock.now() + 1),
+        pytest.raises(StoreUnavailable, match=r"a\.db-lock"),
+        Location(str(tmp_path / "a.db")).locked(clock.now() + 0.05),
+    ):
+        pytest.fail("two hold it")
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    """The lock file may be in a folder where others write."""
+    (tmp_path / "a.db-lock").symlink_to(tmp_path / "victim")
+    with (
+        pytest.raises(StoreRefused, match=r"a\.db-lock"),
+        Location(str(tmp_path / "a.db")).locked(clock.now() + 0.02),
+    ):
+        pytest.fail("it was followed")
+    assert not (tmp_path / "victim").exists()
