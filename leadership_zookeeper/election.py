@@ -30,7 +30,7 @@ from leadership_core.store import (
 )
 
 from .claim import ZooKeeperClaim
-from .errors import is_definite
+from .errors import is_definite, no_sense
 from .nodes import Nodes, check_size, children, delete, make_folders, path_of, read
 from .watch import Watcher
 
@@ -70,6 +70,7 @@ class ZooKeeperElection:
             try:
                 with _share():
                     answer = link.answer(made, doing)
+                _check_made(claim, self._folder, answer)
             except StoreUnavailable as error:
                 if is_definite(error):
                     raise
@@ -293,6 +294,16 @@ class _Turn:
 def _is_node_of(claim: ZooKeeperClaim, stat: Any) -> bool:
     # No two nodes were made by one transaction, and a node never changes its owner.
     return bool(stat.czxid == claim.token)
+
+
+def _check_made(claim: ZooKeeperClaim, folder: str, answer: Any) -> None:
+    """Raise `StoreUnavailable` if that says of a claim's node what cannot be."""
+    if isinstance(answer, Exception):
+        return
+    path, stat = answer
+    ours = path.startswith(f"{folder}/{claim.prefix}") and "/" not in path[len(folder) + 1 :]
+    if not (ours and stat.czxid > 0 and stat.ephemeralOwner == claim.owner.number):
+        raise no_sense(f"enter {claim.key!r}", ValueError("it is about another node"))
 
 
 def _share() -> AbstractContextManager[None]:

@@ -28,6 +28,7 @@ from leadership_core.timing import Pace
 from leadership_core.tls import ClientTLS
 from leadership_core.url import Host
 
+from .frames import LONGEST, LONGEST_NAMES, TooLong
 from .grant import Grant
 from .wire import Tap, Way, dial
 
@@ -52,6 +53,8 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         failed: the servers that were tried since the last success and could not be connected to.
         thread: kazoo's, once it has been started.
         tap: of the connection of now.
+        too_long: why the last connection was broken, if an answer on it was too long.
+        names_asked: says of the number of a request whether its answer is a list of names.
         touch_until: when to stop keeping the session alive, on `clock.now`.
         connects: how often kazoo has asked for a connection.
 
@@ -91,6 +94,8 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         self.failed: dict[Address | Host, ConnectFailure] = {}
         self.thread: threading.Thread | None = None
         self.tap: Tap | None = None
+        self.too_long: TooLong | None = None
+        self.names_asked: Callable[[int], bool] = lambda _: False
         self._name = name
         self._addresses = addresses
         self._count = hosts
@@ -168,7 +173,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
                 continue
             # Another one the next time, whatever comes of this one.
             self._addresses.used(attempt.address)
-            self.tap = Tap(self._let_in, self._note, pings=self._pings)
+            self.tap = Tap(self._let_in, self._note, self._longest, pings=self._pings)
             context = None if self._tls is None else self._tls.context()
             try:
                 return dial(self.way, attempt.address, attempt.until, self.tap, context)
@@ -218,7 +223,12 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
             # Of all exceptions, this is the one that ends kazoo's thread in an orderly way.
             raise RetryFailedError("the client was cut off")
 
+    def _longest(self, number: int) -> int:
+        return LONGEST_NAMES if self.names_asked(number) else LONGEST
+
     def _note(self, error: Exception) -> None:
+        if isinstance(error, TooLong):
+            self.too_long = error
         log.debug("cannot connect to %s: %s", self._trying, error)
         where = self._trying
         assert where is not None  # there is no failure without a try

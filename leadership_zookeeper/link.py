@@ -10,6 +10,7 @@ from typing import Any
 
 from kazoo import exceptions as zk
 from kazoo.client import KazooClient
+from kazoo.protocol.serialization import GetChildren, GetChildren2
 from kazoo.protocol.states import KazooState, KeeperState
 
 from leadership_core import clock
@@ -108,6 +109,7 @@ class Link:
             pace=pace or new_pace(options),
         )
         self._client = kazoo_client(options, self._handler, timeout, resume)
+        self._handler.names_asked = self._names_asked
         self._client.add_listener(self._state_changed)
         try:
             self._client.start_async()
@@ -166,19 +168,31 @@ class Link:
             self.cut(StoreUnavailable(UNREAD))  # for others who wait: nobody has closed the store
             raise ConfigurationError(UNREAD)
 
-    def ask(self, doing: str, *requests: Request) -> list[Any]:
+    def ask(
+        self, doing: str, *requests: Request, check: Callable[[Any], None] = lambda _: None
+    ) -> list[Any]:
         """Send the requests in one go, and return their answers, which may be `errors.ANSWERS`.
 
         Args:
             doing: what cannot be done if that fails, for the message.
             requests: each calls one of the ``_async`` methods of kazoo's client; they are served
                 in this order.
+            check: called with each answer as it comes. If it raises, the connection is broken, so
+                that those which are still to come are not read.
 
         Raises:
             SessionLost: the session has ended.
             StoreUnavailable: no answer.
         """
-        return [self.answer(one, doing) for one in self.send(*requests)]
+        found = []
+        for one in self.send(*requests):
+            found.append(self.answer(one, doing))
+            try:
+                check(found[-1])
+            except BaseException:
+                self._handler.way.drop()
+                raise
+        return found
 
     def ask_confirmed(self, doing: str, *requests: Request) -> list[Any]:
         """See `ask`; the answers are linearizable, which costs a transaction.
@@ -228,7 +242,9 @@ class Link:
             self._suspect(begun)
             problem = f"cannot {doing}: ZooKeeper gave no answer within {given:.2f} s"
             raise StoreUnavailable(problem) from error
-        except LeadershipError:
+        except LeadershipError as error:
+            if (too_long := self._handler.too_long) is not None:
+                raise StoreUnavailable(f"cannot {doing}: {too_long}") from error
             raise
         except Exception as error:  # kazoo cannot read it; what comes next is worth no more
             self._handler.way.drop()
@@ -307,6 +323,13 @@ class Link:
         if ended:
             self._handler.way.cut()  # or kazoo opens another one
 
+    def _names_asked(self, number: int) -> bool:
+        try:
+            request, _, asked = self._client._pending[0]  # noqa: SLF001 - kazoo says it nowhere else
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return False
+        return bool(asked == number and isinstance(request, GetChildren | GetChildren2))
+
     def _failed(self) -> None:
         with self._changed:
             if self._handler.all_failed and self._rounds_failed_at == math.inf:
@@ -319,6 +342,7 @@ class Link:
             self._down_since = math.inf if self.connected else clock.now()
             if self.connected:
                 self._handler.connected()
+                self._handler.too_long = None
                 self._rounds_failed_at = math.inf
             elif state == KazooState.LOST:
                 self.lost = self.lost or self._loss(self._client.client_state)

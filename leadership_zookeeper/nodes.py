@@ -15,6 +15,7 @@ from leadership_core.errors import StoreRefused, StoreUnavailable
 from leadership_core.store import Entry, Leader
 
 from .claim import first
+from .errors import no_sense
 from .link import Link, Request
 from .reader import Reader
 from .session import session_id
@@ -25,6 +26,7 @@ __all__ = [
     "Node",
     "Nodes",
     "check_size",
+    "check_stat",
     "children",
     "create",
     "delete",
@@ -96,6 +98,7 @@ class Node:
         if isinstance(answer, Exception):
             return None
         data, stat = answer
+        check_stat(path, stat)
         return cls(path, data, stat.version, stat.mzxid, stat.ephemeralOwner, stat.numChildren)
 
     @property
@@ -105,6 +108,15 @@ class Node:
             return None
         session = session_id(self.owner) if self.owner else None
         return Entry(self.path[1:], self.data, self.modified, session)
+
+
+def check_stat(path: str, stat: Any) -> None:
+    """Raise `StoreUnavailable` if no node can be like that."""
+    # The root was made by no transaction.
+    if not (
+        0 <= stat.czxid <= stat.mzxid and min(stat.version, stat.numChildren, stat.dataLength) >= 0
+    ):
+        raise no_sense(f"read {path[1:]!r}", ValueError("a node has numbers that cannot be"))
 
 
 # -- requests -----------------------------------------------------------------------------------
@@ -208,4 +220,6 @@ class Nodes:
 def leader_of(answer: tuple[bytes | None, Any]) -> Leader | None:
     """Who a claim's node says that leads; nobody, if it was written over."""
     data, stat = answer
+    if not 0 < stat.czxid <= stat.mzxid:
+        raise no_sense("read who leads", ValueError("a node has numbers that cannot be"))
     return None if stat.version != 0 else Leader.of(data or b"", stat.czxid)

@@ -9,12 +9,15 @@ from leadership_core.errors import StoreUnavailable
 from leadership_core.store import Entry, Leader
 
 from .claim import first
+from .errors import no_sense
 from .link import Link
 from .nodes import Node, children, exists, is_pin, leader_of, read
 
 __all__ = ["EntryView", "LeaderView", "TreeView", "View", "Watch", "unwatched"]
 
 _TRIES = 20
+_LONGEST = 64 * 1024**2  # bytes of a list
+_OVERHEAD = 32  # bytes that a name counts for beside its own length
 _BATCH = 200  # nodes whose requests are under way at the same time
 
 Watch = Callable[[str], Callable[[Any], None] | None]
@@ -119,6 +122,7 @@ class TreeView:
         self._pins = pins
         self._nodes: dict[str, Node] = {}
         self._below: dict[str, set[str]] = {}
+        self._left = _LONGEST
 
     @property
     def paths(self) -> Collection[str]:
@@ -134,6 +138,9 @@ class TreeView:
             self._nodes.clear()
             self._below.clear()
         known = self.paths
+        self._left = _LONGEST - sum(
+            len(node.data or b"") + len(path) + _OVERHEAD for path, node in self._nodes.items()
+        )
         wanted = [self._root] if stirred is None else [one for one in stirred if one in known]
         while wanted:
             wanted = wanted[_BATCH:] + self._read(link, wanted[:_BATCH])
@@ -145,7 +152,11 @@ class TreeView:
         pairs = [
             (read(path, self._watch(path)), children(path, self._watch(path))) for path in paths
         ]
-        answers = link.ask(f"list {self._root[1:]!r}", *(one for pair in pairs for one in pair))
+        answers = link.ask(
+            f"list {self._root[1:]!r}",
+            *(one for pair in pairs for one in pair),
+            check=self._count,
+        )
         wanted = []
         for path, data, names in zip(paths, answers[::2], answers[1::2], strict=True):
             node = Node.of(path, data)
@@ -161,6 +172,20 @@ class TreeView:
             wanted += below - self._nodes.keys()
             self._nodes[path], self._below[path] = node, below
         return wanted
+
+    def _count(self, answer: Any) -> None:
+        """Note what an answer has brought; raises if that is more than a list may have."""
+        if isinstance(answer, list):
+            if not all(name and "/" not in name for name in answer):
+                raise no_sense(f"list {self._root[1:]!r}", ValueError("a name that cannot be"))
+            self._left -= sum(map(len, answer)) + _OVERHEAD * len(answer)
+        elif isinstance(answer, tuple):
+            self._left -= len(answer[0] or b"")
+        if self._left < 0:
+            raise StoreUnavailable(
+                f"what is below {self._root[1:]!r} has more than {_LONGEST} bytes, which are the most "
+                "that a list may have: list a part of it"
+            )
 
     def _drop(self, path: str) -> None:
         self._nodes.pop(path, None)

@@ -14,7 +14,7 @@ from typing import Any
 from leadership_core import clock
 from leadership_core.addresses import Address
 
-from .frames import Frames
+from .frames import LONGEST, Frames, TooLong
 from .grant import Grant, Greeting
 
 __all__ = ["PlainWire", "TLSWire", "Tap", "Way", "adapt", "dial"]
@@ -22,6 +22,7 @@ __all__ = ["PlainWire", "TLSWire", "Tap", "Way", "adapt", "dial"]
 _PING = struct.pack("!iii", 8, -2, 11)  # as kazoo sends it: length, xid, type
 _CLOSE = struct.pack("!iii", 8, 2**31 - 1, -11)
 _DISCARD = struct.pack("ii", 1, 0)
+_PIECE = 256 * 1024  # bytes that are read at once
 _TOUCHES = 20  # that are remembered: those of two ticks
 
 # A watch is silent for as long as nothing happens. These tell a dead peer from a quiet one.
@@ -44,17 +45,23 @@ class Tap:
     Args:
         tell: called with what the server grants when it is connected to.
         broken: called when the connection ends before that.
+        longest: says for the number of a request how many bytes its answer may have.
         pings: whether kazoo may keep the session alive by itself.
     """
 
     def __init__(
-        self, tell: Callable[[Grant], None], broken: Callable[[OSError], None], *, pings: bool
+        self,
+        tell: Callable[[Grant], None],
+        broken: Callable[[OSError], None],
+        longest: Callable[[int], int] = lambda _: LONGEST,
+        *,
+        pings: bool,
     ) -> None:
         self.since = self.heard = self.touched = clock.now()
         self.touching = False
         self._answered: tuple[tuple[float, float], ...] = ()  # touches: when sent, when answered
         self._greeting = Greeting(tell)
-        self._frames = Frames()
+        self._frames = Frames(longest)
         self._broken = broken
         self._pings = pings
 
@@ -80,7 +87,12 @@ class Tap:
                 problem = ConnectionAbortedError("what answers is no ZooKeeper; check the port")
                 self._broken(problem)
                 raise problem
-            if self._frames.pings_in(data) and self.touching:
+            try:
+                pings = self._frames.pings_in(data)
+            except TooLong as error:
+                self._broken(error)
+                raise
+            if pings and self.touching:
                 self.touching = False
                 self._answered = (*self._answered[-_TOUCHES:], (self.touched, self.heard))
         else:
@@ -120,7 +132,9 @@ class PlainWire(socket.socket):
     tap: Tap
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        return self.tap.pass_on(lambda: super(PlainWire, self).recv(bufsize, flags))
+        # kazoo asks for as much as the head of an answer promises, and Python gets the memory first.
+        size = min(bufsize, _PIECE)
+        return self.tap.pass_on(lambda: super(PlainWire, self).recv(size, flags))
 
     def send(self, data: Any, flags: int = 0) -> int:
         return len(data) if self.tap.swallows(data) else super().send(data, flags)
@@ -140,7 +154,8 @@ class TLSWire(ssl.SSLSocket):
     tap: Tap
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        return self.tap.pass_on(lambda: super(TLSWire, self).recv(buflen, flags))
+        size = min(buflen, _PIECE)
+        return self.tap.pass_on(lambda: super(TLSWire, self).recv(size, flags))
 
     def send(self, data: Any, flags: int = 0) -> int:
         return len(data) if self.tap.swallows(data) else super().send(data, flags)
