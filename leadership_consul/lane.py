@@ -58,6 +58,7 @@ class Lane:
                 has no traceback: the frames of the HTTP client have the token in their variables.
         """
         connection = self._connect(address)
+        self.line.fresh = connection.sock is None
         problem: OSError | HTTPException
         try:
             # An agent compresses even on loopback if it may, which costs more than it saves.

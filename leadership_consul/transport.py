@@ -22,12 +22,13 @@ from leadership_core.addresses import Address, Addresses, Attempt
 from leadership_core.budget import remaining_budget
 from leadership_core.errors import StoreClosed
 from leadership_core.failures import ConnectFailure
-from leadership_core.tls import ClientTLS, is_refused_by_server
+from leadership_core.tls import ClientTLS, is_hang_up, is_refused_by_server
 from leadership_core.url import Host
 
 from .credentials import Token
 from .errors import broken, has_no_leader, is_answer, strange, unreached
 from .lane import Answer, Lane
+from .wire import Line
 
 __all__ = ["Transport"]
 
@@ -161,8 +162,8 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
                 if line.is_cut:
                     raise StoreClosed("the request was cut off: it is no longer wanted") from error
                 self._addresses.failed(address)
-                failure = self._failure(attempt, error)
-                if line.sent and not is_refused_by_server(error):
+                failure = self._failure(attempt, self._told_why(error, address, line))
+                if line.sent and not is_refused_by_server(failure.error):
                     raise broken(failure, given) from failure.error
                 failed.append(failure)
                 continue
@@ -180,6 +181,12 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         if answer.status != 200 and not 400 <= answer.status < 600:
             raise strange(answered, answer.status)  # a redirect, for one
         return base.Response(answer.status, self._told(answer.headers), body)
+
+    def _told_why(self, error: Exception, address: Address, line: Line) -> Exception:
+        first = line.sent and line.fresh and not line.received
+        if self._tls is None or not first or not is_hang_up(error):
+            return error
+        return self._tls.why_hung_up(address, line.until) or error
 
     def _told(self, headers: HTTPMessage) -> dict[str, str]:
         # py-consul looks at no other, and repeats what it gets in its errors.

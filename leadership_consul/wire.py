@@ -37,6 +37,7 @@ class Line:
         connect_until: when its connection must stand.
         sent: whether anything of it may have reached an agent.
         received: bytes of its answer so far.
+        fresh: whether its connection was made for it.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Line:
         self.connect_until = 0.0
         self.sent = False
         self.received = 0
+        self.fresh = False
         self._socket: socket.socket | None = None
         self._cut = False
         self._pid = os.getpid()

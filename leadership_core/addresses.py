@@ -18,7 +18,7 @@ from . import clock
 from .names import resolve
 from .url import Host
 
-__all__ = ["Address", "Addresses", "Attempt", "is_unknown_host", "verified_name"]
+__all__ = ["Address", "Addresses", "Attempt", "connected", "is_unknown_host", "verified_name"]
 
 _FRESH = 1.0  # seconds for which what a name resolved to is not asked for again
 _FORGOTTEN = 30.0  # seconds after which a failure counts no more
@@ -207,6 +207,24 @@ class Addresses:
             self._resolved[host] = clock.now()
             self._failed.pop(host, None)
         return None
+
+
+def connected(address: Address, until: float) -> socket.socket:
+    """A TCP connection to an address; raises OSError.
+
+    Args:
+        address: of the server.
+        until: when to give up, on `clock.now`; it is the timeout of the socket, too.
+    """
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(max(0.001, until - clock.now()))
+        sock.connect(address.sockaddr)
+        sock.settimeout(max(0.001, until - clock.now()))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def verified_name(host: str) -> str:

@@ -9,15 +9,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from . import clock
+from .addresses import Address, connected
 from .errors import ConfigurationError, URLError
-from .secret import file_state, why_unreadable
+from .secret import bare, file_state, why_unreadable
 from .text import one_line
 
-__all__ = ["ClientTLS", "advice", "is_refused_by_server", "is_tls_failure"]
+__all__ = ["ClientTLS", "advice", "is_hang_up", "is_refused_by_server", "is_tls_failure"]
 
 log = logging.getLogger(__name__)
 
 _LOWEST = "TLS 1.2"
+_ALERT = 0.5  # seconds in which a server breaks a handshake off that it does not like
 
 # What OpenSSL numbers in a certificate that it does not accept (x509_vfy.h).
 _NOT_YET_VALID, _EXPIRED = 9, 10
@@ -71,7 +74,7 @@ class ClientTLS:
         # Reentrant, because a signal handler may make a request in the middle of another one.
         self._lock = threading.RLock()
         self._state = self._look()
-        self._context = self.build()
+        self._context = self._new()
 
     @classmethod
     def of_options(
@@ -94,14 +97,19 @@ class ClientTLS:
             try:
                 state = self._look()
                 if state != self._state:
-                    self._context, self._state = self.build(), state
+                    self._context, self._state = self._new(), state
             except ConfigurationError as error:
                 # They may be in the middle of being replaced; the old ones may well still work.
                 log.warning("Cannot read the TLS files again: %s", error)
             return self._context
 
+    def _new(self) -> ssl.SSLContext:
+        context = self.build()
+        self._adapt(context)
+        return context
+
     def build(self) -> ssl.SSLContext:
-        """Make a context of the files as they are now.
+        """Make a context of the files as they are now, which is not adapted.
 
         Raises:
             ConfigurationError: a file cannot be used; the message names it and says why.
@@ -121,8 +129,32 @@ class ClientTLS:
                 context.load_cert_chain(self.cert, self.key, password=_no_password)
             except (OSError, ValueError) as error:
                 raise ConfigurationError(self._blame(error)) from error
-        self._adapt(context)
         return context
+
+    def why_hung_up(self, address: Address, until: float) -> OSError | None:
+        """Shake hands once more, and say why the server breaks that off; None if it does not.
+
+        A server that refuses our certificate says so and closes the connection. What it said is
+        lost if a request of ours was on its way then, so this time none is sent.
+
+        Args:
+            address: of the server.
+            until: when to give up, on `clock.now`.
+        """
+        try:
+            with connected(address, until) as sock:
+                context = self.build()
+                with context.wrap_socket(sock, server_hostname=address.name) as wrapped:
+                    # In TLS 1.3 the server looks at our certificate only after that.
+                    wrapped.settimeout(max(0.001, min(_ALERT, until - clock.now())))
+                    wrapped.recv(1)
+        except TimeoutError:
+            return None
+        except OSError as error:
+            return bare(error)
+        except ConfigurationError:
+            return None  # a file is being replaced
+        return None
 
     def _look(self) -> tuple[tuple[int, int, int], ...]:
         for option in ("ca", "cert", "key"):
@@ -162,6 +194,11 @@ def is_tls_failure(error: BaseException) -> bool:
     return isinstance(error, ssl.SSLError) and not isinstance(
         error, ssl.SSLEOFError | ssl.SSLZeroReturnError
     )
+
+
+def is_hang_up(error: BaseException) -> bool:
+    """Whether the server has closed the connection without a word, or so it seems."""
+    return isinstance(error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
 def is_refused_by_server(error: BaseException) -> bool:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from leadership_core import clock
-from leadership_core.addresses import Address
-from leadership_core.failures import shortened
-from leadership_core.tls import ClientTLS, advice, is_tls_failure
+from leadership_core.addresses import Address, connected
+from leadership_core.tls import ClientTLS, advice, is_hang_up, is_tls_failure
 
 from .proto import grpc
 
-__all__ = ["TLS", "connected", "speaks_tls", "target"]
+__all__ = ["TLS", "speaks_tls", "target"]
 
 
 class TLS(ClientTLS):
@@ -68,23 +67,11 @@ class TLS(ClientTLS):
             address: of the server.
             until: when to give up, on `clock.now`.
         """
-        try:
-            with connected(address, until) as sock:
-                context = self.build()
-                context.set_alpn_protocols(["h2"])
-                with context.wrap_socket(sock, server_hostname=address.name) as wrapped:
-                    wrapped.settimeout(_left(until, most=0.5))
-                    # TLS 1.3: the server looks at our certificate only after that.
-                    wrapped.recv(1)
-        except (OSError, ValueError) as error:
-            if is_tls_failure(error):
-                return advice(error, name=address.name, has_certificate=self.cert is not None)
-            hung_up = isinstance(error, ssl.SSLError | ConnectionError)
-            if hung_up and _speaks_plainly(address, until):
-                return (
-                    f"it does not speak TLS on this port ({shortened(error)}); name its TLS port "
-                    "in the URL, or leave out +tls"
-                )
+        error = self.why_hung_up(address, until)
+        if error is not None and is_tls_failure(error):
+            return advice(error, name=address.name, has_certificate=self.cert is not None)
+        if error is not None and is_hang_up(error) and _speaks_plainly(address, until):
+            return "it does not speak TLS on this port; name its TLS port, or leave out +tls"
         return None
 
     def _presented(self, address: Address, until: float) -> tuple[bytes, str]:
@@ -114,24 +101,6 @@ def target(address: Address) -> str:
     if address.family == socket.AF_INET6:
         return f"ipv6:[{number}]:{port}"
     return f"ipv4:{number}:{port}"
-
-
-def connected(address: Address, until: float) -> socket.socket:
-    """A TCP connection to an address; raises OSError.
-
-    Args:
-        address: of the server.
-        until: when to give up, on `clock.now`; it is the timeout of the socket, too.
-    """
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(_left(until))
-        sock.connect(address.sockaddr)
-        sock.settimeout(_left(until))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def speaks_tls(address: Address, until: float) -> bool:

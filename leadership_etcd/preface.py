@@ -13,9 +13,7 @@ import ssl
 import struct
 
 from leadership_core import clock
-from leadership_core.addresses import Address
-
-from .credentials import connected
+from leadership_core.addresses import Address, connected
 
 __all__ = ["objection"]
 

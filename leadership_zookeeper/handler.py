@@ -25,7 +25,7 @@ from leadership_core.failures import ConnectFailure
 from leadership_core.secret import bare
 from leadership_core.threads import start_daemon
 from leadership_core.timing import Pace
-from leadership_core.tls import ClientTLS
+from leadership_core.tls import ClientTLS, is_hang_up
 from leadership_core.url import Host
 
 from .frames import LONGEST, LONGEST_NAMES, TooLong
@@ -233,6 +233,9 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
         where = self._trying
         assert where is not None  # there is no failure without a try
         self._addresses.failed(where)
+        tls = self._tls if is_hang_up(error) and where not in self.failed else None
+        if tls is not None and isinstance(where, Address):
+            error = tls.why_hung_up(where, clock.now() + self._share()) or error
         has_certificate = self._tls is not None and self._tls.cert is not None
         self.failed[where] = ConnectFailure(
             str(where),
