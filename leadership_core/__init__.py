@@ -26,8 +26,10 @@ from .errors import (
 )
 from .events import (
     Campaigning,
+    CandidateEvent,
     Elected,
     Event,
+    FollowerEvent,
     LeaderChanged,
     Lost,
     LostReason,
@@ -70,6 +72,7 @@ __all__ = [
     "Absent",
     "Campaigning",
     "Candidate",
+    "CandidateEvent",
     "Capability",
     "Claim",
     "ClaimUnknown",
@@ -83,6 +86,7 @@ __all__ = [
     "Event",
     "Fenced",
     "Follower",
+    "FollowerEvent",
     "ForkedStore",
     "FullStore",
     "Host",

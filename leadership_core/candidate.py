@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
+from .callbacks import check_callback, refuse_unrun
+from .candidacy import Candidacy
 from .engine import engine_of
-from .engine.candidate_runner import CandidateRunner
-from .errors import ConfigurationError, LeadershipLost, NotElected, StoreUnavailable
-from .events import Event
-from .machine import Phase, happenings as on
+from .errors import ConfigurationError, LeadershipLost
+from .events import CandidateEvent
 from .shutdown import uninterrupted
-from .tenure import Tenure, Verdicts
+from .tenure import Reign, Verdicts
 from .term import Term
-from .timing import (
-    check_cooldown,
-    check_timeout,
-    check_ttl,
-    first_answer_within,
-    margin_for,
-)
+from .timing import check_cooldown, check_timeout, check_ttl, margin_for
 
 if TYPE_CHECKING:
     from .handle import StoreHandle
@@ -33,8 +28,10 @@ _LONGEST_VALUE = 64 * 1024
 class Candidate:
     """Stands for election on a store, again and again, until it is stopped.
 
-    The constructor contacts nobody; the first of `run_for_election`, `events`, `wait_elected`,
-    `leading` and `lead` starts the campaign. All methods may be called from any thread.
+    The constructor contacts nobody; the first of `start`, `run_for_election`, `events`,
+    `wait_elected`, `leading` and `lead` starts the campaign. As a context manager it is started
+    at the beginning and stopped at the end. All methods may be called from any thread, and from
+    a signal handler.
 
     Args:
         store: from `open_store`.
@@ -48,6 +45,11 @@ class Candidate:
         ConfigurationError: the key, the value, the ttl or the margin cannot work.
         StoreClosed: the store is closed.
         ForkedStore: the store is that of the parent process.
+
+    Example:
+        >>> with Candidate(store, "service/api", "node-1") as candidate:
+        ...     while True:
+        ...         serve(as_leader=candidate.is_leader)
     """
 
     _terms_once = False  # whether it leaves for good when its first term ends
@@ -61,39 +63,77 @@ class Candidate:
         ttl: float = 15.0,
         margin: float | None = None,
     ) -> None:
-        self._engine = engine = engine_of(store)
-        self.key = check_candidacy(store, key, value, ttl, margin)
-        self.value = value
-        self.ttl = float(ttl)
+        key, ttl = check_candidacy(store, key, value, ttl, margin), float(ttl)
         self._store = store
-        self._tenure = Tenure(self.key, value, store.fork_guard)
-        self._changed = self._tenure.announcer.changed
-        self._runner = CandidateRunner(
-            engine,
-            store.full_key(self.key),
-            value.encode("utf-8", "surrogateescape"),
-            self.ttl,
-            margin,
-            self._tenure,
-            on_gone=lambda: engine.remove(self),
-            once=self._terms_once,
-        )
+        self._candidacy = Candidacy(store, key, value, ttl, margin, once=self._terms_once)
+        self._tenure = self._candidacy.tenure
+
+    @property
+    def key(self) -> str:
+        """The election's key, normalised."""
+        return self._candidacy.key
+
+    @property
+    def value(self) -> str:
+        """What followers see while this candidate leads."""
+        return self._candidacy.value
+
+    @property
+    def ttl(self) -> float:
+        """Seconds, as asked for; the store may grant another one."""
+        return self._candidacy.ttl
 
     # -- what it is ------------------------------------------------------------------------
 
     @property
     def is_leader(self) -> bool:
-        """Whether this candidate leads at this moment: computed from the clock, never stored."""
-        term = self._tenure.term
-        return term is not None and term.stands()
+        """Whether this candidate leads at this moment: computed from the clock, never stored.
+
+        As long as nothing has started the candidate it cannot lead; the first time that this is
+        asked then, a warning is logged.
+        """
+        reign = self._tenure.reign
+        if reign is None:
+            self._candidacy.warn_unless_started()
+            return False
+        return reign.state.stands()
 
     @property
     def term(self) -> Term | None:
-        """The term that it leads for at this moment, or None."""
-        term = self._tenure.term
-        return term if term is not None and term.stands() else None
+        """The term that it leads for at this moment, or None; see `is_leader`."""
+        reign = self._tenure.reign
+        if reign is None:
+            self._candidacy.warn_unless_started()
+            return None
+        return reign.term if reign.state.stands() else None
 
     # -- standing --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start to campaign; does not block, and does nothing if it campaigns already.
+
+        Raises:
+            ConfigurationError: it was stopped, or the store has refused what it is to do.
+            StoreRefused: it has ended because the store cannot be used as configured.
+            StoreClosed: the store is closed.
+            ForkedStore: the store is that of the parent process.
+        """
+        self._store.guard()
+        self._candidacy.raise_if_ended()
+        self._candidacy.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._store.forked:
+            self.stop()
 
     def run_for_election(self) -> Iterator[bool]:
         """Start to campaign, and return an iterator over the outcome: whether it leads.
@@ -110,18 +150,18 @@ class Candidate:
                 has never worked.
         """
         self._store.guard()
-        verdicts = Verdicts(self._tenure, lambda: self._ended)
-        self._start()
+        verdicts = Verdicts(self._tenure, lambda: self._candidacy.ended)
+        self._candidacy.start()
         return verdicts
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[CandidateEvent]:
         """Start to campaign, and return an iterator over all that happens, as typed events.
 
         It begins with where the candidate stands, and ends after `Stopped`.
         """
         self._store.guard()
         story = self._tenure.announcer.story()
-        self._start()
+        self._candidacy.start()
         return story
 
     def wait_elected(self, timeout: float | None = None) -> Term | None:
@@ -132,24 +172,19 @@ class Candidate:
                 the call returns as soon as the store has answered, at most a third of the ttl.
 
         Returns:
-            None if it is not elected in time, or stopped.
+            None if it is not elected in time because another candidate leads, or if it was
+            stopped.
+
+        Raises:
+            NotElected: it is not elected in time because the store cannot be reached, or has not
+                answered; its `__cause__` is the `StoreUnavailable`.
+            StoreRefused: the store cannot be used as configured, and has never worked.
+            ConfigurationError: the store refuses the ttl.
         """
         timeout = check_timeout(timeout)
-        self._start()
-        return self._await_elected(timeout)
-
-    def _await_elected(self, timeout: float | None) -> Term | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self.term or self._ended, timeout)
-            if timeout is not None:
-                # The store has at least the time to say whether another one is ahead.
-                self._changed.wait_for(
-                    lambda: self.term or self._ended or self._runner.answered,
-                    first_answer_within(self.ttl, timeout) - timeout,
-                )
-            if self._tenure.announcer.error is not None:
-                raise self._tenure.announcer.error
-            return self.term
+        self._candidacy.start()
+        reign = self._candidacy.await_elected(timeout)
+        return None if reign is None else reign.term
 
     @contextmanager
     def leading(self, timeout: float | None = None) -> Iterator[Term]:
@@ -159,18 +194,25 @@ class Candidate:
             timeout: seconds to wait for the election, as for `wait_elected`.
 
         Raises:
-            NotElected: it was not elected in time.
+            NotElected: it was not elected in time; where the store is to blame for that, the
+                `StoreUnavailable` is its `__cause__`.
+            LeadershipLost: at the end of a block that has ended normally, when the term had been
+                lost by then: what the block has done may have collided with the next leader. Not
+                when the program itself has ended the term (`resign`, `stop`, `store.close`).
         """
         timeout = check_timeout(timeout)
         try:
-            term = self.wait_elected(timeout)
-            if term is None:
-                why = "it was stopped" if self._ended else "not in time"
-                raise NotElected(f"{self.value!r} was not elected for {self.key}: {why}")
-            yield term
+            self._candidacy.start()
+            reign = self._candidacy.await_elected(timeout)
+            if reign is None:
+                raise self._candidacy.not_elected(timeout)
+            yield reign.term
+            lost = self._candidacy.loss_of(reign)
         finally:
             if not self._store.forked:
                 self._leave()
+        if lost is not None:
+            raise lost
 
     def lead(self, work: Callable[[Term], object], *, cooldown: float = 1.0) -> None:
         """Call `work(term)` each time it is elected, in this thread, until it is stopped.
@@ -180,38 +222,43 @@ class Candidate:
         or looks at `term.lost`; leaving by the `LeadershipLost` of its own term is a return.
 
         Args:
-            work: what the leader does. When it returns, the candidate resigns and stands again.
+            work: what the leader does: an ordinary function, no coroutine function. When it
+                returns, the candidate resigns and stands again.
             cooldown: seconds for which it lets others win after that.
 
         Raises:
+            ConfigurationError: the work cannot be called with a term, or makes a coroutine that
+                nothing would await.
             Exception: what the work raises, after the candidate has resigned and stopped.
         """
+        check_callback("work", work, "term")
         check_cooldown(cooldown)
-        self._start()
-        while (term := self._await_elected(None)) is not None:
-            if not term.begin_work():
+        self._candidacy.start()
+        while (reign := self._candidacy.await_elected(None)) is not None:
+            term = reign.term
+            if not reign.state.begin_work():
+                self._candidacy.end_work(reign)
                 continue
             try:
-                work(term)
+                refuse_unrun("work", work, work(term))
             except LeadershipLost:
                 if not term.lost:
-                    self._work_ended(term, stop=True)
+                    self._work_ended(reign, stop=True)
                     raise
-                self._work_ended(term)
+                self._work_ended(reign)
             except BaseException:
-                self._work_ended(term, stop=True)
+                self._work_ended(reign, stop=True)
                 raise
             else:
-                self._work_ended(term, cooldown=cooldown)
+                self._work_ended(reign, cooldown=cooldown)
 
-    def _work_ended(self, term: Term, *, cooldown: float = 0.0, stop: bool = False) -> None:
+    def _work_ended(self, reign: Reign, *, cooldown: float = 0.0, stop: bool = False) -> None:
         if self._store.forked:
             return
-        if term.end_work():
-            self._runner.post(on.Drained())
+        self._candidacy.end_work(reign)
         if stop:
             self.stop()
-        elif not term.lost:
+        elif not reign.term.lost:
             self.resign(cooldown)
 
     # -- leaving ---------------------------------------------------------------------------
@@ -231,18 +278,7 @@ class Candidate:
         """
         self._store.guard()
         check_cooldown(cooldown)
-        term = self.term
-        if term is None:
-            return False
-        term.end()  # here and now: the caller must not find that it still leads
-        self._runner.post(on.Resign(term.token, cooldown))
-        if term.works_here:
-            return False
-        with self._changed:
-            self._changed.wait_for(
-                lambda: term.released is not None or self._engine.closed.is_set(), self.ttl
-            )
-            return bool(term.released)
+        return self._candidacy.resign(cooldown)
 
     @uninterrupted
     def stop(self, timeout: float | None = None) -> bool:
@@ -259,62 +295,11 @@ class Candidate:
             Whether nothing of this candidate is left at the store.
         """
         self._store.fork_guard()
-        timeout = check_timeout(timeout)
-        term = self._tenure.last_term  # its work may go on although it is over
-        self.begin_stop()
-        if term is not None and term.works_here:
-            return False
-        return self.await_stop(self.ttl if timeout is None else timeout)
-
-    def begin_stop(self) -> None:
-        """Start to leave for good, without waiting."""
-        with self._changed:
-            self._tenure.stopping = True
-            term = self._tenure.term
-        if term is not None:
-            term.end()  # here and now: the caller must not find that it still leads
-        self._runner.post(on.Stop())
-
-    def await_stop(self, timeout: float) -> bool:
-        """Wait until it has left for good; False if the store has not confirmed that in time."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._has_left(Phase.STOPPED) or self._engine.closed.is_set(), timeout
-            )
-            left = self._has_left(Phase.STOPPED) or self._has_left(Phase.IDLE)
-            return left and not self._runner.left
-
-    def abandon(self) -> None:
-        """Give up waiting for the store, and end all iterators."""
-        self._runner.post(on.Abandon())
-        self._tenure.changed()
+        return self._candidacy.stop(check_timeout(timeout))
 
     @uninterrupted
     def _leave(self) -> None:
-        self._runner.post(on.Stop(for_good=False))
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._has_left(Phase.IDLE) or self._has_left(Phase.STOPPED), self.ttl
-            )
-
-    def _has_left(self, phase: Phase) -> bool:
-        return self._runner.phase is phase and not self._runner.loose
-
-    @property
-    def _ended(self) -> bool:
-        return self._tenure.stopping or self._runner.phase is Phase.STOPPED
-
-    def _start(self) -> None:
-        self._store.guard()
-        with self._changed:
-            if self._ended:
-                return
-        self._engine.add(self)
-        try:
-            self._runner.post(on.Start())
-        except StoreUnavailable:  # no thread can be started now: the next call tries again
-            self._engine.remove(self)
-            raise
+        self._candidacy.leave()
 
     def __repr__(self) -> str:
         return f"<Candidate {self.value!r} for {self.key} on {self._store.url}>"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import StoreUnavailable
 from .lease import LostReason
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Campaigning",
+    "CandidateEvent",
     "Elected",
     "Event",
+    "FollowerEvent",
     "LeaderChanged",
     "Lost",
     "LostReason",
@@ -106,3 +108,12 @@ class StoreUp(Event):
 @dataclass(frozen=True, slots=True)
 class Stopped(Event):
     """The candidate has left for good; nothing comes after it."""
+
+
+CandidateEvent: TypeAlias = (
+    Campaigning | Elected | Suspended | Resumed | Lost | Resigned | StoreDown | StoreUp | Stopped
+)
+"""All that `Candidate.events` yields, so that a type checker knows whether a `match` is complete."""
+
+FollowerEvent: TypeAlias = LeaderChanged | StoreDown | StoreUp | Stopped
+"""All that `Follower.events` yields."""

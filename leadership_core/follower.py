@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Self
 from .engine import engine_of
 from .engine.follower_runner import FollowerRunner
 from .errors import StoreUnavailable
-from .events import Event, LeaderChanged, Stopped, StoreDown, StoreUp
+from .events import FollowerEvent, LeaderChanged, Stopped, StoreDown, StoreUp
+from .log_records import EventLog
 from .store import Leader
 from .stories import Announcer
 from .text import one_line
 from .timing import check_timeout, first_answer_within
 
 if TYPE_CHECKING:
+    from .engine import Engine
     from .handle import StoreHandle
 
 __all__ = ["Follower"]
@@ -42,13 +44,16 @@ class Follower:
     """
 
     def __init__(self, store: StoreHandle, key: str) -> None:
-        self._engine = engine_of(store)
-        self.key = store.normalise(key)
+        engine = engine_of(store)
+        self._key = store.normalise(key)
         self._store = store
-        self._view = _View(self.key, store.fork_guard)
-        self._changed = self._view.announcer.changed
-        self._runner = FollowerRunner(self._engine, store.full_key(self.key), self._view)
-        self._started = False
+        self._view = _View(EventLog(log, self._key, store.url), store.fork_guard)
+        self._watching = _Watching(engine, store.full_key(self._key), self._view)
+
+    @property
+    def key(self) -> str:
+        """The election's key, normalised."""
+        return self._key
 
     @property
     def leader(self) -> Leader | None:
@@ -74,10 +79,10 @@ class Follower:
                 has never worked.
         """
         self._store.guard()
-        self._start()
+        self._watching.start()
         return _Leaders(self._view)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[FollowerEvent]:
         """Start to watch, and return an iterator over all that happens, as typed events.
 
         `LeaderChanged`, `StoreDown` and `StoreUp`; the first is the leader of now, once it is
@@ -85,7 +90,7 @@ class Follower:
         """
         self._store.guard()
         story = self._view.announcer.story()
-        self._start()
+        self._watching.start()
         return story
 
     def wait_leader(self, timeout: float | None = None) -> Leader | None:
@@ -96,113 +101,159 @@ class Follower:
                 the call returns as soon as it has answered, at most after five seconds.
 
         Returns:
-            None if nobody leads in time, or the follower is stopped.
+            None if the store says that nobody leads, and nobody does in time; or if the follower
+            is stopped. While the store cannot be reached, the last leader that it has named.
+
+        Raises:
+            StoreUnavailable: no leader is known, because the store cannot be reached, or has not
+                answered.
+            StoreRefused: the store cannot be used as configured, and has never worked.
         """
         self._store.guard()
         timeout = check_timeout(timeout)
-        self._start()
-        with self._changed:
-            self._changed.wait_for(lambda: self._view.leader or self._view.stopped, timeout)
-            if timeout is not None:  # the store has at least the time to answer once
-                self._changed.wait_for(
-                    lambda: self._view.answered or self._view.stopped,
-                    first_answer_within(_TTL, timeout) - timeout,
-                )
-            if self._view.announcer.error is not None:
-                raise self._view.announcer.error
-            return self._view.leader
+        self._watching.start()
+        view = self._view
+        changed = view.announcer.changed
+        changed.wait_for(lambda: view.leader or view.stopped, timeout)
+        if timeout is not None:  # the store has at least the time to answer once
+            changed.wait_for(
+                lambda: view.answered or view.stopped, first_answer_within(_TTL, timeout) - timeout
+            )
+        if view.announcer.error is not None:
+            raise view.announcer.error
+        leader = view.leader
+        if leader is None and not view.stopped and timeout is not None:
+            where = f"nothing is known of the leader of {self._key} on {self._store.url}"
+            if view.down is not None:
+                raise StoreUnavailable(f"{where}: {view.down}") from view.down
+            if not view.known:
+                raise StoreUnavailable(f"{where}: it has not answered")
+        return leader
 
     def stop(self) -> None:
-        """Stop watching, and end all iterators. May be called again, and from any thread."""
+        """Stop watching, and end all iterators; waits for nothing.
+
+        May be called again, from any thread, and from a signal handler.
+        """
         self._store.fork_guard()
-        self.begin_stop()
+        self._watching.begin_stop()
+
+    def __repr__(self) -> str:
+        return f"<Follower of {self.key} on {self._store.url}>"
+
+
+class _Watching:
+    """A follower as its engine knows it: how it starts and leaves."""
+
+    def __init__(self, engine: Engine, key: str, view: _View) -> None:
+        self._engine = engine
+        self._view = view
+        self._runner = FollowerRunner(engine, key, view)
+        self._unstarted = [None]  # whoever pops it starts: exactly one does
+
+    def start(self) -> None:
+        if self._view.stopped:
+            return
+        try:
+            self._unstarted.pop()
+        except IndexError:
+            return
+        try:
+            self._engine.add(self)
+            self._runner.start()
+        except BaseException:  # no thread can be started now: the next call tries again
+            self._engine.remove(self)
+            self._unstarted.append(None)
+            raise
 
     def begin_stop(self) -> None:
-        """Stop watching; waits for nothing."""
-        self._engine.scheduler.post(self._runner.stop, or_here=True)
-        self._view.end()
+        self._view.begin_end()
+        if not self._engine.scheduler.post(self._stop, or_here=True):
+            self._stop()  # nothing else runs any more
         self._engine.remove(self)
+
+    def _stop(self) -> None:
+        self._runner.stop()
+        self._view.end()
 
     def await_stop(self, timeout: float) -> bool:
         """There is nothing to wait for: a follower holds nothing at the store."""
         return self._view.stopped
 
     def abandon(self) -> None:
-        """End all iterators."""
-        self._view.end()
-
-    def _start(self) -> None:
-        with self._changed:
-            if self._started or self._view.stopped:
-                return
-            self._started = True
-        try:
-            self._engine.add(self)
-            self._runner.start()
-        except BaseException:  # no thread can be started now: the next call tries again
-            self._started = False
-            self._engine.remove(self)
-            raise
-
-    def __repr__(self) -> str:
-        return f"<Follower of {self.key} on {self._store.url}>"
+        self.begin_stop()
 
 
 class _View:
-    """What is known about the leader; the engine writes it in the scheduler's thread."""
+    """What is known about the leader.
 
-    def __init__(self, key: str, guard: Callable[[], None]) -> None:
-        self.announcer = Announcer(guard)
+    The engine writes it in the scheduler's thread, all but `begin_end`; any thread reads it.
+    """
+
+    def __init__(self, events: EventLog, guard: Callable[[], None]) -> None:
+        self.announcer: Announcer[FollowerEvent] = Announcer(guard)
         self.leader: Leader | None = None
         self.known = False
         self.stopped = False
-        self._down = False
+        self.down: StoreUnavailable | None = None
+        self._ended = False
         self._last: Leader | None = None  # who led, even if nobody does now
-        self._key = key
+        self._log = events
 
     @property
     def answered(self) -> bool:
         """Whether the store has answered, or failed to."""
-        return self.known or self._down
+        return self.known or self.down is not None
 
     def sees(self, leader: Leader | None) -> None:
-        if self._down:
-            self._down = False
+        if self.down is not None:
+            self.down = None
             self._tell(StoreUp())
         before, self.leader = self.leader, leader
         if self.known and leader == before:
             return  # confirmed: its age begins anew
         last, self._last = self._last, leader or self._last
         if leader is not None and last is not None and leader.token < last.token:
-            log.warning(
-                "the store has lost history: the token of %s went from %d to %d",
-                self._key,
-                last.token,
-                leader.token,
+            facts = (
+                f": the store has lost history, the token went from {last.token} to {leader.token}"
+            )
+            self._log.write(
+                logging.WARNING, "history_lost", facts, value=leader.value, token=leader.token
             )
         self.known = True
         self._tell(LeaderChanged(leader))
 
     def trouble(self, error: StoreUnavailable) -> None:
-        if not self._down:
-            self._down = True
-            log.warning("%s store_down: %s", self._key, one_line(error))
+        if self.down is None:
+            self.down = error
             self._tell(StoreDown(error))
 
     def fail(self, error: Exception) -> None:
         self.announcer.error = error
         self.end()
 
-    def end(self) -> None:
-        with self.announcer.changed:
-            if self.stopped:
-                return
-            self.stopped = True
-        self.announcer.announce(Stopped())
+    def begin_end(self) -> None:
+        """Nothing is told from now on but the end; from any thread."""
+        self.stopped = True
+        self.announcer.announce()
 
-    def _tell(self, event: Event) -> None:
-        if not self.stopped:
-            self.announcer.announce(event)
+    def end(self) -> None:
+        self.stopped = True
+        if not self._ended:
+            self._ended = True
+            self.announcer.announce(Stopped())
+
+    def _tell(self, event: FollowerEvent) -> None:
+        if self.stopped:
+            return
+        match event:
+            case LeaderChanged(Leader(value=value, token=token)):
+                self._log.write(logging.INFO, event.name, value=value, token=token)
+            case StoreDown(error):
+                self._log.write(logging.WARNING, event.name, f": {one_line(error)}")
+            case _:
+                self._log.write(logging.INFO, event.name)
+        self.announcer.announce(event)
 
 
 class _Leaders:
@@ -219,15 +270,14 @@ class _Leaders:
     def __next__(self) -> Leader | None:
         view = self._view
         view.announcer.guard()
-        with view.announcer.changed:
-            view.announcer.changed.wait_for(lambda: view.stopped or self._has_news())
-            if view.stopped:
-                if view.announcer.error is not None:
-                    raise view.announcer.error
-                raise StopIteration
-            self._first = False
-            self._told = view.leader
-            return self._told
+        view.announcer.changed.wait_for(lambda: view.stopped or self._has_news())
+        if view.stopped:
+            if view.announcer.error is not None:
+                raise view.announcer.error
+            raise StopIteration
+        self._first = False
+        self._told = view.leader
+        return self._told
 
     def _has_news(self) -> bool:
         return self._view.known and (self._first or self._view.leader != self._told)

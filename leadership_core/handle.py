@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from . import clock, lifetimes
 from .budget import DEFAULT_BUDGET, budget
+from .callbacks import check_callback
 from .engine import Engine
 from .errors import ConfigurationError, ForkedStore, StoreClosed
 from .guards import check_session, check_value
@@ -187,8 +188,7 @@ class StoreHandle:
             tree: whether to watch what is below the key, as `watch_tree` does.
         """
         self.guard()
-        if not callable(on_change):
-            raise ConfigurationError(f"on_change is to be called, and {on_change!r} cannot be")
+        check_callback("on_change", on_change, "change")
         full = self._keys.tree(key) if tree else self.full_key(key)
         return self._backend.watch(full, self._keys.reporter(on_change), tree=tree)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import clock
@@ -11,7 +9,7 @@ from .errors import ConfigurationError, LeadershipLost, StoreUnavailable
 from .timing import check_timeout, is_seconds, shown
 
 if TYPE_CHECKING:
-    from .lease import Lease
+    from .term_state import TermState
 
 __all__ = ["Term", "parse_fence"]
 
@@ -22,49 +20,32 @@ class Term:
     Whether it stands is computed from the clock at each call, so after a pause that outlived
     the lease the very first call says that it is over. All methods may be called from any
     thread.
-
-    Attributes:
-        key: the election's key, without the prefix of the store's URL.
-        token: the fencing token: larger than that of every earlier term of this election.
     """
 
-    __slots__ = (
-        "_ended",
-        "_lease",
-        "_lock",
-        "_over",
-        "_renew",
-        "_workers",
-        "key",
-        "released",
-        "token",
-    )
+    __slots__ = ("__weakref__", "_state")
 
-    def __init__(
-        self, key: str, token: int, lease: Lease, renew: Callable[[float, float], None]
-    ) -> None:
-        self.key = key
-        self.token = token
-        self.released: bool | None = None  # what came of the release, once that is known
-        self._lease = lease
-        self._renew = renew
-        self._ended = False
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._workers: set[int] = set()  # threads
+    def __init__(self, state: TermState) -> None:
+        self._state = state
 
-    def stands(self) -> bool:
-        """Whether the term is not over at this moment."""
-        return not self._ended and self._lease.holds()
+    @property
+    def key(self) -> str:
+        """The election's key, without the prefix of the store's URL."""
+        return self._state.key
+
+    @property
+    def token(self) -> int:
+        """The fencing token: larger than that of every earlier term of this election."""
+        return self._state.token
 
     @property
     def lost(self) -> bool:
         """Whether the term is over at this moment, for whatever reason."""
-        return self._ended or not self._lease.holds()
+        return not self._state.stands()
 
     def remaining(self) -> float:
         """Seconds for which the term stands even if the store is not heard of again."""
-        return 0.0 if self._ended else self._lease.remaining()
+        state = self._state
+        return 0.0 if state.ended else state.lease.remaining()
 
     def check(self) -> None:
         """Return if the term stands at this moment.
@@ -73,7 +54,8 @@ class Term:
             LeadershipLost: it is over.
         """
         if self.lost:
-            raise LeadershipLost(f"term {self.token} of {self.key} is over")
+            why = self._state.why_over
+            raise LeadershipLost(f"term {self.token} of {self.key} is over: {why}")
 
     def ensure(self, seconds: float) -> None:
         """Make sure that the term stands for that long: renew now unless that much is left.
@@ -91,15 +73,16 @@ class Term:
         if not is_seconds(seconds) or seconds < 0:
             raise ConfigurationError(f"what is to be ensured is seconds, not {shown(seconds)}")
         self.check()
-        most = self._lease.longest
+        lease = self._state.lease
+        most = lease.longest
         if seconds >= most:
             raise ConfigurationError(
                 f"{seconds:g} s cannot be ensured: "
-                f"a ttl of {self._lease.ttl:g} s leaves less than {most:g} s"
+                f"a ttl of {lease.ttl:g} s leaves less than {most:g} s"
             )
         if self.remaining() >= seconds:
             return
-        self._renew(seconds, self._lease.request_limit())
+        self._state.renew(seconds, lease.request_limit())
         self.check()
         if self.remaining() < seconds:
             raise StoreUnavailable(
@@ -116,7 +99,7 @@ class Term:
                 left = min(left, until - clock.now())
                 if left <= 0:
                     break
-            self._over.wait(left)
+            self._state.over.wait_for(lambda: self.lost, left)
         return self.lost
 
     @property
@@ -126,39 +109,6 @@ class Term:
 
     def __repr__(self) -> str:
         return f"<Term {self.token} of {self.key}, {'over' if self.lost else 'stands'}>"
-
-    # -- for the engine and the candidate ----------------------------------------------------
-
-    def begin_work(self) -> bool:
-        """Note that this thread works for the term; False if it is over already."""
-        with self._lock:
-            if self.lost:
-                return False
-            self._workers.add(threading.get_ident())
-            return True
-
-    def end_work(self) -> bool:
-        """This thread's work has ended; True if it was the last of a term that had ended before."""
-        with self._lock:
-            self._workers.discard(threading.get_ident())
-            return self._ended and not self._workers
-
-    @property
-    def working(self) -> bool:
-        """Whether any thread works for the term."""
-        return bool(self._workers)
-
-    @property
-    def works_here(self) -> bool:
-        """Whether the calling thread is the one that works for the term."""
-        return threading.get_ident() in self._workers
-
-    def end(self) -> bool:
-        """The term is over; True if work of it is still going on."""
-        with self._lock:
-            self._ended = True
-            self._over.set()
-            return bool(self._workers)
 
 
 def parse_fence(fence: Term | str) -> tuple[str, int]:

@@ -86,7 +86,7 @@ def _say(**fields: object) -> None:
     os.write(1, json.dumps(fields).encode() + b"\n")
 
 
-def _when_alone(stop: Callable[[], None]) -> None:
+def _when_alone(stop: Callable[[], object]) -> None:
     """Stop when the process that has started this one has gone, however it ended."""
 
     def watch() -> None:
@@ -105,7 +105,7 @@ def main(key: str, name: str, ttl: str) -> None:
     store = open_store(os.environ[ENVIRONMENT_URL])
     candidate = Candidate(store, key, name, ttl=float(ttl))
     printer = EventPrinter(candidate, as_json=True)
-    _when_alone(candidate.begin_stop)
+    _when_alone(lambda: candidate.stop(0))
     with Controls(candidate).signals(), store, _Belief(candidate):
         for event in candidate.events():
             _say(**printer.record(event), at=clock.now())

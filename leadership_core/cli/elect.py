@@ -10,7 +10,7 @@ import time
 
 from ..candidate import Candidate
 from ..errors import LeadershipError
-from ..events import Elected, Event, Lost, Resigned, Resumed, StoreDown, Suspended
+from ..events import CandidateEvent, Elected, Lost, Resigned, Resumed, StoreDown, Suspended
 from . import console
 from .arguments import Arguments, Command
 from .opening import open_shared_store
@@ -32,7 +32,7 @@ def _run(arguments: Arguments) -> int:
     with (
         Controls(candidate).signals(),
         store,
-        Patience(store, arguments.timeout, candidate.begin_stop) as patience,
+        Patience(store, arguments.timeout, lambda: candidate.stop(0)) as patience,
     ):
         for event in candidate.events():
             printer.show(event)
@@ -69,7 +69,7 @@ class Controls:
         numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
             numbers.append(signal.SIGHUP)
-        return Signals(self._signalled, self._candidate.begin_stop, *numbers)
+        return Signals(self._signalled, lambda: self._candidate.stop(0), *numbers)
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGUSR1:
@@ -78,7 +78,7 @@ class Controls:
             os._exit(128 + number)
         else:
             self._stopping = True
-            self._candidate.begin_stop()
+            self._candidate.stop(0)
 
     def _resign(self) -> None:
         # It waits for the store, and the next signal must not.
@@ -106,7 +106,7 @@ class EventPrinter:
         self._json = as_json
         self._token: int | None = None
 
-    def show(self, event: Event) -> None:
+    def show(self, event: CandidateEvent) -> None:
         """Print the event; raises BrokenPipeError when nobody reads any more."""
         record = self.record(event)
         if self._json:
@@ -117,7 +117,7 @@ class EventPrinter:
             what = f"{console.stamp()} {event.name:<11}"
             console.put("  ".join([what, self._key, value, *facts]))
 
-    def record(self, event: Event) -> dict[str, object]:
+    def record(self, event: CandidateEvent) -> dict[str, object]:
         """The event as a JSON object."""
         if isinstance(event, Elected):
             self._token = event.term.token

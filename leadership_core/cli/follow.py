@@ -24,7 +24,7 @@ def _run(arguments: Arguments) -> int:
     with (
         _signals(follower),
         store,
-        Patience(store, arguments.timeout, follower.begin_stop) as patience,
+        Patience(store, arguments.timeout, follower.stop) as patience,
     ):
         worked = False
         for event in follower.events():
@@ -53,9 +53,9 @@ def _signals(follower: Follower) -> Signals:
         if stopping:
             os._exit(128 + number)
         stopping = True
-        follower.begin_stop()
+        follower.stop()
 
-    return Signals(signalled, follower.begin_stop, signal.SIGTERM, signal.SIGINT)
+    return Signals(signalled, follower.stop, signal.SIGTERM, signal.SIGINT)
 
 
 def _show(leader: Leader | None, *, as_json: bool) -> None:

@@ -31,7 +31,7 @@ class Patience:
         give_up: ends the command's loop; called in a thread of its own.
     """
 
-    def __init__(self, store: StoreHandle, seconds: float, give_up: Callable[[], None]) -> None:
+    def __init__(self, store: StoreHandle, seconds: float, give_up: Callable[[], object]) -> None:
         self._store = store
         self._seconds = seconds
         self._give_up = give_up

@@ -35,7 +35,7 @@ class Signals:
     def __init__(
         self,
         on_signal: Callable[[int], None],
-        on_unread: Callable[[], None],
+        on_unread: Callable[[], object],
         *numbers: int,
     ) -> None:
         self._on_signal = on_signal
@@ -84,7 +84,7 @@ class Signals:
                         self._call(partial(self._on_signal, number))
 
     @staticmethod
-    def _call(callback: Callable[[], None]) -> None:
+    def _call(callback: Callable[[], object]) -> None:
         try:
             callback()
         except Exception:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ..events import Event, Lost, Resigned
+from ..events import CandidateEvent, Lost, Resigned
 from ..lease import Lease
 
 __all__ = ["Front"]
@@ -24,7 +24,7 @@ class Front(Protocol):
     def end_term(self, event: Lost | Resigned) -> bool:
         """The term ends now; queue the event. True if work of it is still going on."""
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: CandidateEvent) -> None:
         """Queue the event."""
 
     def fail(self, error: Exception) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..events import Event, Lost, Resigned
+from ..events import CandidateEvent, Lost, Resigned
 from ..store import Claim
 
 
@@ -79,7 +79,7 @@ class Released:
 class Tell:
     """An event for the user."""
 
-    event: Event
+    event: CandidateEvent
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def test_a_read_that_was_overtaken_by_the_watch_is_not_taken(
     """It was answered before the watch spoke, and arrives after that."""
     monkeypatch.setattr(follower_runner, "_CONFIRM_SECONDS", 0.05)
     follower = Follower(opened, "key")
-    election, seen = follower._runner._election, list[Leader | None]()
+    election, seen = follower._watching._runner._election, list[Leader | None]()
     look, reads, arrives = election.leader, list[Leader | None](), threading.Event()
 
     def slow() -> Leader | None:
@@ -140,7 +140,7 @@ def test_a_watch_that_was_overtaken_by_a_read_is_not_taken(
     assert follower.wait_leader(3)
     story, reads = follower.events(), faulty.calls["get"]
 
-    follower._runner._on_change(None)
+    follower._watching._runner._on_change(None)
 
     assert eventually(lambda: faulty.calls["get"] > reads + 1)
     follower.stop()

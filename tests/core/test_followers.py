@@ -12,8 +12,8 @@ import pytest
 
 from leadership_core import (
     Candidate,
-    Event,
     Follower,
+    FollowerEvent,
     Leader,
     LeaderChanged,
     Stopped,
@@ -170,10 +170,10 @@ def test_story_that_begins_at_any_moment_tells_nothing_twice(store: StoreHandle)
     """Also between a change and its announcement."""
     candidate, follower = Candidate(store, "key", "ann", ttl=3), Follower(store, "key")
     follower.wait_leader(0.01)
-    stories: list[Iterator[Event]] = []
+    stories: list[Iterator[FollowerEvent]] = []
     announce = follower._view.announcer.announce
 
-    def slowly(event: Event | None = None) -> None:
+    def slowly(event: FollowerEvent | None = None) -> None:
         stories.append(follower.events())
         announce(event)
 
@@ -216,7 +216,7 @@ def test_watch_that_is_late_does_not_lead_back(
     assert first is not None
     assert second is not None
     assert eventually(lambda: follower.leader == Leader("ann", second.token))
-    runner = follower._runner
+    runner = follower._watching._runner
     runner._ahead = True  # as if a read had brought that
 
     for late in (Leader("ann", first.token), None):
@@ -242,9 +242,9 @@ def test_leader_of_before_its_end_is_not_reported_again(store: StoreHandle) -> N
     assert eventually(lambda: follower.leader is None)
     story = follower.events()
 
-    follower._runner._on_change(Leader("ann", leader.token))
+    follower._watching._runner._on_change(Leader("ann", leader.token))
 
-    assert eventually(lambda: follower._runner._sure_at > 0)
+    assert eventually(lambda: follower._watching._runner._sure_at > 0)
     follower.stop()
     assert [event.leader for event in story if isinstance(event, LeaderChanged)] == [None]
 
@@ -255,7 +255,7 @@ def test_restored_store_is_believed(
     """A read says the same as the watch: the token is smaller, and a warning says so."""
     follower = Follower(opened, "key")
     assert next(follower.follow_election()) is None
-    runner = follower._runner
+    runner = follower._watching._runner
     runner._on_change(Leader("ann", 1000))
     assert eventually(lambda: follower.leader == Leader("ann", 1000))
     Candidate(opened, "key", "ben", ttl=9).wait_elected(3)

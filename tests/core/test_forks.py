@@ -162,13 +162,13 @@ def test_fork_while_a_store_is_being_closed(open_one: Open) -> None:
     candidate = Candidate(store, "key", "a", ttl=20)
     candidate.wait_elected(3)
     seen: list[int] = []
-    stop = candidate.begin_stop
+    stop = candidate._candidacy.begin_stop
 
     def begin_stop() -> None:
         seen.append(in_child(lambda: _not_leader(candidate)))
         stop()
 
-    candidate.begin_stop = begin_stop  # type: ignore[method-assign]
+    candidate._candidacy.begin_stop = begin_stop  # type: ignore[method-assign]
     store.close()
     assert seen
     assert set(seen) == {0}

@@ -293,7 +293,7 @@ def test_belief_ends_with_the_clock_even_if_nothing_runs(opened: StoreHandle) ->
     candidate = Candidate(opened, "key", "a", ttl=3)
     term = candidate.wait_elected(3)
     assert term is not None
-    lease = term._lease
+    lease = term._state.lease
     now = lease._clock
     lease._clock = lambda: now() + 10  # as if the process had slept
 

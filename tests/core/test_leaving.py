@@ -215,9 +215,9 @@ def test_session_that_could_not_be_closed_is_not_held_against_it_for_ever(
     opened.engine.scheduler.post(
         lambda: next(iter(opened.engine.sessions.all)).give_up(LostReason.EXPIRED)
     )
-    assert eventually(lambda: candidate._runner.left)
+    assert eventually(lambda: candidate._candidacy._runner.left)
     faulty.heal()
-    assert eventually(lambda: not candidate._runner.left)
+    assert eventually(lambda: not candidate._candidacy._runner.left)
 
     assert candidate.stop()
     assert faulty.inner.get("key") is None
@@ -265,7 +265,7 @@ def test_release_of_one_term_is_not_taken_for_that_of_the_next(
     faulty.inject(Fault.REQUEST_LOST, "delete")
 
     time.sleep(0.1)
-    assert term.released is None
+    assert term._state.released is None
     resigned = threading.Thread(target=lambda: said.append(candidate.resign(30)))
     said: list[bool] = []
     resigned.start()
@@ -416,7 +416,7 @@ def test_nothing_starts_while_the_store_is_being_closed(faulty: FaultyStore) -> 
         with pytest.raises(StoreClosed):
             late.run_for_election()
         with pytest.raises(StoreClosed):
-            store.engine.add(late)
+            store.engine.add(late._candidacy)
     finally:
         closing.join()
         faulty.heal()

@@ -23,6 +23,7 @@ from leadership_core import (
     StoreClosed,
     StoreHandle,
     StoreRefused,
+    StoreUnavailable,
     Term,
 )
 from tests.core.faulty import Fault, FaultyStore, eventually
@@ -115,7 +116,7 @@ def test_it_is_not_reentrant(store: StoreHandle) -> None:
             lock.acquire(timeout=1)
         with pytest.raises(ConfigurationError, match="not reentrant"):
             lock.__enter__()
-        assert term.stands()
+        assert not term.lost
 
 
 def test_threads_that_share_a_lock_take_turns(store: StoreHandle) -> None:
@@ -307,7 +308,7 @@ def test_another_thread_may_release(store: StoreHandle) -> None:
     assert waiter.term.lost
     with lock as term:
         waiter.end()  # whose exit releases what it held, not what is held now
-        assert term.stands()
+        assert not term.lost
 
 
 def test_a_wait_that_times_out_leaves_no_claim(faulty: FaultyStore, opened: StoreHandle) -> None:
@@ -316,7 +317,7 @@ def test_a_wait_that_times_out_leaves_no_claim(faulty: FaultyStore, opened: Stor
     with opened.lock("a", ttl=5) as first:
         assert other.lock("a", ttl=5).acquire(timeout=0.1) is None
         assert eventually(lambda: len(faulty.alive()) == 1)
-        assert first.stands()
+        assert not first.lost
 
     assert faulty.inner.get("a") is None
     assert eventually(lambda: not faulty.alive())
@@ -331,8 +332,10 @@ def test_a_wait_is_over_in_time_even_if_the_store_hangs(
     faulty.inject(Fault.REQUEST_LOST, "get", "delete")
     begun = time.monotonic()
 
-    assert opened.lock("a", ttl=3).acquire(timeout=0.5) is None
+    with pytest.raises(NotElected) as caught:
+        opened.lock("a", ttl=3).acquire(timeout=0.5)
 
+    assert isinstance(caught.value.__cause__, StoreUnavailable)
     assert time.monotonic() - begun < 2.5
     faulty.heal()
     assert eventually(lambda: faulty.inner.get("a") is None, within=8)
@@ -395,7 +398,7 @@ def test_the_exit_of_a_lost_lock_does_not_release_another_holders(
 
     (waiter,) = waiters
     assert waiter.term is not None
-    assert waiter.term.stands()
+    assert not waiter.term.lost
     waiter.end()
     assert waiter.term.lost
 
@@ -476,7 +479,7 @@ def test_a_forked_child_does_not_release(store: StoreHandle) -> None:
         _, status = os.waitpid(child, 0)
 
         assert os.waitstatus_to_exitcode(status) == 0
-        assert term.stands()
+        assert not term.lost
         leader = store.leader("a")
         assert leader is not None
         assert leader.token == term.token

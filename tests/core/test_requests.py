@@ -13,7 +13,7 @@ def test_a_claim_is_watched_before_it_is_asked_about(
 ) -> None:
     """A change between the two is told by the watch, and would be by nobody the other way round."""
     candidate = Candidate(opened, "key", "a", ttl=3)
-    election, calls = candidate._runner._election, list[str]()
+    election, calls = candidate._candidacy._runner._election, list[str]()
     ask, watch = election.standing, election.on_turn
 
     def standing(claim: Claim) -> Standing:
@@ -55,7 +55,7 @@ def test_a_mistake_in_entering_leaves_no_claim_that_is_nobodys(
 ) -> None:
     """The plugin has entered, and raised something of its own: it is found, and it goes on."""
     candidate = Candidate(opened, "key", "a", ttl=3)
-    election, made = candidate._runner._election, list[Claim]()
+    election, made = candidate._candidacy._runner._election, list[Claim]()
     enter = election.enter
 
     def mistaken(session: Session, value: bytes) -> Claim:

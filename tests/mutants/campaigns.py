@@ -25,11 +25,11 @@ _MEMORY = "tests/testing/test_memory.py::TestMemory"
 
 
 def flag(_: Any) -> Any:
-    return property(lambda self: self._tenure.term is not None)
+    return property(lambda self: self._tenure.reign is not None)
 
 
 def kept_term(_: Any) -> Any:
-    return property(lambda self: self._tenure.term)
+    return property(lambda self: self._tenure.reign and self._tenure.reign.term)
 
 
 def one_shot(init: Any) -> Any:
@@ -45,12 +45,12 @@ def deaf_leader(ask: Any) -> Any:
 
 
 def sent_under_the_lock(append: Any) -> Any:
-    """The caller holds the lock, and waits here until somebody has taken the event."""
+    """The thread of the scheduler waits here until the reader has taken the event."""
 
-    def mutant(self: Any, event: Any) -> None:
-        append(self, event)
+    def mutant(self: Any, number: int, event: Any) -> None:
+        append(self, number, event)
         until = time.monotonic() + 0.3
-        while event in self._queue and time.monotonic() < until:
+        while (number, event) in self._queue and time.monotonic() < until:
             time.sleep(0.01)
 
     return mutant

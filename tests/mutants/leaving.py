@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from leadership_core import default_election
+from leadership_core.candidacy import Candidacy
 from leadership_core.candidate import Candidate
 from leadership_core.engine.sessions import Sessions
 from leadership_core.errors import StoreUnavailable
@@ -42,8 +43,8 @@ def promised(resign: Any) -> Any:
         term = self.term
         if term is None:
             return False
-        term.end()
-        self._runner.post(on.Resign(term.token, cooldown))
+        term._state.resign()
+        self._candidacy._runner.post(on.Resign(term.token, cooldown))
         return True
 
     return mutant
@@ -143,7 +144,7 @@ MUTANTS = [
         "It says at once that nothing is left, while the claim stands.",
         "kubernetes_asyncio (cancels the work and does not await it), client-go",
         (f"{_LEAVING}::test_stop_does_not_promise_what_the_store_has_not_said",),
-        ((Candidate, "await_stop", always(value=True)),),
+        ((Candidacy, "await_stop", always(value=True)),),
         "default",
     ),
     Mutant(

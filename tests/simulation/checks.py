@@ -62,8 +62,8 @@ class Checks:
             if busy is None or other is who or busy.token in run.server.by_hand:
                 continue
             if token not in run.server.by_hand and not other.node.process.dead:
-                until = min(other.work_until, busy._lease.deadline)
-                assert other.node.clock() >= until or busy._lease.over, (
+                until = min(other.work_until, busy._state.lease.deadline)
+                assert other.node.clock() >= until or busy._state.lease.over, (
                     f"{who.name} was elected while the work of {other.name} goes on"
                 )
 
@@ -83,10 +83,10 @@ class Checks:
                 candidate = one.__dict__.get("candidate")
                 if candidate is None:
                     continue
-                term = candidate._tenure.term
-                if term is None or term._ended:
+                reign = candidate._tenure.reign
+                if reign is None or reign.state.ended:
                     continue
-                lease = term._lease
+                term, lease = reign.term, reign.state.lease
                 if lease.over is None and local < lease.deadline:
                     if believing is not None:
                         self._two(believing, one)

@@ -73,7 +73,7 @@ class Contender:
         def end_term(event: Lost | Resigned) -> bool:
             # The work has until the end of the lease that it was done under, as it is now.
             if self.busy is not None:
-                self.work_until = self.busy._lease.deadline
+                self.work_until = self.busy._state.lease.deadline
             return end(event)
 
         tenure.begin_term = begin_term  # type: ignore[method-assign]
@@ -103,16 +103,16 @@ class Contender:
 
     def lease(self) -> Lease | None:
         """That of its term, if it has one."""
-        term = self.candidate._tenure.term if hasattr(self, "candidate") else None
-        return None if term is None or term._ended else term._lease
+        reign = self.candidate._tenure.reign if hasattr(self, "candidate") else None
+        return None if reign is None or reign.state.ended else reign.state.lease
 
     def believes(self) -> int | None:
         """The token of the term that it would say it leads for, at this instant."""
         tenure = self.candidate._tenure
-        term = tenure.term
-        if term is None or term._ended or self.node.process.dead:
+        reign = tenure.reign
+        if reign is None or reign.state.ended or self.node.process.dead:
             return None
-        lease = term._lease
+        term, lease = reign.term, reign.state.lease
         if lease.over is not None or self.node.clock() >= lease.deadline:
             return None
         return term.token
@@ -133,7 +133,7 @@ class Contender:
             return
         if not term.lost and self.candidate.term is not None:
             assert self.candidate.term is not term, f"{self.name} still leads after resign()"
-        if confirmed and term.released:
+        if confirmed and term._state.released:
             assert run.server.token() != term.token, (
                 f"{self.name} was told that term {term.token} was released, and it stands"
             )
@@ -172,7 +172,7 @@ class Contender:
         self.node.run.world.sleep(seconds)
         if not (self.stopped or self.node.closing):
             with contextlib.suppress(StoreClosed):
-                self.candidate._start()
+                self.candidate._candidacy.start()
 
     def story(self) -> list[Event]:
         """Its events; the ends of terms are never missing in it."""

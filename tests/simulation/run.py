@@ -164,7 +164,7 @@ class Run:
         for one in self.contenders():
             assert one.stopped, f"{one.name} does not stop"
             gone = one.left or one.node.closing
-            assert gone or one.candidate.await_stop(0), f"{one.name} cannot leave"
+            assert gone or one.candidate._candidacy.await_stop(0), f"{one.name} cannot leave"
         holders = [
             holder
             for holder in self.server.holders()

@@ -155,7 +155,7 @@ def stops_in_each_phase(how: str) -> Play:
                 threading.Thread(target=lambda: candidate.resign(30), daemon=True).start()
             if phase is Phase.STOPPED:
                 candidate.stop()
-            reached = _await(lambda: candidate._runner.phase is phase)
+            reached = _await(lambda: candidate._candidacy._runner.phase is phase)
             confirmed, took = guest.leave()
             again, _ = guest.leave()
             stage.writer.note(

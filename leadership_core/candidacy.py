@@ -1,0 +1,225 @@
+"""A candidate as its engine knows it: how it starts, waits and leaves."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .engine.candidate_runner import CandidateRunner
+from .errors import ConfigurationError, LeadershipLost, NotElected, StoreUnavailable
+from .log_records import EventLog
+from .machine import Phase, happenings as on
+from .tenure import Reign, Tenure
+from .timing import first_answer_within, shown
+
+if TYPE_CHECKING:
+    from .handle import StoreHandle
+
+__all__ = ["Candidacy"]
+
+log = logging.getLogger("leadership.candidate")
+
+
+class Candidacy:
+    """What a `Candidate` does, and what only the engine may call of it.
+
+    Any thread, and a signal handler, may call all of it: see `eventcount`.
+
+    Args:
+        store: from `open_store`.
+        key: the election's key, normalised.
+        value: what followers see.
+        ttl: seconds.
+        margin: seconds, or None.
+        once: whether it leaves for good when its first term ends.
+    """
+
+    def __init__(
+        self,
+        store: StoreHandle,
+        key: str,
+        value: str,
+        ttl: float,
+        margin: float | None,
+        *,
+        once: bool,
+    ) -> None:
+        self.key, self.value, self.ttl = key, value, ttl
+        self._started = self._warned = False
+        self._store = store
+        self._engine = engine = store.engine
+        self._log = EventLog(log, key, store.url)
+        self.tenure = Tenure(self._log, value, store.fork_guard)
+        self._changed = self.tenure.announcer.changed
+        self._runner = CandidateRunner(
+            engine,
+            store.full_key(key),
+            value.encode("utf-8", "surrogateescape"),
+            ttl,
+            margin,
+            self.tenure,
+            on_gone=lambda: engine.remove(self),
+            once=once,
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has stopped, or is about to."""
+        return self.tenure.stopping or self._runner.phase is Phase.STOPPED
+
+    # -- standing --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to campaign, if it does not; nothing once it has ended."""
+        self._store.guard()
+        self._started = True
+        if self.ended:
+            return
+        self._engine.add(self)
+        try:
+            self._runner.post(on.Start())
+        except StoreUnavailable:  # no thread can be started now: the next call tries again
+            self._engine.remove(self)
+            raise
+
+    def raise_if_ended(self) -> None:
+        """Raise what has ended it; nothing while it can be started."""
+        if not self.ended:
+            return
+        raise self.tenure.announcer.error or ConfigurationError(
+            f"the candidate {shown(self.value)} for {self.key} was stopped: "
+            "a new run needs a new Candidate"
+        )
+
+    def warn_unless_started(self) -> None:
+        """Log a warning, once, if it cannot lead because nothing has started it."""
+        if self._started or self._warned or self.ended:
+            return
+        self._warned = True
+        log.warning(
+            "the candidate %s for %s on %s cannot lead before start(), run_for_election(), "
+            "events(), wait_elected(), leading() or lead() is called",
+            shown(self.value),
+            self.key,
+            self._store.url,
+            extra=self._log.fields("not_started", self.value),
+        )
+
+    def await_elected(self, timeout: float | None) -> Reign | None:
+        """Wait until it leads; None if another one leads then, or if it has ended.
+
+        Raises:
+            NotElected: it is not elected in time, and the store is to blame.
+        """
+        self._changed.wait_for(lambda: self.reign or self.ended, timeout)
+        if timeout is not None:
+            # The store has at least the time to say whether another one is ahead.
+            self._changed.wait_for(
+                lambda: self.reign or self.ended or self._runner.answered,
+                first_answer_within(self.ttl, timeout) - timeout,
+            )
+        if self.tenure.announcer.error is not None:
+            raise self.tenure.announcer.error
+        reign = self.reign
+        if reign is None and timeout is not None and not self.ended:
+            fault = self._fault_of_the_store()
+            if fault is not None:
+                raise NotElected(f"{self._was_not_elected(timeout)}: {fault}") from fault
+        return reign
+
+    def not_elected(self, timeout: float | None) -> NotElected:
+        """The error of a wait that has ended without a term, where the store is not to blame."""
+        why = "it was stopped" if self.ended else "another candidate was ahead"
+        return NotElected(f"{self._was_not_elected(timeout)}: {why}")
+
+    def _was_not_elected(self, timeout: float | None) -> str:
+        within = "" if timeout is None else f" within {timeout:g} s"
+        return f"{shown(self.value)} was not elected for {self.key} on {self._store.url}{within}"
+
+    def _fault_of_the_store(self) -> StoreUnavailable | None:
+        """What the store is to blame for; None if it has answered, and answers still."""
+        if self.tenure.down is None and not self._runner.answered:
+            return StoreUnavailable(f"{self._store.url} has not answered")
+        return self.tenure.down
+
+    def loss_of(self, reign: Reign) -> LeadershipLost | None:
+        """The error for a block that has outlived its term; None if it has not been lost."""
+        state = reign.state
+        if self._store.forked or not state.was_lost:
+            return None
+        lost = LeadershipLost(
+            f"term {state.token} of {self.key} on {self._store.url} was lost before its block "
+            f"ended: {state.why_over}"
+        )
+        lost.__cause__ = self.tenure.announcer.error
+        return lost
+
+    @property
+    def reign(self) -> Reign | None:
+        """The term that it leads for at this moment, or None."""
+        reign = self.tenure.reign
+        return reign if reign is not None and reign.state.stands() else None
+
+    # -- leaving ---------------------------------------------------------------------------
+
+    def resign(self, cooldown: float) -> bool:
+        """Give up the term; True once the store has confirmed."""
+        reign = self.reign
+        if reign is None:
+            return False
+        state = reign.state
+        state.resign()  # here and now: the caller must not find that it still leads
+        self._runner.post(on.Resign(state.token, cooldown))
+        if state.works_here:
+            return False
+        self._changed.wait_for(
+            lambda: state.released is not None or self._engine.closed.is_set(), self.ttl
+        )
+        return bool(state.released)
+
+    def stop(self, timeout: float | None) -> bool:
+        """Leave for good; True once nothing is left at the store."""
+        last = self.tenure.last  # its work may go on although it is over
+        self.begin_stop()
+        if last is not None and last.state.works_here:
+            return False
+        return self.await_stop(self.ttl if timeout is None else timeout)
+
+    def begin_stop(self) -> None:
+        """Start to leave for good, without waiting."""
+        self.tenure.stopping = True
+        reign = self.tenure.reign
+        if reign is not None:
+            reign.state.resign()  # here and now: the caller must not find that it still leads
+        self._changed.notify_all()
+        self._runner.post(on.Stop())
+
+    def await_stop(self, timeout: float) -> bool:
+        """Wait until it has left for good; False if the store has not confirmed that in time."""
+        self._changed.wait_for(
+            lambda: self._has_left(Phase.STOPPED) or self._engine.closed.is_set(), timeout
+        )
+        left = self._has_left(Phase.STOPPED) or self._has_left(Phase.IDLE)
+        return left and not self._runner.left
+
+    def abandon(self) -> None:
+        """Give up waiting for the store, and end all iterators."""
+        self._runner.post(on.Abandon())
+        self.tenure.changed()
+
+    def leave(self) -> None:
+        """Leave the election, but not for good; waits for the store, at most for one ttl."""
+        self._runner.post(on.Stop(for_good=False))
+        self._changed.wait_for(
+            lambda: self._has_left(Phase.IDLE) or self._has_left(Phase.STOPPED), self.ttl
+        )
+
+    def _has_left(self, phase: Phase) -> bool:
+        return self._runner.phase is phase and not self._runner.loose
+
+    # -- work ------------------------------------------------------------------------------
+
+    def end_work(self, reign: Reign) -> None:
+        """This thread's work for the term has ended, or has not even begun."""
+        if reign.state.end_work():
+            self._runner.post(on.Drained())
