@@ -89,7 +89,8 @@ class Follower:
         known, and the last is `Stopped`.
         """
         self._store.guard()
-        story = self._view.announcer.story()
+        announcer = self._view.announcer
+        story = announcer.ended_story(Stopped()) if self._view.stopped else announcer.story()
         self._watching.start()
         return story
 

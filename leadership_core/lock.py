@@ -113,9 +113,11 @@ class Lock:
                 the claim is withdrawn.
 
         Returns:
-            None if the lock was not free in time.
+            None if the lock was not free in time: another one holds it.
 
         Raises:
+            NotElected: the store cannot be reached, or has not answered; the `StoreUnavailable` is
+                its `__cause__`.
             ConfigurationError: this thread holds the lock in a `with` block; or the store refuses
                 the ttl.
             StoreRefused: the store cannot be used as configured, and has never worked.

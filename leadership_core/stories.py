@@ -76,6 +76,12 @@ class Announcer(Generic[E]):
         story.begin(*self._so_far)
         return story
 
+    def ended_story(self, event: E) -> Story[E]:
+        """A story of that event alone, for who asks after the end has begun."""
+        story = Story(self)
+        story.begin(self._announced, [event])
+        return story
+
 
 class Story(Generic[E]):
     """An iterator over events; each step blocks until there is one.

@@ -13,6 +13,7 @@ from tests.core.faulty import Fault, FaultyStore
 Enter = Callable[[StoreHandle], AbstractContextManager[Term]]
 
 _BLOCKS: dict[str, Enter] = {
+    "lock": lambda store: store.lock("key", "node-1", ttl=1),
     "leading": lambda store: Candidate(store, "key", "node-1", ttl=1).leading(5),
 }
 blocks = pytest.mark.parametrize("enter", _BLOCKS.values(), ids=_BLOCKS)

@@ -199,7 +199,7 @@ MISTAKES: dict[str, Callable[[Any], object]] = {
     ),
     "a session is what open_session": lambda store: store.put("a", b"1", session=5.0),
     "a fence is a Term": lambda store: store.put("a", b"1", fence=7),
-    "cannot be": lambda store: store.watch("a", None),
+    "must be callable": lambda store: store.watch("a", None),
     "the ttl is a number": lambda store: store.open_session("5"),
     "the key is empty": lambda store: store.exists("/"),
     "the value is a str, not bytes": lambda store: store.lock("a", b"me"),

@@ -267,7 +267,8 @@ def test_acquire_without_waiting_from_a_store_that_hangs(
     faulty.inject(Fault.REQUEST_LOST)
     begun = time.monotonic()
 
-    assert opened.lock("a", ttl=3).acquire(0) is None
+    with pytest.raises(NotElected, match="has not answered"):
+        opened.lock("a", ttl=3).acquire(0)
 
     assert time.monotonic() - begun < 3
 
