@@ -25,7 +25,7 @@ _LONGEST = threading.TIMEOUT_MAX / 2
 
 
 def snapshot(collection: Collection[T]) -> tuple[T, ...]:
-    """Copy a set or a deque that other threads, or a signal handler, may change meanwhile."""
+    """Copy a set, or the keys of a dictionary, that may be changed meanwhile."""
     while True:
         with suppress(RuntimeError):  # it changed during the copy
             return tuple(collection)
@@ -40,7 +40,7 @@ class EventCount:
     __slots__ = ("_waiters",)
 
     def __init__(self) -> None:
-        self._waiters: set[threading.Lock] = set()
+        self._waiters: dict[threading.Lock, None] = {}  # in the order in which they came
 
     def notify_all(self) -> None:
         """Let all that wait look at the state again; from any thread, and from a handler."""
@@ -57,14 +57,14 @@ class EventCount:
         waiter = threading.Lock()
         waiter.acquire()
         try:
-            self._waiters.add(waiter)
+            self._waiters[waiter] = None
             while not (result := predicate()):
                 left = _LONGEST if until is None else until - clock.now()
                 if left <= 0:
                     break
                 waiter.acquire(timeout=min(left, _LONGEST))
         finally:
-            self._waiters.discard(waiter)
+            self._waiters.pop(waiter, None)
         return result
 
 
