@@ -15,6 +15,7 @@ import pluggy
 from . import plugins
 from .capabilities import capabilities_of
 from .errors import ConfigurationError, LeadershipError, MissingPlugin, PluginError
+from .installation import how_to_install
 from .store import Capability, Store
 from .url import StoreURL
 
@@ -131,7 +132,11 @@ def _origin(entry: EntryPoint) -> str:
 
 def _no_plugin(scheme: str) -> str:
     if scheme in _EXTRAS:
-        return f"{scheme}:// needs its backend: pip install 'leadership[{_EXTRAS[scheme]}]'"
+        part = _EXTRAS[scheme]
+        return (
+            f"{scheme}:// needs the distribution leadership-{part}, which is not installed:"
+            f" {how_to_install(part)}"
+        )
     known = sorted({*installed_stores(), *_EXTRAS})
     near = difflib.get_close_matches(scheme, known, n=1)
     hint = f"; did you mean {near[0]}://?" if near else ""

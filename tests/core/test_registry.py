@@ -105,8 +105,8 @@ def test_opening_in_many_threads_at_once(install: Install) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("etcd://h", r"pip install 'leadership\[etcd\]'"),
-        ("zk://h", r"pip install 'leadership\[zookeeper\]'"),
+        ("etcd://h", "needs the distribution leadership-etcd, which is not installed"),
+        ("zk://h", "needs the distribution leadership-zookeeper, which is not installed"),
         ("memroy://h", "did you mean memory://"),
         ("redis://h", "no installed plugin serves redis://"),
     ],

@@ -35,15 +35,23 @@ class Environment:
         self.python = folder / "bin" / "python"
         make = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
         subprocess.run(make, check=True, timeout=50)
-        site = Path(self.run("import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+        self.site = Path(self.run("import sysconfig; print(sysconfig.get_path('purelib'))").strip())
         # addsitedir and not the path alone, so that editable installs are seen as well.
         ours = sysconfig.get_path("purelib")
         if sees_ours:
-            (site / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
+            (self.site / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
 
     def install(self, *what: str) -> None:
         """Install distributions from folders or wheels, without what they depend on."""
         self._pip("install", "--no-deps", "--no-build-isolation", "--no-index", *what)
+
+    def install_all(self, *what: str) -> None:
+        """Install distributions with what they depend on, of which ours has what is on an index."""
+        self._pip("install", "--no-build-isolation", "--no-index", *what)
+
+    def frozen(self) -> list[str]:
+        """The lines of `pip freeze`, of what is installed in it and not in ours."""
+        return self._pip("freeze", "--path", str(self.site)).splitlines()
 
     def fetch(self, *what: str) -> None:
         """Install distributions from the package registry, without what they depend on."""
@@ -63,7 +71,8 @@ class Environment:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def _pip(self, *words: str, seconds: float = 50) -> None:
+    def _pip(self, *words: str, seconds: float = 50) -> str:
         command = [sys.executable, "-m", "pip", "--python", str(self.python), "--quiet", *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -130,3 +131,36 @@ def test_wheels_install_together(tmp_path: Path) -> None:
         *("memory://x", "sqlite:///x.db", "consul://h", "etcd://h", "zk://h"),
         *(word for part in PARTS for word in (part, "True")),
     ]
+
+
+def test_install_from_git_is_frozen_as_the_repository_and_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pip freeze` prints what can be installed again, not the folder of a clone that is gone."""
+    monkeypatch.delenv("LEADERSHIP_RELEASE", raising=False)
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for name in ("pyproject.toml", "hatch_build.py", "LICENSE", "README.md"):
+        shutil.copy(ROOT / name, repository)
+    without_caches = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "leadership_core", repository / "leadership_core", ignore=without_caches)
+    git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *words], check=True, timeout=30)
+    commit = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, timeout=30, capture_output=True, text=True
+    ).stdout.strip()
+    environment = Environment(tmp_path / "venv")
+
+    environment.install_all(f"git+{repository.as_uri()}")
+
+    place = f"git+file://localhost{repository}@{commit}"
+    assert f"leadership-core @ {place}#subdirectory=leadership_core" in environment.frozen()
+    assert how_to(environment) == (
+        f"pip install 'leadership-consul @ {place}#subdirectory=leadership_consul'"
+    )
+
+
+def how_to(environment: Environment) -> str:
+    script = "from leadership_core.installation import how_to_install as how; print(how('consul'))"
+    return environment.run(script).strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,55 @@ def test_checkout_names_the_folders_that_are_there(
         f"leadership-core @ {(tmp_path / 'leadership_core').as_uri()}"
     ]
     assert metadata["optional-dependencies"] == {"etcd": [etcd], "all": [etcd], "test": ["pytest"]}
+
+
+@pytest.mark.parametrize(
+    ("folder", "origin", "wanted"),
+    [
+        ("pip-req-build-x1", "https://example.org/l.git", "git+https://example.org/l.git"),
+        (
+            "pip-install-x1/leadership_ab",
+            "git@example.org:a/l.git",
+            "git+ssh://git@example.org/a/l.git",
+        ),
+        ("git-v0/checkouts/a/b", "file:///srv/l", "git+file://localhost/srv/l"),
+        ("pip-req-build-x1", "https://me:secret@example.org/l.git", None),
+        ("pip-req-build-x1", "", None),
+        ("work", "https://example.org/l.git", None),
+    ],
+)
+def test_temporary_clone_names_the_commit(
+    folder: str, origin: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its path is gone as soon as pip has ended, and `pip freeze` would go on printing it."""
+    monkeypatch.delenv("LEADERSHIP_RELEASE", raising=False)
+    clone = tmp_path / folder
+    (clone / "leadership_core").mkdir(parents=True)
+    git = ["git", "-C", str(clone), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *words], check=True, timeout=30)
+    if origin:
+        subprocess.run([*git, "remote", "add", "origin", origin], check=True, timeout=30)
+    commit = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, timeout=30, capture_output=True, text=True
+    ).stdout.strip()
+
+    (core,) = _written_by_hook(clone)["dependencies"]
+
+    if wanted:
+        assert core == f"leadership-core @ {wanted}@{commit}#subdirectory=leadership_core"
+    else:
+        assert core == f"leadership-core @ {(clone / 'leadership_core').as_uri()}"
+
+
+def test_source_distribution_names_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wheel that is built from it has no folders beside it."""
+    monkeypatch.delenv("LEADERSHIP_RELEASE", raising=False)
+    (tmp_path / "PKG-INFO").touch()
+
+    assert _written_by_hook(tmp_path)["dependencies"] == ["leadership-core==1.2.3"]
 
 
 def test_release_names_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
