@@ -11,7 +11,8 @@ from consul import base
 from consul.callback import CB
 from consul.exceptions import ACLPermissionDenied, ConsulException, NotFound
 
-from leadership_core.budget import budget
+from leadership_core import clock
+from leadership_core.budget import budget, remaining_budget
 from leadership_core.errors import (
     ConfigurationError,
     SessionLost,
@@ -23,6 +24,7 @@ from leadership_core.text import one_line
 from .durations import duration, parse_duration
 from .errors import translated, ttl_is_refused
 from .lane import Lane
+from .lists import items_of, records_text_of, with_value
 from .options import Options
 from .records import Operation, Record, records_at, records_below, records_of, session_id
 from .transport import Transport
@@ -81,8 +83,7 @@ class Client:
     def read_below(self, path: str) -> list[Record]:
         """Read all keys that begin with `path`, linearizably."""
         with translated(f"list {path!r}"):
-            _, items = self._consul.kv.get(path, recurse=True, consistency="consistent")
-            return records_below(path, items)
+            return self._list(path, [("consistent", "1")])[1]
 
     def poll(
         self, path: str, *, below: bool, index: int = 0, wait: float = 0
@@ -94,10 +95,31 @@ class Client:
         # The agent adds up to a sixteenth of the wait, so that not all clients come back at once.
         limit = (wait + wait / 16 if index > 0 else 0) + _SLACK
         with translated(f"watch {path!r}"), budget(limit):
-            after, found = self._consul.kv.get(
-                path, recurse=below, index=index or None, wait=f"{wait:g}s"
-            )
-            return int(after), (records_below if below else records_at)(path, found)
+            if below:
+                asked = [("index", str(index)), ("wait", f"{wait:g}s")] if index else []
+                return self._list(path, asked)
+            after, found = self._consul.kv.get(path, index=index or None, wait=f"{wait:g}s")
+            return int(after), records_at(path, found)
+
+    def _list(self, path: str, asked: list[tuple[str, str]]) -> tuple[int, list[Record]]:
+        """Read all keys that begin with a path, and the index of what was read.
+
+        Not by py-consul, which takes the whole answer apart before anybody can look at it.
+        """
+        until = clock.now() + remaining_budget()
+
+        def parsed(response: Any) -> tuple[int, list[Record]]:
+            is_list = response.code == 200
+            shown = base.Response(200, response.headers, "null") if is_list else response
+            index, _ = CB.json(index=True)(shown)  # raises for what is an error
+            items = items_of(response.body, until) if is_list else iter(())
+            return int(index), records_below(path, map(with_value, items))
+
+        params = [*asked, ("recurse", "1"), *self._dc()]
+        found: tuple[int, list[Record]] = self._transport.get(
+            parsed, f"/v1/kv/{path}", params=params
+        )
+        return found
 
     def txn(self, *operations: Operation) -> list[Record]:
         """Do all operations at once or none; returns what they left, in their order.
@@ -108,6 +130,8 @@ class Client:
         """
         payload = json.dumps([{"KV": one} for one in operations])
         with translated(f"write {operations[-1]['Key']!r}", session=True):
+            if any(one["Verb"] == "get-tree" for one in operations):
+                return self._long_txn(operations, payload)
             answer = self._raw("/v1/txn", payload, allowed=409)
             for refusal in answer.get("Errors") or ():
                 what = str(refusal["What"])
@@ -117,6 +141,22 @@ class Client:
                     raise ACLPermissionDenied(what)
                 raise StoreRefused(f"Consul refuses to write {operations[-1]['Key']!r}: {what}")
             return records_of(operations, answer["Results"])
+
+    def _long_txn(self, operations: tuple[Operation, ...], payload: str) -> list[Record]:
+        """Do a transaction that lists what it does, which nothing but an error keeps from it."""
+        until = clock.now() + remaining_budget()
+
+        def parsed(response: Any) -> list[Record]:
+            if response.code != 200:
+                CB.json(allow_404=False)(response)
+                raise ConsulException(f"{response.code} {response.body}")
+            start = records_text_of(response.body)
+            return records_of(operations, items_of(response.body, until, start))
+
+        found: list[Record] = self._transport.put(
+            parsed, "/v1/txn", params=self._dc(), data=payload, long=True
+        )
+        return found
 
     def create_session(
         self, ttl: float, lock_delay: float, *, name: str = "leadership", deletes: bool = False
@@ -194,8 +234,10 @@ class Client:
                 return json.loads(response.body)
             return CB.json(allow_404=False)(response)
 
-        params = [("dc", self.options.dc)] if self.options.dc else []
-        return self._transport.put(parsed, path, params=params, data=data)
+        return self._transport.put(parsed, path, params=self._dc(), data=data)
+
+    def _dc(self) -> list[tuple[str, str]]:
+        return [("dc", self.options.dc)] if self.options.dc else []
 
 
 class _Consul(base.Consul):  # type: ignore[misc]  # py-consul has no types

@@ -58,9 +58,11 @@ def records_at(key: str, item: dict[str, Any] | None) -> list[Record]:
 
 
 def records_below(path: str, items: Iterable[dict[str, Any]] | None) -> list[Record]:
-    """The records of all keys that begin with a path; raises ValueError for others."""
-    found = [Record.of(item) for item in items or ()]
-    return _checked(found, lambda key: key.startswith(path))
+    """The records of all keys that begin with a path; raises ValueError at the first other one."""
+    found = []
+    for item in items or ():
+        found += _checked([Record.of(item)], lambda key: key.startswith(path))
+    return found
 
 
 def records_of(operations: Sequence[Operation], results: Iterable[Any] | None) -> list[Record]:

@@ -28,7 +28,7 @@ from leadership_core.url import Host
 from .credentials import Token
 from .errors import broken, has_no_leader, is_answer, strange, unreached
 from .lane import Answer, Lane
-from .wire import Line
+from .wire import LONGEST, LONGEST_LIST, Line
 
 __all__ = ["Transport"]
 
@@ -60,12 +60,18 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         self._closed = False
 
     def get(self, callback: Callback, path: str, params: Any = None, **options: Any) -> Any:
-        return callback(self._request("GET", path, params, None, options.get("headers")))
+        is_long = any(name == "recurse" for name, _ in params or ())
+        return callback(
+            self._request("GET", path, params, None, options.get("headers"), is_long=is_long)
+        )
 
     def put(
         self, callback: Callback, path: str, params: Any = None, data: Any = "", **options: Any
     ) -> Any:
-        return callback(self._request("PUT", path, params, data, options.get("headers")))
+        is_long = bool(options.get("long"))
+        return callback(
+            self._request("PUT", path, params, data, options.get("headers"), is_long=is_long)
+        )
 
     def delete(
         self, callback: Callback, path: str, params: Any = None, data: Any = "", **options: Any
@@ -119,12 +125,19 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
             lane.close()
 
     def _request(
-        self, method: str, path: str, params: Any, data: Any, headers: Mapping[str, str] | None
+        self,
+        method: str,
+        path: str,
+        params: Any,
+        data: Any,
+        headers: Mapping[str, str] | None,
+        *,
+        is_long: bool = False,
     ) -> Any:
         own: Lane | None = getattr(self._local, "lane", None)
         lane = self._take_lane() if own is None else own
         try:
-            return self._request_on(lane, method, path, params, data, headers)
+            return self._request_on(lane, method, path, params, data, headers, is_long=is_long)
         finally:
             if own is None:
                 self._give_back(lane)
@@ -137,8 +150,11 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         params: Any,
         data: Any,
         headers: Mapping[str, str] | None,
+        *,
+        is_long: bool,
     ) -> Any:
         line = lane.line
+        longest = LONGEST_LIST if is_long else LONGEST
         given = remaining_budget()
         line.until = clock.now() + given
         connect_until = clock.now() + min(given, _CONNECT)
@@ -154,7 +170,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
             if address is None:
                 failed.append(self._failure(attempt, attempt.error or OSError()))
                 continue
-            line.sent, line.received = False, 0
+            line.sent, line.received, line.longest = False, 0, longest
             line.connect_until = attempt.until
             try:
                 answer = lane.send(address, method, target, headers or {}, sent)

@@ -16,9 +16,20 @@ from typing import Any
 from leadership_core import clock
 from leadership_core.addresses import Address
 
-__all__ = ["DeadlineSocket", "DeadlineTLSSocket", "Line", "adapt", "dial"]
+__all__ = [
+    "LONGEST",
+    "LONGEST_LIST",
+    "DeadlineSocket",
+    "DeadlineTLSSocket",
+    "Line",
+    "adapt",
+    "dial",
+]
 
-_LONGEST = 64 * 1024 * 1024  # bytes of an answer: one that never ends must not fill the memory
+LONGEST = 2 * 1024**2
+"""Bytes of an answer about one key, a session or a transaction. A value has 512 KiB at the most."""
+LONGEST_LIST = 64 * 1024**2
+"""Bytes of a list."""
 
 # A long poll is silent for its whole wait. These tell a dead peer from a quiet one; where a
 # platform lacks one, the read limit of the poll does it, only later.
@@ -38,6 +49,7 @@ class Line:
         sent: whether anything of it may have reached an agent.
         received: bytes of its answer so far.
         fresh: whether its connection was made for it.
+        longest: bytes that its answer may have.
     """
 
     def __init__(self) -> None:
@@ -46,6 +58,7 @@ class Line:
         self.sent = False
         self.received = 0
         self.fresh = False
+        self.longest = LONGEST
         self._socket: socket.socket | None = None
         self._cut = False
         self._pid = os.getpid()
@@ -70,8 +83,8 @@ class Line:
     def count(self, received: int) -> int:
         """Note that so many bytes have come, and return them."""
         self.received += received
-        if self.received > _LONGEST:
-            raise OSError(f"the answer is longer than {_LONGEST // 1024**2} MiB")
+        if self.received > self.longest:
+            raise OSError(f"the answer is longer than {self.longest // 1024**2} MiB")
         return received
 
     def cut(self) -> None:

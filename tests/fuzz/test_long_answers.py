@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from leadership_etcd.proto import rpc
 from tests.cli.command import environment
+from tests.fuzz.evil import EvilServer, Request, Wire, answer
 from tests.fuzz.evil_etcd import KEY, EvilEtcd, kv
 from tests.fuzz.evil_zookeeper import EvilZooKeeper, Said, stat, text
 
@@ -128,6 +130,42 @@ def _flat(count: int) -> Server:
     return lambda: EvilZooKeeper(twist)
 
 
+# -- Consul -------------------------------------------------------------------------------------
+
+
+def _consul(body: bytes, *, chunks: int = 0, heads: bytes = b"") -> Server:
+    """Answers this to everything; in chunks of so many bytes, or all at once."""
+
+    def mind(_: Request, wire: Wire) -> bool:
+        if not chunks:
+            wire.say(answer("200 OK", body, {"X-Consul-Index": "5"}))
+            return True
+        wire.say(b"HTTP/1.1 200 OK\r\nX-Consul-Index: 5\r\nTransfer-Encoding: chunked\r\n" + heads)
+        wire.say(b"\r\n")
+        for at in range(0, len(body), chunks):
+            piece = body[at : at + chunks]
+            wire.say(b"%x\r\n%s\r\n" % (len(piece), piece))
+        wire.say(b"0\r\n\r\n")
+        return True
+
+    return lambda: EvilServer(mind)
+
+
+def _record(key: str, value: int, *, bad: str = "") -> bytes:
+    encoded = base64.b64encode(bytes(value)).decode()
+    return (
+        f'{{"LockIndex":0,"Key":"{key}","Flags":0,"Value":"{encoded}","CreateIndex":3,'
+        f'"ModifyIndex":4{bad}}}'
+    ).encode()
+
+
+def _list(*records: bytes) -> bytes:
+    return b"[" + b",".join(records) + b"]"
+
+
+_EMPTIES = b"{}," * 20 * MIB
+
+
 REFUSED: dict[str, tuple[Server, str, int]] = {
     "etcd: a value of 200 MiB": (_etcd(_valued(200 * MIB)), "get", 50),
     "etcd: a value of 3 MiB": (_etcd(_valued(3 * MIB)), "get", 50),
@@ -145,6 +183,26 @@ REFUSED: dict[str, tuple[Server, str, int]] = {
         100,
     ),
     "zk: a tree without end": (_deep(), "list", 250),
+    "consul: a value of 3 MiB": (_consul(_list(_record("fuzz/key", 3 * MIB))), "get", 50),
+    "consul: a value of 100 MiB": (_consul(b"[" + b" " * 100 * MIB), "get", 50),
+    "consul: a list of 100 MiB": (_consul(b"[" + b" " * 100 * MIB, chunks=MIB), "list", 250),
+    "consul: 20 million empty objects": (_consul(b"[" + _EMPTIES + b"{}]"), "list", 300),
+    "consul: the same in one record": (
+        _consul(_list(_record("fuzz/key", 5, bad=',"x":[' + _EMPTIES.decode() + "{}]"))),
+        "list",
+        400,
+    ),
+    "consul: 20 million empty lists": (_consul(b"[" + b"[]," * 20 * MIB + b"[]]"), "list", 300),
+    "consul: a deletion of empty objects": (
+        _consul(b'{"Results":[' + _EMPTIES + b'{}],"Errors":null}'),
+        "delete tree",
+        300,
+    ),
+    "consul: heads without end": (
+        _consul(b"[]", chunks=2, heads=b"X-A: b\r\n" * MIB),
+        "get",
+        50,
+    ),
 }
 
 
@@ -156,7 +214,7 @@ def test_what_is_too_long_is_refused_before_memory_is_taken(name: str) -> None:
         done = measure(server.url, doing)
 
     assert done.said.startswith("StoreUnavailable: "), done
-    said = ("long", "more", "ompress", "cannot be")
+    said = ("long", "more", "ompress", "cannot be", "not Consul's", "headers")
     assert any(word in done.said for word in said), done
     assert done.megabytes < most, done
     assert done.seconds < 21.0, done
@@ -165,6 +223,21 @@ def test_what_is_too_long_is_refused_before_memory_is_taken(name: str) -> None:
 TAKEN: dict[str, tuple[Server, str, str]] = {
     "etcd: a value of 1.5 MiB": (_etcd(_valued(3 * MIB // 2)), "get", f"{3 * MIB // 2} bytes"),
     "etcd: a list of 60 MiB": (_etcd(_of_many), "list", f"{60 * MIB} bytes in 60"),
+    "consul: a value of 512 KiB": (
+        _consul(_list(_record("fuzz/key", MIB // 2))),
+        "get",
+        f"{MIB // 2} bytes",
+    ),
+    "consul: a list of 60 MiB": (
+        _consul(_list(*(_record(f"fuzz/{n:02}", MIB // 2) for n in range(88)))),
+        "list",
+        f"{44 * MIB} bytes in 88",
+    ),
+    "consul: a list of 30 MiB in small pieces": (
+        _consul(_list(*(_record(f"fuzz/{n:06}", 0) for n in range(300_000))), chunks=4096),
+        "list",
+        "0 bytes in 300000",
+    ),
     "zk: a value of 1 MiB": (_zookeeper("get", _with(MIB)), "get", f"{MIB} bytes"),
     "zk: a list of 60 MiB": (_flat(60), "list", f"{60 * MIB} bytes in 60"),
 }
