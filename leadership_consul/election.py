@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.errors import (
@@ -47,7 +47,7 @@ _ENTERING = 7.0  # requests from the look at who leads to the watch over what on
 _RESIGNING = 20.0  # requests that it takes to leave, stand again, see another one win, and win
 
 
-@inert_in_child("enter", "standing", "withdraw", "on_turn", "leader", "watch_leader")
+@inert_in_child("enter", "standing", "withdraw", "on_turn", "clean_up", "leader", "watch_leader")
 class ConsulElection:
     """One race; see `leadership_core.store.Election`."""
 
@@ -155,6 +155,22 @@ class ConsulElection:
         ttl = claim.session.ttl
         mine.watched = True
         return self._watcher.subscribe(Scope(self._key), look, pace=self._pace, ttl=ttl)
+
+    def clean_up(self) -> None:
+        """Delete the key if it is vacant, as `consul lock` does with its own.
+
+        Under the index with which it was found vacant: who locks it meanwhile keeps it, and a lock
+        request that was made for it before, however late, does not apply to a key made anew. The
+        tokens go on to grow, because they are indexes of the whole of Consul.
+        """
+        record = self._client.read(self._key)
+        if record is None or record.session is not None or record.flags != LOCK_FLAG:
+            return
+        with suppress(TxnRefused):  # somebody uses it again
+            self._client.txn(
+                operation("check-index", self._key, index=record.modified),
+                operation("delete", self._key),
+            )
 
     def leader(self) -> Leader | None:
         return leader_of(self._sight.peek())

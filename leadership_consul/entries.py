@@ -9,6 +9,7 @@ from leadership_core.budget import budget
 from leadership_core.errors import Conflict, Fenced, NotDone, SessionLost, StoreUnavailable
 from leadership_core.store import ABSENT, ANY, Entry, Expected, Session
 
+from .claim import LOCK_FLAG
 from .client import Client, Operation, Record, TxnRefused, operation
 from .errors import session_is_gone
 from .holders import Holders
@@ -31,6 +32,11 @@ class Entries:
     def get(self, key: str) -> Entry | None:
         record = self._client.read(key)
         return None if record is None else self._entry(record)
+
+    def exists(self, key: str) -> bool:
+        """Whether an entry is there; the key of a lock that nobody holds is none."""
+        record = self._client.read(key)
+        return record is not None and (record.session is not None or record.flags != LOCK_FLAG)
 
     def tree(self, prefix: str) -> list[Entry]:
         return [self._entry(record) for record in self._client.read_below(below(prefix))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Set as AbstractSet
 
 from leadership_core.budget import remaining_budget
@@ -60,8 +59,6 @@ class ConsulStore:
         self._watcher = Watcher(self._client)
         self._losses = Pace(_RATE, _BURST)
         self._tries = Pace(_TRIES, _TRIES_BURST)
-        self._lock = threading.Lock()
-        self._elections: dict[str, ConsulElection] = {}
 
     @property
     def capabilities(self) -> AbstractSet[Capability]:
@@ -77,6 +74,9 @@ class ConsulStore:
 
     def get(self, key: str) -> Entry | None:
         return self._entries.get(key)
+
+    def exists(self, key: str) -> bool:
+        return self._entries.exists(key)
 
     def list(self, prefix: str) -> list[Entry]:
         return self._entries.tree(prefix)
@@ -128,10 +128,7 @@ class ConsulStore:
         return ConsulSession.open(self._client, ttl, self._losses.spend, self._tries)
 
     def election(self, key: str) -> ConsulElection:
-        with self._lock:
-            if key not in self._elections:
-                self._elections[key] = ConsulElection(self._client, self._watcher, key)
-            return self._elections[key]
+        return ConsulElection(self._client, self._watcher, key)
 
     def close(self) -> None:
         self._watcher.close()

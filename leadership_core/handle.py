@@ -13,10 +13,11 @@ from .budget import DEFAULT_BUDGET, budget
 from .callbacks import check_callback
 from .engine import Engine
 from .errors import ConfigurationError, ForkedStore, StoreClosed
+from .eventcount import Flag
 from .guards import check_session, check_value
 from .keyspace import Keyspace
 from .lock import Lock
-from .optional import delete_tree
+from .optional import delete_tree, exists
 from .registry import open_backend
 from .shutdown import uninterrupted
 from .store import (
@@ -82,7 +83,7 @@ class StoreHandle:
         self._closed = False
         self._unclosed: list[None] = [None]  # the one call that takes it out closes the store
         self._closer: int | None = None  # the thread of that call
-        self._close_ended = threading.Event()
+        self._close_ended = Flag()
         self._released = False
         lifetimes.register(self)
 
@@ -99,8 +100,11 @@ class StoreHandle:
         return None if entry is None else self._keys.mine(entry)
 
     def exists(self, key: str) -> bool:
-        """Say whether the key is there, linearizably."""
-        return self.get(key) is not None
+        """Say whether an entry is at the key, or somebody leads the election of it; linearizably.
+
+        So for a lock it is true as long as the lock is held, on every store, and false afterwards.
+        """
+        return exists(self._open(), self.full_key(key), self._engine.election)
 
     def list(self, prefix: str) -> list[Entry]:
         """Read what is below `prefix`, the keys that begin with `prefix/`; "" stands for all."""

@@ -94,6 +94,7 @@ class Lock:
         self.key = check_candidacy(store, key, value, ttl, margin)
         self._store = store
         self._value, self._ttl, self._margin = value, ttl, margin
+        self._election = store.election(self.key)  # what it has learnt is kept as long as this is
         # Both in the order in which they were acquired.
         self._held: dict[Term, _Acquisition] = {}  # not released yet
         self._blocks: dict[Term, object] = {}  # of `with` blocks that are open, by their thread

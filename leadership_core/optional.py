@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 from .capabilities import capabilities_of
@@ -13,6 +14,7 @@ from .timing import is_seconds, shown
 __all__ = [
     "delete_tree",
     "election_of",
+    "exists",
     "expires_within",
     "least_margin_of",
     "prefix_of",
@@ -55,6 +57,17 @@ def expires_within(backend: Store, ttl: float) -> float:
     return said
 
 
+def exists(backend: Store, key: str, election: Callable[[str], Election]) -> bool:
+    """Say whether an entry is at the key, or somebody leads its election."""
+    own: Callable[[str], bool] | None = getattr(backend, "exists", None)
+    if backend.get(key) is not None if own is None else own(key):
+        return True
+    if getattr(backend, "election", None) is None:
+        return False  # the claim of a default election is an entry at the key
+    found = election(key)
+    return not isinstance(found, DefaultElection) and found.leader() is not None
+
+
 def delete_tree(backend: Store, prefix: str) -> int:
     """Delete what is below the prefix; returns how many entries that were."""
     own: Callable[[str], int] | None = getattr(backend, "delete_tree", None)
@@ -68,10 +81,19 @@ def election_of(backend: Store, key: str) -> Election:
 
     Raises:
         ConfigurationError: it brings none, and cannot bind an entry to a session.
+        PluginError: its own one allows no weak references.
     """
     own: Callable[[str], Election] | None = getattr(backend, "election", None)
     if own is not None:
-        return own(key)
+        election = own(key)
+        try:
+            weakref.ref(election)
+        except TypeError:
+            raise PluginError(
+                f"the store's {type(election).__name__} allows no weak references: "
+                "add '__weakref__' to its __slots__"
+            ) from None
+        return election
     if Capability.SESSIONS not in capabilities_of(backend):
         raise ConfigurationError(
             "this store has no elections: it brings none of its own, "

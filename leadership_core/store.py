@@ -187,9 +187,18 @@ class FullStore(Store, Protocol):
         """
 
     def election(self, key: str) -> Election:
-        """Return the race for this key; the same one for the same key.
+        """Return a new election of this key; contacts nobody.
 
-        Without this method, a `DefaultElection`.
+        The core asks once, and keeps the object for as long as it is used. It has to allow weak
+        references, as all objects do that have no `__slots__`. Without this method, a
+        `DefaultElection`.
+        """
+
+    def exists(self, key: str) -> bool:
+        """Say whether an entry is at the key, linearizably.
+
+        Without this method, that is whether `get` returns one. It is for stores whose elections
+        leave something at the key after the last term, which is no entry of anybody's.
         """
 
     def delete_tree(self, prefix: str) -> int:

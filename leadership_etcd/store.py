@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Set as AbstractSet
 
 from leadership_core.fork import inert_in_child
@@ -58,8 +57,6 @@ class EtcdStore:
         self._errands = Errands()
         self._watcher = Watcher(self._client, self._errands)
         self._writes = Writes(self._client)
-        self._lock = threading.Lock()
-        self._elections: dict[str, EtcdElection] = {}
 
     @property
     def capabilities(self) -> AbstractSet[Capability]:
@@ -110,10 +107,7 @@ class EtcdStore:
         return EtcdSession.open(self._client, ttl)
 
     def election(self, key: str) -> EtcdElection:
-        with self._lock:
-            if key not in self._elections:
-                self._elections[key] = EtcdElection(self._client, self._watcher, self._errands, key)
-            return self._elections[key]
+        return EtcdElection(self._client, self._watcher, self._errands, key)
 
     def close(self) -> None:
         self._watcher.close()

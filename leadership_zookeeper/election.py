@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from kazoo.exceptions import NoNodeError, NotEmptyError
+from kazoo.exceptions import BadVersionError, NoNodeError, NotEmptyError
 
 from leadership_core.budget import budget, remaining_budget
 from leadership_core.delivery import WatchDelivery
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 _TRIES = 5
 
 
-@inert_in_child("enter", "standing", "withdraw", "on_turn", "leader", "watch_leader")
+@inert_in_child("enter", "standing", "withdraw", "on_turn", "clean_up", "leader", "watch_leader")
 class ZooKeeperElection:
     """One race; see `leadership_core.store.Election`.
 
@@ -257,6 +257,22 @@ class ZooKeeperElection:
             if isinstance(answer, Exception) and not isinstance(answer, NoNodeError):
                 raise StoreUnavailable(f"cannot withdraw from {self._key!r}: {answer!r}")
         mine.withdrawn = mine.settled = True
+
+    def clean_up(self) -> None:
+        """Delete the folder if nothing is in it, and nothing was written to it.
+
+        Whoever enters meanwhile makes it again. Its numbers begin anew then, which only compare
+        claims of one folder; the tokens are ids of ZooKeeper's transactions, and go on to grow.
+        """
+        node = self._nodes.read(self._folder)
+        if node is None or node.data is not None or node.children:
+            return
+        doing = f"clean up {self._key!r}"
+        (answer,) = self._nodes.link.ask(doing, delete(self._folder, node.version))
+        if isinstance(answer, Exception) and not isinstance(
+            answer, NoNodeError | NotEmptyError | BadVersionError
+        ):
+            raise StoreUnavailable(f"cannot {doing}: {answer!r}")
 
     # -- looking on --------------------------------------------------------------------------
 

@@ -47,7 +47,6 @@ class ZooKeeperStore:
         self._watcher = Watcher(self._reader)
         self._lock = threading.Lock()
         self._sessions: list[ZooKeeperSession] = []  # whose threads may be running
-        self._elections: dict[str, ZooKeeperElection] = {}
         self._closed = False
 
     @property
@@ -116,10 +115,7 @@ class ZooKeeperStore:
         return session
 
     def election(self, key: str) -> ZooKeeperElection:
-        with self._lock:
-            if key not in self._elections:
-                self._elections[key] = ZooKeeperElection(self._nodes, self._watcher, key)
-            return self._elections[key]
+        return ZooKeeperElection(self._nodes, self._watcher, key)
 
     def close(self) -> None:
         with self._lock:

@@ -75,6 +75,7 @@ class CandidateRunner:
         self._timer_at = float("inf")
         self._queue: deque[on.Happening] = deque()
         self._stepping = False
+        self._entered = False  # something of it may be at the store
 
     @property
     def phase(self) -> Phase:
@@ -246,6 +247,7 @@ class CandidateRunner:
 
         self._engine.requests.submit(job)
         self._enters[ticket] = leased
+        self._entered = True
 
     def _answered(self, ticket: int) -> None:
         del self._enters[ticket]  # if it has made a claim, that is dealt with as one by now
@@ -303,6 +305,9 @@ class CandidateRunner:
         self._changed()
 
     def _changed(self) -> None:
+        if self.phase in {Phase.STOPPED, Phase.IDLE} and self._entered and not self.loose:
+            self._entered = False
+            self._engine.leftovers.left(self.key, self._election)
         if self.phase is Phase.STOPPED and not self.loose:
             self._on_gone()
         self._front.changed()

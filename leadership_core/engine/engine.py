@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from .. import clock
 from ..budget import budget
@@ -20,6 +21,7 @@ from ..optional import (
 )
 from ..store import Election, Store
 from ..timing import LONGEST_TTL
+from .leftovers import Leftovers
 from .scheduler import Scheduler
 from .sessions import Sessions
 from .workers import Workers
@@ -74,17 +76,22 @@ class Engine:
         self.requests = Workers("leadership-request", _REQUEST_THREADS, self._call_later)
         self.releases = Workers("leadership-release", 1, self._call_later)
         self.sessions = Sessions(self)
-        self._elections: dict[str, Election] = {}
+        self.leftovers = Leftovers(self)
+        self._elections: WeakValueDictionary[str, Election] = WeakValueDictionary()
         self._lock = threading.RLock()  # a signal handler may close, too
         self._members: set[Member] = set()
         self._closing = False
 
     def election(self, key: str) -> Election:
-        """The store's own race for the key, or the default one where it brings none."""
-        election = self._elections.get(key)
-        if election is None:
-            election = self._elections.setdefault(key, election_of(self.backend, key))
-        return election
+        """The store's own election of the key, or the default one where it brings none.
+
+        The same object for as long as anything refers to it: what its claims have done is in it.
+        """
+        with self._lock:
+            election = self._elections.get(key)
+            if election is None:
+                self._elections[key] = election = election_of(self.backend, key)
+            return election
 
     def _call_later(self, seconds: float, task: Callable[[], None]) -> None:
         self.scheduler.call_at(clock.now() + seconds, task)
@@ -141,6 +148,7 @@ class Engine:
         for member in members:
             released &= member.await_stop(_left(until))
         released &= self._close_sessions(until)
+        self.leftovers.close(until)
         self.closed.set()
         for member in members:
             member.abandon()

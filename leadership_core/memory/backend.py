@@ -60,7 +60,6 @@ class MemoryStore:
         self.prefix: Final = prefix
         self._state: Final = State() if state is None else state
         self._lock: Final = threading.Lock()
-        self._elections: Final[dict[str, DefaultElection]] = {}
         self._subscriptions: Final[set[Subscription]] = set()
         self._closed: Final = threading.Event()
         self._forked = False
@@ -79,6 +78,9 @@ class MemoryStore:
 
     def get(self, key: str) -> Entry | None:
         return self.state.get(key)
+
+    def exists(self, key: str) -> bool:
+        return self.get(key) is not None
 
     def list(self, prefix: str) -> list[Entry]:
         return self.state.below(prefix)
@@ -133,8 +135,7 @@ class MemoryStore:
         return session
 
     def election(self, key: str) -> Election:
-        with self._lock:
-            return self._elections.setdefault(key, DefaultElection(self, key))
+        return DefaultElection(self, key)
 
     def close(self) -> None:
         if self._forked:

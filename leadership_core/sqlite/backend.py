@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import uuid
 from collections.abc import Callable, Set as AbstractSet
 from typing import Final
@@ -84,8 +83,6 @@ class SqliteStore:
         self._steps: Final = Steps(database, now, boot)
         self._watches: Final = Watches(database, self._steps)
         self._steps.on_commit = self._watches.wake
-        self._lock: Final = threading.Lock()
-        self._elections: Final[dict[str, DefaultElection]] = {}
 
     def expires_within(self, ttl: float) -> float:
         return ttl + GRANULARITY
@@ -93,6 +90,9 @@ class SqliteStore:
     def get(self, key: str) -> Entry | None:
         found = self._steps.read(key_span(key))
         return found[0] if found else None
+
+    def exists(self, key: str) -> bool:
+        return self.get(key) is not None
 
     def list(self, prefix: str) -> list[Entry]:
         return self._steps.read(tree_span(prefix))
@@ -144,8 +144,7 @@ class SqliteStore:
         return SqliteSession(self._steps, file, name, float(ttl))
 
     def election(self, key: str) -> Election:
-        with self._lock:
-            return self._elections.setdefault(key, DefaultElection(self, key))
+        return DefaultElection(self, key)
 
     def close(self) -> None:
         if not self._database.is_forked:

@@ -47,6 +47,20 @@ class EntryCases:
         is_equal(lab.open().get(key), None, "get after delete")
         is_false(lab.store.exists(key), "exists after delete")
 
+    @needs(Capability.SESSIONS)
+    def test_a_lock_exists_as_long_as_it_is_held(self, lab: Lab) -> None:
+        """`exists` is true while somebody holds the lock, and false before and after that."""
+        key, other = lab.key("lock"), lab.open()
+        lock = lab.store.lock(key, "holder", ttl=lab.ttl)
+        for _ in range(2):
+            is_false(other.exists(key), "exists before")
+            if lock.acquire(lab.ttl) is None:
+                raise AssertionError("the lock was not acquired")
+            is_true(lab.store.exists(key), "exists while it is held")
+            is_true(other.exists(key), "exists, from another connection")
+            is_true(lock.release(), "release")
+            is_false(other.exists(key), "exists after the release")
+
     def test_any_bytes_come_back_as_they_were(self, lab: Lab) -> None:
         """An empty value, all bytes, and one of the largest size are kept as they are."""
         other = lab.open()
