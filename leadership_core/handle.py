@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Set as AbstractSet
+from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from . import clock, lifetimes
 from .budget import DEFAULT_BUDGET, budget
@@ -43,6 +44,8 @@ __all__ = ["StoreHandle", "open_store"]
 
 _CLOSE_SECONDS = 5.0
 
+T = TypeVar("T")
+
 
 def open_store(
     url: str | StoreURL, *, require: Iterable[str] = (), **options: object
@@ -70,6 +73,9 @@ class StoreHandle:
     context manager it is closed at the end, with its candidates and followers. In a forked child
     it is inert: `with` does nothing there, and any call raises `ForkedStore`.
 
+    A store that is dropped without being closed is closed when it is collected, with a
+    `ResourceWarning`. Candidates and followers that run and watches that are open keep it.
+
     Args:
         backend: what a plugin implements.
         url: where it is, with all secrets masked.
@@ -85,6 +91,7 @@ class StoreHandle:
         self._closer: int | None = None  # the thread of that call
         self._close_ended = Flag()
         self._released = False
+        self._collected = lifetimes.close_when_collected(self, self._engine, url)
         lifetimes.register(self)
 
     # -- key and value ---------------------------------------------------------------------
@@ -194,7 +201,7 @@ class StoreHandle:
         self.guard()
         check_callback("on_change", on_change, "change")
         full = self._keys.tree(key) if tree else self.full_key(key)
-        return self._backend.watch(full, self._keys.reporter(on_change), tree=tree)
+        return self._kept_by(self._backend.watch(full, self._keys.reporter(on_change), tree=tree))
 
     def watch_tree(self, prefix: str, on_change: Callable[[Change], None]) -> Closable:
         """Call `on_change` with what `list(prefix)` lists, now and after changes; see `watch`."""
@@ -202,7 +209,7 @@ class StoreHandle:
 
     def open_session(self, ttl: float) -> Session:
         """Open a session, which ends `ttl` seconds after its last renewal; renewing is yours."""
-        return self._open().open_session(check_ttl(ttl))
+        return self._kept_by(self._open().open_session(check_ttl(ttl)))
 
     def lock(
         self, key: str, value: str = "", *, ttl: float = 15.0, margin: float | None = None
@@ -272,6 +279,7 @@ class StoreHandle:
         finally:
             self._closer = None
         lifetimes.unregister(self)  # a fork until then must find it
+        self._collected.detach()
         self._close_ended.set()
         return self._released
 
@@ -328,6 +336,12 @@ class StoreHandle:
     def end_in_child(self) -> None:
         """Make it inert: this process is a forked child."""
         self._engine.end_in_child()
+
+    def _kept_by(self, thing: T) -> T:
+        """Keep this store from being collected for as long as something of it is in use."""
+        with suppress(AttributeError):  # one of a plugin's with slots
+            thing._store_of_user = self  # type: ignore[attr-defined]  # noqa: SLF001 - no class declares it
+        return thing
 
     def _open(self) -> Store:
         self.guard()

@@ -61,6 +61,7 @@ class Errands:
                     errand()
             except Exception:  # one that fails must not end the others
                 log.exception("A watch could not be looked after")
+            del errand  # while the thread waits, it must keep no store alive
 
     def _next(self) -> Errand | None:
         with self._news:

@@ -161,8 +161,8 @@ class Watcher:
                 watches = list(self._watches)
             if self._ended.is_set() or not self._client.is_current(connection):
                 return  # whoever wanted to cut it off may have come too early to find it
-            for watch in watches:
-                stream.begin(watch)
+            while watches:  # so that none is kept by a variable while the stream lives
+                stream.begin(watches.pop(0))
             for answer in answers:
                 pulse.heard()
                 if not self._take(stream, answer):

@@ -194,19 +194,28 @@ class Watcher:
     # -- in its thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (found := self._next()) is not None:
-            try:
-                link = self._reader.link()
-                with budget(_CONNECT):
-                    link.wait_connected()
-            except StoreClosed:
-                return
-            except Exception as error:  # noqa: BLE001 - a watch goes on for ever
-                self._pause(error)
-                continue
-            self._failures = 0
-            for subscription in self._confirm(found, link):
-                self._look(subscription, link)
+        # What it looks at is no variable of this frame: while the thread waits, it must keep no
+        # store alive that the program has dropped.
+        while self._serve(self._next()):
+            pass
+
+    def _serve(self, found: list[Subscription] | None) -> bool:
+        """Let these look; False at the end."""
+        if found is None:
+            return False
+        try:
+            link = self._reader.link()
+            with budget(_CONNECT):
+                link.wait_connected()
+        except StoreClosed:
+            return False
+        except Exception as error:  # noqa: BLE001 - a watch goes on for ever
+            self._pause(error)
+            return True
+        self._failures = 0
+        for subscription in self._confirm(found, link):
+            self._look(subscription, link)
+        return True
 
     def _confirm(self, due: list[Subscription], link: Link) -> list[Subscription]:
         """Have a majority confirm what is looked at next, where it has to be as new as that.

@@ -159,6 +159,7 @@ class Scheduler:
                 task()
             except BaseException:  # noqa: BLE001  # one election must not end all the others
                 complain(log, "engine.task_failed")
+            del task  # while the thread waits, it must keep no store alive
 
     def _next_at_last(self) -> Task | None:
         while True:

@@ -122,5 +122,6 @@ class Workers:
                 job()
             except BaseException:  # noqa: BLE001  # there are only so many of these threads
                 complain(log, "engine.job_failed")
+            del job  # while the thread waits, it must keep no store alive
             with self._lock:
                 self._free += 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,3 +135,52 @@ def test_scheduler_may_be_interrupted_while_it_takes_a_task() -> None:
         scheduler.post(ran.set)
     assert ran.wait(1)
     scheduler.close()
+
+
+_POOL_SECONDS = 60.0
+
+
+def _lead_and_return(url: str, how: str) -> str:
+    """Lead in a worker process, and return without closing anything."""
+    store = open_store(url)
+    assert Candidate(store, "key", "worker", ttl=_POOL_SECONDS).wait_elected(5)
+    if how == "sys.exit":
+        sys.exit(0)
+    if how == "raise":
+        raise SystemExit("of the worker's own")
+    return "led"
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("how", ["return", "sys.exit", "raise"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_worker_process_of_multiprocessing_releases_at_its_end(
+    quick_folder: Path, method: str, how: str
+) -> None:
+    """It ends by `os._exit` where it was forked, past the handlers of atexit."""
+    url = f"sqlite:///{quick_folder}/workers.db"
+    context: Any = multiprocessing.get_context(method)
+    worker = context.Process(target=_lead_and_return, args=(url, how))
+    worker.start()
+    worker.join(30)
+    assert worker.exitcode == (1 if how == "raise" else 0)
+    _elected_at_once(url)
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_worker_of_a_process_pool_releases_at_its_end(quick_folder: Path, method: str) -> None:
+    """It holds on to its store until the pool is shut down, and leaves nothing behind then."""
+    url = f"sqlite:///{quick_folder}/workers.db"
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        assert pool.submit(_lead_and_return, url, "return").result(30) == "led"
+    _elected_at_once(url)
+
+
+def _elected_at_once(url: str) -> None:
+    with open_store(url) as store:
+        begun = time.monotonic()
+        term = Candidate(store, "key", "next", ttl=5).wait_elected(10)
+        assert term is not None, "the claim of the worker that has ended stands"
+        assert time.monotonic() - begun < _POOL_SECONDS / 10
