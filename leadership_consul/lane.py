@@ -15,8 +15,8 @@ from ssl import SSLContext
 from typing import NamedTuple
 
 from leadership_core.addresses import Address
-from leadership_core.secret import bare
 from leadership_core.tls import ClientTLS
+from leadership_core.tracebacks import bare
 
 from .credentials import Token
 from .wire import DeadlineTLSSocket, Line, dial
@@ -27,11 +27,11 @@ _PIECE = 256 * 1024  # bytes
 
 
 class Answer(NamedTuple):
-    """What an agent said."""
+    """What an agent said, without the token, which it may repeat."""
 
     status: int
     headers: HTTPMessage
-    body: bytes
+    body: str
 
 
 class Lane:
@@ -65,14 +65,19 @@ class Lane:
             usual = {"User-Agent": "leadership", "Accept-Encoding": "identity"}
             connection.request(method, target, body, {**usual, **headers, **self._token.headers()})
             with connection.getresponse() as response:
-                return Answer(response.status, response.headers, _body(response))
+                body_text = _body(response).decode("utf-8", "replace")
+                return Answer(response.status, response.headers, self._token.masked(body_text))
         except (OSError, HTTPException) as error:
             connection.close()  # what is left of the answer belongs to no other request
-            problem = bare(error)
+            problem = self._harmless(error)
         except BaseException:
             connection.close()
             raise
         raise problem
+
+    def _harmless(self, error: OSError | HTTPException) -> OSError | HTTPException:
+        text = self._token.masked(str(error))
+        return bare(error) if text == str(error) else HTTPException(text)
 
     def is_connected(self, address: Address) -> bool:
         """Whether there is a connection to that address."""

@@ -162,7 +162,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         sent = data.encode() if isinstance(data, str) else data
         failed: list[ConnectFailure] = []
         answer: Answer | None = None
-        answered, body = "", ""
+        answered = ""
         for attempt in self._addresses.attempts(
             connect_until, is_connected=lane.is_connected, wanted=lambda: not line.is_cut
         ):
@@ -184,19 +184,18 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
                 failed.append(failure)
                 continue
             answered = self._place(address)
-            body = self._token.masked(answer.body.decode("utf-8", "replace"))
-            if answer.status < 500 or is_answer(body):
+            if answer.status < 500 or is_answer(answer.body):
                 self._addresses.works(address)
                 break
             # An agent that has lost its servers says so with a 500; another may still have them.
             self._addresses.failed(address)
-            if not (method == "GET" or has_no_leader(body)) or clock.now() >= line.until:
+            if not (method == "GET" or has_no_leader(answer.body)) or clock.now() >= line.until:
                 break
         if answer is None:
             raise unreached(failed) from (failed[-1].error if failed else None)
         if answer.status != 200 and not 400 <= answer.status < 600:
             raise strange(answered, answer.status)  # a redirect, for one
-        return base.Response(answer.status, self._told(answer.headers), body)
+        return base.Response(answer.status, self._told(answer.headers), answer.body)
 
     def _told_why(self, error: Exception, address: Address, line: Line) -> Exception:
         first = line.sent and line.fresh and not line.received
@@ -213,10 +212,9 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         return f"{self.scheme}://{where}"
 
     def _failure(self, attempt: Attempt, error: Exception) -> ConnectFailure:
-        text = self._token.masked(str(error))
         return ConnectFailure(
             self._place(attempt.address or attempt.host),
-            error if text == str(error) else HTTPException(text),
+            error,
             attempt.host,
             has_certificate=self._tls is not None and self._tls.cert is not None,
         )

@@ -13,7 +13,7 @@ from . import clock, lifetimes
 from .budget import DEFAULT_BUDGET, budget
 from .callbacks import check_callback
 from .engine import Engine
-from .errors import ConfigurationError, ForkedStore, StoreClosed
+from .errors import ConfigurationError, ForkedStore, StoreClosed, URLError
 from .eventcount import Flag
 from .guards import check_session, check_value
 from .keyspace import Keyspace
@@ -35,6 +35,7 @@ from .store import (
 )
 from .term import parse_fence
 from .timing import check_timeout, check_ttl
+from .tracebacks import bare
 from .url import StoreURL
 
 if TYPE_CHECKING:
@@ -62,8 +63,18 @@ def open_store(
         MissingPlugin: no installed plugin serves the scheme; says what to install.
         PluginError: the plugin that does is broken.
     """
-    parsed = StoreURL.parse(url).with_options(**options)
+    parsed = _parsed(url, options)
+    del url, options  # a traceback with variables would show their secrets
+    if isinstance(parsed, URLError):
+        raise parsed
     return StoreHandle(open_backend(parsed, require), str(parsed))
+
+
+def _parsed(url: str | StoreURL, options: dict[str, object]) -> StoreURL | URLError:
+    try:
+        return StoreURL.parse(url).with_options(**options)
+    except URLError as error:
+        return bare(error)
 
 
 class StoreHandle:
@@ -115,7 +126,7 @@ class StoreHandle:
 
     def list(self, prefix: str) -> list[Entry]:
         """Read what is below `prefix`, the keys that begin with `prefix/`; "" stands for all."""
-        return [self._keys.mine(entry) for entry in self._open().list(self._keys.tree(prefix))]
+        return self._keys.listed(self._open().list(self._keys.tree(prefix)))
 
     def put(
         self,

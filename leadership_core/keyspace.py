@@ -5,13 +5,18 @@ They differ by the prefix of the store's URL.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 
 from .errors import ConfigurationError
 from .keys import join, normalise
 from .store import ABSENT, ANY, Change, Entry, Expected
 
 __all__ = ["Keyspace"]
+
+# A lone surrogate is a byte that is no UTF-8, and the replacement character what Go and Java make
+# of such bytes. No key of this library has either.
+_NO_TEXT = re.compile("[\ud800-\udfff\ufffd]")
 
 
 class Keyspace:
@@ -45,6 +50,14 @@ class Keyspace:
         short = entry.key.removeprefix(f"{self.prefix}/")
         return Entry(short, entry.value, entry.revision, entry.session)
 
+    def listed(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Entries of the backend as users see them, without those whose key is no text.
+
+        Another program's key may be no UTF-8. Consul and ZooKeeper then give another key in its
+        place, the same one for several, so that what is said of it would be untrue.
+        """
+        return [self.mine(entry) for entry in entries if not _NO_TEXT.search(entry.key)]
+
     def reporter(self, on_change: Callable[[Change], None]) -> Callable[[Change], None]:
         """A callback for the backend's watch that reports entries as users see them."""
 
@@ -53,7 +66,7 @@ class Keyspace:
                 case Entry():
                     on_change(self.mine(change))
                 case [*entries]:
-                    on_change([self.mine(entry) for entry in entries])
+                    on_change(self.listed(entries))
                 case _:
                     on_change(change)
 

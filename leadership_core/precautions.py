@@ -11,7 +11,7 @@ from pathlib import Path
 from .secret import Secret
 from .url import StoreURL
 
-__all__ = ["warn_about_connection", "warn_about_folder"]
+__all__ = ["is_loopback", "warn_about_connection", "warn_about_database"]
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +46,28 @@ def warn_about_connection(
         _warn_about_file(url, f"{kind}_file", secret.file)
 
 
-def warn_about_folder(url: object, folder: Path, what: str) -> None:
-    """Warn about a folder in which every user of the machine can put files and links."""
-    if _is_writable_by_all(folder):
+def warn_about_database(url: StoreURL, path: Path) -> None:
+    """Warn about a database that other users of the machine can change, or put another one for.
+
+    Args:
+        url: of the store.
+        path: of the database; it need not be there.
+    """
+    if _is_writable_by_all(path):
         log.warning(
-            "%s: every user of this machine can write to the folder %s, and so put a file or a link "
-            "in the place of the %s: use a folder that only its owner can write to (chmod o-w)",
+            "%s: every user of this machine can write to the database %s: forbid it (chmod o-w)",
             url,
-            folder,
-            what,
+            path,
         )
+    for folder in _folders(path):
+        # The sticky bit does not help: what is not there yet can be put there, or a link.
+        if _is_writable_by_all(folder):
+            log.warning(
+                "%s: every user of this machine can write to the folder %s, and put a file or a "
+                "link in the place of the database: use a folder that only its owner can write to",
+                url,
+                folder,
+            )
 
 
 def is_loopback(name: str) -> bool:

@@ -13,20 +13,19 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 from urllib.parse import quote, quote_plus
 
 from .errors import ConfigurationError, URLError
+from .tracebacks import HiddenText
 from .url import StoreURL
 
-__all__ = ["FileState", "Secret", "bare", "file_state", "read_password", "why_unreadable"]
+__all__ = ["FileState", "Secret", "file_state", "read_password", "why_unreadable"]
 
 log = logging.getLogger(__name__)
 
 _SHORT = 4  # characters; what is shorter may be a part of any word
 _LONGEST = 64 * 1024  # bytes of a file with a secret
-
-_Error = TypeVar("_Error", bound=BaseException)
 
 FileState = tuple[tuple[int, int, int], ...]
 
@@ -56,8 +55,8 @@ class Secret:
         self._option = option
         self._file = file
         self._state = file_state(file)
-        self._reject(value)
-        self._value = value
+        self._value = HiddenText(value)
+        self._reject(self._value)
         self._version = 0
         self._forms = _forms(value)
 
@@ -73,7 +72,7 @@ class Secret:
         file = Path(path)
         problem = None
         try:
-            return cls(_content(file), file=file, option=option, check=check)
+            return cls(HiddenText(_content(file)), file=file, option=option, check=check)
         except (OSError, ValueError) as error:
             # Not the original: its traceback shows what was read.
             problem = why_unreadable(error)
@@ -109,7 +108,7 @@ class Secret:
             state = file_state(file)
             if state == self._state:
                 return
-            value = _content(file)
+            value = HiddenText(_content(file))
             self._reject(value)
         except (OSError, ValueError) as error:
             # It may be in the middle of being replaced; the old value may well still work.
@@ -153,24 +152,6 @@ def read_password(url: StoreURL, file: str | None) -> Secret | None:
     return Secret.from_file(file, "password_file")
 
 
-def bare(error: _Error) -> _Error:
-    """Take the tracebacks from an error and from those behind it, and return it.
-
-    The frames of a client library hold in their variables what was sent, secrets included, and
-    some programs report tracebacks with all variables.
-    """
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        one = left.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        one.__traceback__ = None
-        left += [one.__cause__, one.__context__]
-    return error
-
-
 def file_state(*files: Path | None) -> FileState:
     """What changes when one of the files is replaced or written to; raises OSError."""
     found = [file.stat() for file in files if file is not None]
@@ -207,6 +188,8 @@ def _forms(*values: str) -> re.Pattern[str]:
             json.dumps(value)[1:-1],
             json.dumps(value, ensure_ascii=False)[1:-1],
             repr(value)[1:-1],
+            ascii(value)[1:-1],
+            ascii(data)[2:-1],
             base64.b64encode(data).decode().rstrip("="),
             base64.urlsafe_b64encode(data).decode().rstrip("="),
         }

@@ -12,8 +12,9 @@ from typing import Any, Self
 from . import clock
 from .addresses import Address, connected
 from .errors import ConfigurationError, URLError
-from .secret import bare, file_state, why_unreadable
+from .secret import file_state, why_unreadable
 from .text import one_line
+from .tracebacks import bare
 
 __all__ = ["ClientTLS", "advice", "is_hang_up", "is_refused_by_server", "is_tls_failure"]
 

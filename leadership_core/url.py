@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from .duration import parse_duration
 from .errors import InvalidKey, URLError
 from .keys import normalise
+from .tracebacks import HiddenText, bare
 
 __all__ = ["TLS_OPTIONS", "Host", "StoreURL", "flag", "seconds", "text"]
 
@@ -138,6 +139,15 @@ class StoreURL:
             return url
         if not isinstance(url, str):
             raise URLError(f"a store URL is a str, not {type(url).__name__}")
+        try:
+            return cls._parse(HiddenText(url))
+        except URLError as error:
+            problem = bare(error)
+        del url  # a traceback with variables would show it
+        raise problem
+
+    @classmethod
+    def _parse(cls, url: str) -> StoreURL:
         _check_text(url)
         match = _URL.fullmatch(url)
         if match is None or "@" in f"{match['path']}{match['query']}":
@@ -147,7 +157,9 @@ class StoreURL:
             hosts=tuple(map(Host.parse, match["hosts"].split(","))) if match["hosts"] else (),
             path=_decode((match["path"] or "")[1:]),
             username=_decode(match["user"]) if match["user"] else None,
-            password=_decode(match["password"]) if match["password"] is not None else None,
+            password=(
+                HiddenText(_decode(match["password"])) if match["password"] is not None else None
+            ),
             tls=match["tls"] is not None,
             options=MappingProxyType(_options(match["query"] or "")),
         )
@@ -174,7 +186,8 @@ class StoreURL:
             if value is None:
                 merged.pop(name, None)
             else:
-                merged[name] = str(value).lower() if isinstance(value, bool) else str(value)
+                text = str(value).lower() if isinstance(value, bool) else str(value)
+                merged[name] = HiddenText(text) if _is_secret(name, text) else text
                 _check_text(merged[name])
         return replace(self, options=MappingProxyType(merged))
 
@@ -243,7 +256,7 @@ def _options(query: str) -> dict[str, str]:
         if name in options:
             hides = any(_SECRET.fullmatch(other) for other, _ in pairs)
             raise URLError(f"option {'...' if hides else repr(name)} is given twice")
-        options[name] = value
+        options[name] = HiddenText(value) if _is_secret(name, value) else value
     return options
 
 

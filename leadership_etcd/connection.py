@@ -9,7 +9,7 @@ from typing import Any
 from leadership_core import clock
 from leadership_core.addresses import Address
 from leadership_core.fork import leak
-from leadership_core.secret import bare
+from leadership_core.tracebacks import bare
 
 from .answers import read_answer, read_watch
 from .credentials import TLS, speaks_tls, target
@@ -171,7 +171,7 @@ class Connection:
                 self.silent_since = self.silent_since or sent
             else:
                 self.silent_since = None
-            problem = self.harmless(error)
+            problem = harmless(error, self._masked)
         except ValueError as error:  # the channel is closed
             problem = bare(error)
         else:
@@ -184,10 +184,6 @@ class Connection:
         del request, metadata
         raise problem
 
-    def harmless(self, error: grpc.RpcError) -> grpc.RpcError:
-        """An error of this connection without secrets."""
-        return harmless(error, self._masked)
-
     def watch(self, requests: Any, metadata: tuple[Any, ...]) -> Answers:
         """Open the stream that carries watches."""
         stream = self.channel.stream_stream(
@@ -195,7 +191,7 @@ class Connection:
             request_serializer=WATCH.request.SerializeToString,
             response_deserializer=_named,
         )
-        return Answers(stream(requests, metadata=metadata))
+        return Answers(stream(requests, metadata=metadata), self._masked)
 
     def close(self) -> None:
         """Cut off what is under way; may be called again."""
@@ -244,13 +240,24 @@ class Answers:
 
     Args:
         call: of gRPC.
+        masked: takes secrets from what a server says.
     """
 
-    def __init__(self, call: Any) -> None:
-        self._call = call
+    def __init__(self, call: Any, masked: Callable[[str], str]) -> None:
+        self._call, self._masked = call, masked
 
     def __iter__(self) -> Iterator[Any]:
-        return map(read_watch, self._call)
+        try:
+            for data in self._call:
+                answer = read_watch(data)
+                if answer.cancel_reason:
+                    answer.cancel_reason = self._masked(answer.cancel_reason)
+                yield answer
+        except grpc.RpcError as error:
+            problem = harmless(error, self._masked)
+        else:
+            return
+        raise problem
 
     def cancel(self) -> None:
         """End the stream; from any thread."""

@@ -15,8 +15,8 @@ from leadership_core.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from leadership_core.secret import bare
 from leadership_core.text import one_line
+from leadership_core.tracebacks import bare
 
 from .proto import grpc
 

@@ -187,7 +187,7 @@ class Watcher:
         """Whether a stream that has ended says that the endpoint is of no use."""
         if self._ended.is_set() or error.code() is grpc.StatusCode.CANCELLED:
             return False
-        problem = translated(connection.harmless(error), connection.endpoint, 0)
+        problem = translated(error, connection.endpoint, 0)
         log.debug("a stream has ended: %s", problem)
         self._client.forget_token()
         if is_too_long(error):
@@ -251,7 +251,7 @@ class Watcher:
         if watch.refusals == 1:
             return False  # most likely the token has expired, which the stream began with
         error = StoreRefused(
-            f"etcd refuses a watch: {self._client.masked(answer.cancel_reason) or 'it does not say why'}"
+            f"etcd refuses a watch: {answer.cancel_reason or 'it does not say why'}"
         )
         watch.away = True
         _tell(partial(watch.sink.away, error))

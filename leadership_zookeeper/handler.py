@@ -22,10 +22,10 @@ from kazoo.retry import RetryFailedError
 from leadership_core import clock
 from leadership_core.addresses import Address, Addresses
 from leadership_core.failures import ConnectFailure
-from leadership_core.secret import bare
 from leadership_core.threads import start_daemon
 from leadership_core.timing import Pace
 from leadership_core.tls import ClientTLS, is_hang_up
+from leadership_core.tracebacks import bare
 from leadership_core.url import Host
 
 from .frames import LONGEST, LONGEST_NAMES, TooLong

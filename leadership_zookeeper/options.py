@@ -63,7 +63,7 @@ class Options:
             hosts=hosts,
             # Not all clients to the same server first.
             addresses=Addresses(
-                random.sample(hosts, len(hosts)), thread="leadership-zookeeper-resolve"
+                sorted(hosts, key=lambda _: random.random()), thread="leadership-zookeeper-resolve"
             ),
             prefix=url.prefix,
             tick=found.get("tick", DEFAULT_TICK),

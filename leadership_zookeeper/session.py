@@ -205,4 +205,6 @@ class ZooKeeperSession:
         self.bell.ring()
 
     def __repr__(self) -> str:
-        return f"<ZooKeeperSession {self.id} ttl={self._ttl:g}>"
+        # A traceback with variables may show one that is not open yet.
+        opened = "number" in vars(self)
+        return f"<ZooKeeperSession {self.id if opened else 'not open'}>"

@@ -11,8 +11,11 @@ leads after a ttl. It goes on when that process goes on or dies.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..errors import URLError
 from ..plugins import hookimpl
+from ..precautions import warn_about_database
 from ..url import StoreURL
 from .backend import SqliteStore
 from .database import Database
@@ -33,4 +36,6 @@ def leadership_open_store(url: StoreURL) -> SqliteStore | None:
         )
     if not url.path.strip("/"):
         raise URLError("sqlite:// needs a file: sqlite:///relative.db or sqlite:////absolute.db")
-    return SqliteStore(Database(url.path), machine_clock(), boot_id())
+    database = Database(url.path)
+    warn_about_database(url, Path(url.path).absolute())
+    return SqliteStore(database, machine_clock(), boot_id())

@@ -1,0 +1,313 @@
+"""No password, token or key is in what a program can show: messages, logs, tracebacks, reprs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from leadership_core import Candidate, open_store
+from leadership_core.budget import budget
+from leadership_core.errors import LeadershipError, StoreRefused, URLError
+from leadership_core.secret import Secret
+from leadership_core.url import StoreURL
+from tests.servers.ports import free_port
+from tests.servers.tls_trouble import wrong_server
+
+SECRET = "p@ss/w%rd-Ünïque-42"
+TOKEN = "t0ken-unique-4242/+x="
+
+
+def _forms(value: str) -> list[str]:
+    return [
+        value,
+        quote(value, safe=""),
+        quote(value, safe="").lower(),
+        json.dumps(value)[1:-1],
+        base64.b64encode(value.encode()).decode().rstrip("="),
+        base64.urlsafe_b64encode(value.encode()).decode().rstrip("="),
+        ascii(value)[1:-1],
+        ascii(value.encode())[2:-1],
+    ]
+
+
+def _shown(error: BaseException) -> str:
+    """All that a program may show of an error, local variables of our frames included."""
+    whole = traceback.TracebackException.from_exception(error, capture_locals=True)
+    found, left = [], [whole]
+    while left:
+        one = left.pop()
+        # The frames of this test have the secrets, of course.
+        one.stack = traceback.StackSummary.from_list(
+            [frame for frame in one.stack if "/tests/" not in frame.filename]
+        )
+        found += list(one.format(chain=False))
+        for frame in one.stack:
+            found += [
+                f"{frame.name}: {name}={value}" for name, value in (frame.locals or {}).items()
+            ]
+        left += [other for other in (one.__cause__, one.__context__) if other is not None]
+    seen: BaseException | None = error
+    while seen is not None:
+        found += [str(seen), repr(seen), repr(vars(seen)), *map(str, seen.args)]
+        seen = seen.__cause__ or seen.__context__
+    return "\n".join(found)
+
+
+def _no_secret_in(text: str) -> None:
+    for form in (*_forms(SECRET), *_forms(TOKEN)):
+        assert form not in text, f"{form!r} in {text[max(0, text.index(form) - 300) :][:700]}"
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What is logged, debugging included, has no secret either."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    for record in caplog.records:
+        _no_secret_in(f"{record.getMessage()} {record.__dict__!r} {record.exc_text}")
+        if record.exc_info and record.exc_info[1]:
+            _no_secret_in(_shown(record.exc_info[1]))
+
+
+def _urls(port: int) -> dict[str, str]:
+    word, token = quote(SECRET, safe=""), quote(TOKEN, safe="")
+    return {
+        "consul": f"consul://:{token}@127.0.0.1:{port}",
+        "etcd": f"etcd://ann:{word}@127.0.0.1:{port}",
+        "zk": f"zk://ann:{word}@127.0.0.1:{port}",
+    }
+
+
+def _use(url: str) -> list[LeadershipError]:
+    """Do what there is to be done; return what was raised."""
+    raised: list[LeadershipError] = []
+    with open_store(url) as store:
+        _no_secret_in(repr(store) + store.url + repr(vars(store._backend)))
+        session: list[Any] = []
+        calls: list[Callable[[], object]] = [
+            lambda: store.get("k"),
+            lambda: store.put("k", b"1"),
+            lambda: store.list("k"),
+            lambda: store.delete("k"),
+            lambda: session.append(store.open_session(10)),
+            lambda: store.leader("k"),
+            lambda: Candidate(store, "k", "me", ttl=10).wait_elected(0.3),
+        ]
+        for call in calls:
+            try:
+                with budget(0.7):
+                    call()
+            except LeadershipError as error:
+                raised.append(error)
+    return raised
+
+
+class _Parrot(BaseHTTPRequestHandler):
+    """A web server that repeats what it was asked, in every form, in its errors."""
+
+    status = 500
+
+    def answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        said = f"{self.headers} {self.rfile.read(length)!r} {' '.join(_forms(TOKEN))}"
+        body = said.encode("utf-8", "replace")
+        self.send_response(self.status, TOKEN)
+        self.send_header("X-Consul-Index", TOKEN)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - the names that the library has
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def grpc_parrot() -> Iterator[int]:
+    """An etcd that refuses the password, and repeats it in every form; its port."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+
+    from leadership_etcd.methods import AUTHENTICATE, STATUS
+
+    class Etcd(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+        def service(self, details: Any) -> Any:
+            def answer(request: bytes, context: Any) -> bytes:
+                if details.method == STATUS.path:
+                    return bytes(STATUS.answer(leader=1).SerializeToString())
+                who = (
+                    "etcdserver: authentication failed"
+                    if details.method == AUTHENTICATE.path
+                    else ""
+                )
+                known = ascii(request) + repr(context.invocation_metadata())
+                context.abort(
+                    grpc.StatusCode.INVALID_ARGUMENT, f"{who} {known} {' '.join(_forms(SECRET))}"
+                )
+                raise AssertionError
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.server(ThreadPoolExecutor(4), handlers=[Etcd()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield port
+    server.stop(0).wait(5)
+
+
+@pytest.mark.usefixtures("logged")
+@pytest.mark.parametrize("status", [200, 301, 400, 403, 404, 409, 413, 429, 500, 503])
+def test_a_consul_that_repeats_the_token(status: int) -> None:
+    """In its body, its headers and its reason."""
+    handler = type("Parrot", (_Parrot,), {"status": status})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        raised = _use(_urls(server.server_port)["consul"])
+        server.shutdown()
+        thread.join()
+    assert len(raised) >= 3  # a 404 says that there is no such key
+    for error in raised:
+        _no_secret_in(_shown(error))
+
+
+@pytest.mark.usefixtures("logged")
+def test_an_etcd_that_repeats_the_password(grpc_parrot: int) -> None:
+    """In the details of its errors, which gRPC's own error shows."""
+    raised = _use(_urls(grpc_parrot)["etcd"])
+    assert len(raised) >= 5
+    assert any(isinstance(error, StoreRefused) for error in raised)
+    for error in raised:
+        _no_secret_in(_shown(error))
+
+
+@pytest.mark.usefixtures("logged")
+@pytest.mark.parametrize("scheme", ["consul", "etcd", "zk"])
+@pytest.mark.parametrize("how", ["refuses", "hangs up", "is silent", "garbage", "mid-answer"])
+def test_servers_that_break_off(scheme: str, how: str) -> None:
+    """Before, in and after the request: the frames of the client libraries have what was sent."""
+    with ExitStack() as stack:
+        port = free_port()
+        if how != "refuses":
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", port), backlog=64))
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)
+
+            def serve() -> None:
+                links = []
+                while True:
+                    try:
+                        link, _ = listener.accept()
+                    except OSError:
+                        return
+                    links.append(link)
+                    if how == "garbage":
+                        link.sendall(f"{TOKEN} {SECRET}\r\n\r\n".encode() * 20)
+                    if how == "mid-answer":
+                        link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[")
+                    if how != "is silent":
+                        link.close()
+
+            threading.Thread(target=serve, daemon=True).start()
+        raised = _use(_urls(port)[scheme])
+    assert len(raised) >= 5
+    for error in raised:
+        _no_secret_in(_shown(error))
+
+
+@pytest.mark.usefixtures("logged")
+@pytest.mark.parametrize("scheme", ["consul", "etcd", "zk"])
+def test_tls_that_fails(scheme: str, tmp_path: Path) -> None:
+    """With a certificate that is not trusted."""
+    with wrong_server("expired", tmp_path) as server:
+        url = _urls(server.port)[scheme].replace("://", "+tls://") + f"?ca={server.ca}"
+        raised = _use(url)
+    assert len(raised) >= 5
+    for error in raised:
+        _no_secret_in(_shown(error))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "consul://:{}@h/%ff",
+        "consul://:{}@h?dc=",
+        "consul://:{}@h?token={}",
+        "consul://h?token={}&lock_delay=never",
+        "consul://h?token={}&token={}",
+        "consul://h?token={}&no_such=1",
+        "consul+tls://h?token={}&ca=/no/such/file",
+        "consul://:{}%0a@h",
+        "etcd://ann:{}@h:99999",
+        "etcd://:{}@h",
+        "etcd://ann:{}@h?password_file=/no/such/file",
+        "etcd+tls://ann:{}@h?cert=/no/such/file",
+        "zk://:{}@h",
+        "zk://a%3Ab:{}@h",
+        "zk://ann:{}@h?tick=0",
+        "sqlite://ann:{}@h/x",
+        "nosuch://ann:{}@h",
+        "etcd://ann:{}@h@",
+        "etcd://ann:{}#@h",
+    ],
+)
+def test_urls_that_do_not_work(url: str) -> None:
+    """The frames in which a URL is read do not show it either."""
+    with pytest.raises(LeadershipError) as caught:
+        open_store(url.replace("{}", quote(SECRET, safe="")))
+    _no_secret_in(_shown(caught.value))
+
+
+def test_an_option_that_is_a_secret_is_not_shown() -> None:
+    """Given as a keyword argument, when another one is wrong."""
+    with pytest.raises(URLError) as caught:
+        open_store("consul://h", token=TOKEN, lock_delay="never")
+    _no_secret_in(_shown(caught.value))
+    url = StoreURL.parse(f"consul://:{quote(TOKEN, safe='')}@h?token={quote(TOKEN, safe='')}")
+    _no_secret_in(f"{url} {url!r} {url.options!r} {url.password!r}")
+    assert url.password == TOKEN
+
+
+@pytest.mark.parametrize("value", [SECRET, TOKEN, "ab", "a b\nc", 'q"uo\\te'])
+def test_every_form_of_a_secret_is_masked(value: str) -> None:
+    """And what is not it, stays."""
+    secret = Secret(value)
+    for form in (
+        value,
+        quote(value, safe=""),
+        json.dumps(value)[1:-1],
+        base64.b64encode(value.encode()).decode(),
+    ):
+        assert form not in secret.masked(f"no <{form}> here")
+        assert secret.masked(f"no <{form}> here").startswith("no <***")
+    assert secret.masked("label table cab abs") == "label table cab abs"
+    assert value not in f"{secret} {secret!r}"
+
+
+def test_a_secret_is_read_again_and_the_old_one_stays_masked(tmp_path: Path) -> None:
+    """A request that is on its way has the old one; a file in the making changes nothing."""
+    file = tmp_path / "secret"
+    file.write_text("first-one\n")
+    secret = Secret.from_file(str(file), "password_file")
+    assert (secret.reveal(), secret.version) == ("first-one", 0)
+    file.write_text("second-one\n")
+    assert (secret.reveal(), secret.version) == ("second-one", 1)
+    assert secret.masked("first-one second-one") == "*** ***"
+    for trouble in (b"", b"\xff\xfe", b"x" * 70_000):
+        file.write_bytes(trouble)
+        assert secret.reveal() == "second-one"
+    file.unlink()
+    assert secret.reveal() == "second-one"
