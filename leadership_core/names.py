@@ -8,10 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 from . import clock
+from .errors import NotDone
+from .eventcount import EventCount
+from .fork import at_fork_in_child
+from .threads import start_daemon
 
 __all__ = ["resolve"]
 
-_LOOK = 0.05  # seconds between two looks whether anybody wants to know any more
+_LOOK = 0.05  # seconds between two looks whether the answer is still wanted
+_PATIENCE = 2.0  # seconds for one look-up before another one of the same name is started
+_MOST_PER_NAME = 4  # look-ups at a time: a dead name server holds each for half a minute
+_MOST = 16  # and of all names
 
 
 def resolve(
@@ -28,7 +35,8 @@ def resolve(
         host: a name, or an address.
         port: which is put into the result.
         seconds: how long to wait at most.
-        thread: the name for the thread that asks, which may go on for half a minute.
+        thread: the name for the thread that asks, which may go on for half a minute. Calls for the
+            same name share it; there are four for a name and sixteen in the process at the most.
         wanted: says whether to go on waiting.
 
     Raises:
@@ -42,25 +50,89 @@ def resolve(
         return _look_up(host, port, clock.now() + seconds, thread, wanted)
 
 
+class _LookUp:
+    """One call of `getaddrinfo`, in a thread of its own, for all that wait for that name."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.began = clock.now()
+        self.found: list[Any] | None = None
+        self.problem: OSError | None = None
+        self._host, self._port = host, port
+
+    @property
+    def ended(self) -> bool:
+        return self.found is not None or self.problem is not None
+
+    def run(self) -> None:
+        try:
+            self.found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            self.problem = error
+        except BaseException as error:  # noqa: BLE001  # those that wait must not wait for it
+            self.problem = OSError(f"the name {self._host!r} cannot be resolved: {error!r}")
+        finally:
+            _forget((self._host, self._port), self)
+
+
+_under_way: dict[tuple[str, int], list[_LookUp]] = {}
+_ended = EventCount()  # notified when a look-up has ended
+_lock = threading.RLock()  # a signal handler may resolve, too
+
+
 def _look_up(
-    host: str, port: int, until: float, name: str, wanted: Callable[[], bool]
+    host: str, port: int, until: float, thread: str, wanted: Callable[[], bool]
 ) -> list[Any]:
     # getaddrinfo knows no timeout, and a dead name server holds it for half a minute.
-    found: list[list[Any]] = []
-    problem: list[OSError] = []
+    mine: list[_LookUp] = []
+    while wanted() and (left := until - clock.now()) > 0:
+        for one in _join(host, port, thread):
+            if one not in mine:
+                mine.append(one)
+        _ended.wait_for(lambda: any(one.ended for one in mine), min(left, _LOOK))
+        found = next((one.found for one in mine if one.found is not None), None)
+        if found is not None:
+            return found
+        if mine and all(one.ended for one in mine):
+            problem = mine[-1].problem
+            assert problem is not None
+            raise type(problem)(*problem.args) from problem
+    raise TimeoutError(f"the name {host!r} was not resolved in time")
 
-    def ask() -> None:
-        try:
-            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            problem.append(error)
 
-    thread = threading.Thread(target=ask, name=name, daemon=True)
-    thread.start()
-    while thread.is_alive() and wanted() and (left := until - clock.now()) > 0:
-        thread.join(min(left, _LOOK))
-    if found:
-        return found[0]
-    if not problem:
-        raise TimeoutError(f"the name {host!r} was not resolved in time")
-    raise problem[0]
+def _join(host: str, port: int, thread: str) -> list[_LookUp]:
+    """The look-ups of the name that are under way; one more if the latest is slow."""
+    with _lock:
+        those = _under_way.setdefault((host, port), [])
+        slow = not those or clock.now() - those[-1].began > _PATIENCE
+        every = sum(map(len, _under_way.values()))
+        if slow and len(those) < _MOST_PER_NAME and every < _MOST:
+            new = _LookUp(host, port)
+            those.append(new)
+            try:
+                start_daemon(new.run, thread)
+            except BaseException as error:
+                _forget((host, port), new)
+                if isinstance(error, NotDone):
+                    raise OSError(str(error)) from error
+                raise
+        if not those:
+            del _under_way[host, port]
+        return list(those)
+
+
+def _forget(name: tuple[str, int], one: _LookUp) -> None:
+    with _lock:
+        those = _under_way.get(name, [])
+        if one in those:
+            those.remove(one)
+        if not those:
+            _under_way.pop(name, None)
+    _ended.notify_all()
+
+
+def _begin_anew_in_child() -> None:
+    global _under_way, _ended, _lock  # the threads and the lock are the parent's
+    _under_way, _ended, _lock = {}, EventCount(), threading.RLock()
+
+
+at_fork_in_child(_begin_anew_in_child)
