@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,11 +15,13 @@ from leadership_core.tracebacks import bare
 from .answers import read_answer, read_watch
 from .credentials import TLS, speaks_tls, target
 from .errors import Senseless, Unreached, Verdict, harmless, said, verdict
-from .methods import STATUS, WATCH, Method
+from .methods import MEMBERS, STATUS, WATCH, Method
 from .preface import objection
 from .proto import grpc
 
 __all__ = ["Connection"]
+
+log = logging.getLogger(__name__)
 
 _OPTIONS: list[tuple[str, Any]] = [
     # Without this, channels to one address share a connection, and wait for each other in it.
@@ -119,7 +122,27 @@ class Connection:
             raise self._unreached(error, until) from error
         if not status.leader:
             raise Unreached("it knows no leader of its cluster")
+        self._refuse_grpc_proxy(until)
         self._greet()
+
+    def _refuse_grpc_proxy(self, until: float) -> None:
+        """Raise `Unreached` if it is one, which answers all but the list of members as etcd does.
+
+        It renews leases by itself, at times of its own, and tells its clients later. So the time
+        from which etcd counts is not known. Its list of members has no header, and no ids.
+        """
+        try:
+            found = self.invoke(MEMBERS, MEMBERS.request(), max(0.001, until - clock.now()))
+        except (Senseless, grpc.RpcError) as error:
+            log.debug("%s does not list its members: %s", self.endpoint, error)
+            return  # it may not tell us
+        if not found.header.cluster_id and not any(one.ID for one in found.members):
+            self._known.discard(self.address)
+            raise Unreached(
+                "it is an etcd grpc-proxy, which renews leases by itself, so nobody can know "
+                "when they end; put the addresses of the etcd servers into the URL",
+                lasting=True,
+            )
 
     def _greet(self) -> None:
         self._greeted = True

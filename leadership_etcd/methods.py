@@ -12,6 +12,7 @@ __all__ = [
     "DELETE",
     "GRANT",
     "KEEP_ALIVE",
+    "MEMBERS",
     "PUT",
     "RANGE",
     "REVOKE",
@@ -82,5 +83,11 @@ AUTHENTICATE = Method(
 )
 STATUS = Method(
     "/etcdserverpb.Maintenance/Status", rpc.StatusRequest, rpc.StatusResponse, repeatable=True
+)
+MEMBERS = Method(
+    "/etcdserverpb.Cluster/MemberList",
+    rpc.MemberListRequest,
+    rpc.MemberListResponse,
+    repeatable=True,
 )
 WATCH = Method("/etcdserverpb.Watch/Watch", rpc.WatchRequest, rpc.WatchResponse, repeatable=False)

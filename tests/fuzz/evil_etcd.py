@@ -32,6 +32,7 @@ _REQUESTS = {
     "LeaseKeepAlive": rpc.LeaseKeepAliveRequest,
     "LeaseRevoke": rpc.LeaseRevokeRequest,
     "LeaseTimeToLive": rpc.LeaseTimeToLiveRequest,
+    "MemberList": rpc.MemberListRequest,
     "Watch": rpc.WatchRequest,
 }
 
@@ -58,6 +59,10 @@ def plausible(name: str, request: Any) -> Any:
     match name:
         case "Status":
             return rpc.StatusResponse(header=header, version="3.6.16", leader=8, raftTerm=3)
+        case "MemberList":
+            found = rpc.MemberListResponse(header=header)
+            found.members.add(ID=8, name="evil")
+            return found
         case "Range":
             return _range(header, request)
         case "Txn":
