@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from kazoo.exceptions import (
     BadVersionError,
+    NoChildrenForEphemeralsError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
@@ -23,7 +24,7 @@ from leadership_core.errors import (
     StoreUnavailable,
 )
 from leadership_core.guards import check_expected
-from leadership_core.store import ABSENT, Entry, Expected
+from leadership_core.store import ABSENT, ANY, Entry, Expected
 
 from .errors import translated
 from .link import Link
@@ -91,7 +92,8 @@ class Entries:
         with _Target(self._pins, link, key, expect) as target:
             for _ in range(_TRIES):
                 node = target.read()
-                written = _steps(path, value, link, node, owner)
+                version = -1 if expect is ANY or node is None else node.version
+                written = _steps(target, value, link.acl, node, owner, version)
                 in_the_way = target.pins() if isinstance(written[0], Delete) else []
                 if in_the_way is None:
                     raise ConfigurationError(
@@ -151,6 +153,9 @@ class Entries:
                 if _problem(_commit(link, f"delete what is below {prefix!r}", some)) is not None:
                     break  # somebody was faster
                 deleted += sum(step.path in names for step in some)
+            else:  # what has been written since is not what was to be deleted
+                self._clean_up(link, root)
+                return deleted
         raise StoreUnavailable(f"what is below {prefix!r} changes faster than it can be deleted")
 
     def _guard(self, fence: tuple[str, int] | None) -> list[Any]:
@@ -202,15 +207,18 @@ class _Target:
         key: of the entry.
         expect: what the entry is compared with.
         deletes: whether nothing is to be done where there is no entry.
+
+    Attributes:
+        path: of the node.
     """
 
     def __init__(
         self, pins: Pins, link: Link, key: str, expect: Expected, *, deletes: bool = False
     ) -> None:
-        self._link, self._key, self._path = link, key, path_of(key)
+        self._link, self._key, self.path = link, key, path_of(key)
         self._expect = expect
         self._deletes = deletes
-        self._pin = pins.on(link, self._path)
+        self._pin = pins.on(link, self.path)
         self._node: Node | None = None
         self._confirmed = False  # a majority has confirmed something since it was asked
         self._folder = False  # an absent entry is compared, and a folder is there
@@ -227,6 +235,12 @@ class _Target:
         """The steps that come first, and fail if the node was let go."""
         return self._pin.steps
 
+    def proof(self, acl: Any) -> list[Any]:
+        """The steps that fail where a node is bound to a session; none if the pin proves it."""
+        if self.unpin:
+            return []
+        return [Create(self._pin.path, None, acl, 0), Delete(self._pin.path, -1)]
+
     def read(self) -> Node | None:
         """Read it, and compare it; raises `Conflict`."""
         doing = f"read {self._key!r}"
@@ -236,8 +250,8 @@ class _Target:
                 self._confirmed = True
             else:
                 ask = self._link.ask
-                (answer,) = ask(doing, read(self._path))
-                node = Node.of(self._path, answer)
+                (answer,) = ask(doing, read(self.path))
+                node = Node.of(self.path, answer)
             if self._matches(node):
                 break
             self._confirm(doing)
@@ -274,13 +288,13 @@ class _Target:
         node = self._node
         if node is None or node.children == len(self.unpin):
             return []
-        (names,) = self._link.ask(f"look below {self._key!r}", children(self._path))
+        (names,) = self._link.ask(f"look below {self._key!r}", children(self.path))
         if isinstance(names, Exception):
             return []
         others = [name for name in names if name != self._pin.name]
         if not all(map(is_pin, others)):
             return None
-        return [Delete(f"{self._path}/{name}", -1) for name in others]
+        return [Delete(f"{self.path}/{name}", -1) for name in others]
 
     def commit(self, doing: str, steps: list[Any]) -> list[Any]:
         """Do all steps or none, and return their answers, see `_commit`."""
@@ -296,13 +310,21 @@ def _is_empty(node: Node | None, pins: int = 0) -> bool:
     return node is not None and node.data is None and node.children == pins
 
 
-def _steps(path: str, value: bytes, link: Link, node: Node | None, owner: int) -> list[Any]:
-    """The steps that leave the value there, bound to the owner; the last one has the stat."""
-    if node is not None and node.owner == owner:
-        return [SetData(path, value, node.version)]
+def _steps(
+    target: _Target, value: bytes, acl: Any, node: Node | None, owner: int, version: int
+) -> list[Any]:
+    """The steps that leave the value there, bound to the owner; the last one has the stat.
+
+    By now another node may be there, with another owner: to write to that one would bind the value
+    to a session that is not its own, and it would go with it. So what is bound is always made anew,
+    and what is not is written where a node can be made below, which an ephemeral one refuses.
+    """
+    path = target.path
+    if node is not None and node.owner == owner == 0:
+        return [*target.proof(acl), SetData(path, value, version)]
     # What a step creates, its answer does not describe; a second step's does.
-    made = [Create(path, None, link.acl, 1 if owner else 0), SetData(path, value, 0)]
-    return made if node is None else [Delete(path, node.version), *made]
+    made = [Create(path, None, acl, 1 if owner else 0), SetData(path, value, 0)]
+    return made if node is None else [Delete(path, version), *made]
 
 
 def _commit(link: Link, doing: str, steps: list[Any]) -> list[Any]:
@@ -318,10 +340,16 @@ def _commit(link: Link, doing: str, steps: list[Any]) -> list[Any]:
     if isinstance(answers, Exception):
         raise StoreUnavailable(f"cannot {doing}: {answers!r}") from answers
     problem = _problem(answers)
-    if problem is not None and not isinstance(problem[1], _LOST_RACES):
+    if problem is not None and not _is_lost_race(steps[problem[0]], problem[1]):
         with translated(doing):
             raise problem[1]
     return list(answers)
+
+
+def _is_lost_race(step: Any, error: Exception) -> bool:
+    """Whether to look again, since something has changed meanwhile."""
+    bound = isinstance(error, NoChildrenForEphemeralsError) and is_pin(step.path)
+    return bound or isinstance(error, _LOST_RACES)
 
 
 def _problem(answers: list[Any]) -> tuple[int, Exception] | None:

@@ -95,6 +95,55 @@ def test_a_folder_of_which_an_entry_was_made(
         store.put(unique_key, b"2", expect=ABSENT)
 
 
+def test_what_is_bound_is_bound_to_its_own_session(
+    store: ZooKeeperStore,
+    session: ZooKeeperSession,
+    rival: ZooKeeperSession,
+    operator: Any,
+    unique_key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another one has bound the key right after it was read; their nodes have one version."""
+    entry = store.put(unique_key, b"1", session=session)
+    _lose_a_race(monkeypatch, lambda: store.put(unique_key, b"2", session=rival))
+
+    last = store.put(unique_key, b"3", session=session)
+
+    assert (last.session, entry.session) == (session.id, session.id)
+    assert operator.get(unique_key)[1].ephemeralOwner == session.number
+
+
+def test_what_is_not_bound_is_never_written_to_a_node_that_is(
+    store: ZooKeeperStore,
+    rival: ZooKeeperSession,
+    operator: Any,
+    unique_key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would go with that one's session."""
+    store.put(unique_key, b"1")
+    _lose_a_race(monkeypatch, lambda: store.put(unique_key, b"2", session=rival))
+
+    entry = store.put(unique_key, b"3")
+
+    rival.close()
+    assert store.get(unique_key) == entry
+
+
+def _lose_a_race(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Do that right after a node was read for the first time from now on."""
+    read, done = entries._Target.read, list[bool]()
+
+    def read_and_lose_the_race(target: entries._Target) -> Node | None:
+        found = read(target)
+        if not done:
+            done.append(True)
+            meanwhile()
+        return found
+
+    monkeypatch.setattr(entries._Target, "read", read_and_lose_the_race)
+
+
 def test_an_empty_folder_of_which_an_entry_was_made_is_not_cleaned_up(
     store: ZooKeeperStore, operator: Any, unique_key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,26 @@ def test_delete_tree_of_more_than_fits_one_transaction(
     assert not operator.exists(unique_key)
 
 
+def test_delete_tree_leaves_what_is_written_after_it(
+    store: ZooKeeperStore, unique_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It deletes what was there at one moment, in one step."""
+    store.put(f"{unique_key}/a", b"1")
+    commit, written = entries._commit, list[Entry]()
+
+    def commit_and_write(*args: Any) -> list[Any]:
+        answers = commit(*args)
+        if not written:
+            written.append(Entry("", b"", 0))
+            written.append(store.put(f"{unique_key}/a", b"2"))
+        return answers
+
+    monkeypatch.setattr(entries, "_commit", commit_and_write)
+
+    assert store.delete_tree(unique_key) == 1
+    assert store.get(f"{unique_key}/a") == written[1]
+
+
 def test_what_is_bound_to_a_session_goes_with_it(
     store: ZooKeeperStore, session: ZooKeeperSession, operator: Any, unique_key: str
 ) -> None:

@@ -1,0 +1,1 @@
+"""Histories of operations under faults, and whether the store was linearizable in them."""
