@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.fork_server import ForkServer
+from tests.support.machine import at_most
 
 ROOT = Path(__file__).parents[2]
 SERVER = ForkServer()
@@ -105,7 +106,7 @@ class Running:
         self, wanted: Callable[[Line], bool], seconds: float = 10.0, *, since: int = 0
     ) -> Line:
         """The first line that is wanted; fails the test if it does not come in time."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + at_most(seconds)
         with self._heard:
             while True:
                 for line in self.lines[since:]:
@@ -128,7 +129,7 @@ class Running:
     def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 10.0) -> Done:
         """End it with a signal, and return what came of it."""
         begun = self.send(number)
-        code = self.process.wait(seconds)
+        code = self.process.wait(at_most(seconds))
         self._listener.join(5.0)
         assert self.process.stderr is not None
         err = self.process.stderr.read().decode("utf-8", "surrogateescape")
@@ -172,7 +173,7 @@ def starter(cwd: Path) -> Iterator[Start]:
 
 def first_elected(candidates: list[Running], seconds: float = 10.0) -> Running:
     """The first of them that says elected."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + at_most(seconds)
     while time.monotonic() < until:
         for candidate in candidates:
             if "elected" in candidate.events:

@@ -23,6 +23,7 @@ from tests.consul.conftest import Opener
 from tests.consul.tools import raw, wait_until
 from tests.servers.consul import Consul
 from tests.servers.proxy import Proxy
+from tests.support.machine import at_most
 
 
 class Far:
@@ -118,7 +119,7 @@ def test_entering_without_any_answer_is_unknown_and_in_time(far: Far) -> None:
     with budget(0.6), pytest.raises(ClaimUnknown) as caught:
         far.election.enter(far.session, b"Frank")
 
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < at_most(0.9)
     claim = caught.value.claim
     assert (claim.token, claim.settled) == (None, False)
     assert "Frank" not in str(caught.value)
@@ -248,7 +249,7 @@ def test_a_renewal_without_an_answer_says_nothing_of_the_session(far: Far) -> No
     began = time.monotonic()
     with budget(0.3), pytest.raises(StoreUnavailable, match=r"within 0\.30 s"):
         far.session.renew()
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < at_most(0.6)
     far.link.heal()
 
     assert far.session.renew() == 10

@@ -23,6 +23,7 @@ from leadership_core import (
 )
 from tests.core.conftest import Open
 from tests.core.faulty import Fault, FaultyStore, eventually
+from tests.support.machine import at_most
 
 
 def test_first_value_comes_at_once(open_one: Open) -> None:
@@ -30,7 +31,7 @@ def test_first_value_comes_at_once(open_one: Open) -> None:
     follower = Follower(open_one(), "key")
     start = time.monotonic()
     assert next(follower.follow_election()) is None
-    assert time.monotonic() - start < 0.5
+    assert time.monotonic() - start < at_most(0.5)
     assert follower.leader is None
 
     Candidate(open_one(), "key", "ann", ttl=3).wait_elected(3)
@@ -71,7 +72,7 @@ def test_crashed_leader_is_reported_until_the_store_ends_its_claim(
         died = time.monotonic()
 
         assert next(leaders) is None
-        assert 0.3 < time.monotonic() - died < 0.8
+        assert 0.3 < time.monotonic() - died < at_most(0.8)
     assert faulty.inner.get("key") is None
 
 
@@ -122,7 +123,7 @@ def test_wait_leader(open_one: Open) -> None:
     follower = Follower(open_one(), "key")
     start = time.monotonic()
     assert follower.wait_leader(0.1) is None
-    assert time.monotonic() - start < 0.5
+    assert time.monotonic() - start < at_most(0.5)
     candidate = Candidate(open_one(), "key", "ann", ttl=3)
     threading.Timer(0.1, candidate.run_for_election).start()
 

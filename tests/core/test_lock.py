@@ -27,6 +27,7 @@ from leadership_core import (
     Term,
 )
 from tests.core.faulty import Fault, FaultyStore, eventually
+from tests.support.machine import at_most
 
 Open = Callable[[], StoreHandle]
 
@@ -235,7 +236,7 @@ def test_acquire_without_waiting(open_one: Open) -> None:
         assert lock.acquire(0) is not None
         begun = time.monotonic()
         assert other.lock("a", ttl=9).acquire(0) is None
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < at_most(1.5)
         assert lock.release() is True
     assert lock.acquire(0.001) is not None
     assert lock.release() is True
@@ -253,7 +254,7 @@ def test_candidates_that_do_not_wait(open_one: Open) -> None:
         with pytest.raises(NotElected), Candidate(other, "a", "third", ttl=9).leading(0):
             pass
         assert str(Follower(other, "a").wait_leader(0)) == "me"
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < at_most(2)
         assert rival.stop()
     with candidate.leading(0):
         pass
@@ -270,7 +271,7 @@ def test_acquire_without_waiting_from_a_store_that_hangs(
     with pytest.raises(NotElected, match="has not answered"):
         opened.lock("a", ttl=3).acquire(0)
 
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < at_most(3)
 
 
 @pytest.mark.parametrize("timeout", [-1, -0.001, float("nan"), float("inf"), "1", True])
@@ -337,7 +338,7 @@ def test_a_wait_is_over_in_time_even_if_the_store_hangs(
         opened.lock("a", ttl=3).acquire(timeout=0.5)
 
     assert isinstance(caught.value.__cause__, StoreUnavailable)
-    assert time.monotonic() - begun < 2.5
+    assert time.monotonic() - begun < at_most(2.5)
     faulty.heal()
     assert eventually(lambda: faulty.inner.get("a") is None, within=8)
 
@@ -416,7 +417,7 @@ def test_an_outage_ends_the_term_in_time_and_the_lock_is_free_afterwards(
     faulty.inject(Fault.UNAVAILABLE)
 
     assert term.wait_lost(2)
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < at_most(1.5)
     faulty.heal()
     assert eventually(lambda: faulty.inner.get("a") is None)
     assert lock.release() is False

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from leadership_core.names import resolve
+from tests.support.machine import at_most
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_a_silent_name_server_is_waited_for_in_time_only(silent: None) -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError, match="localhost"):
         resolve("localhost", 80, 0.2, thread="t")
-    assert 0.15 < time.monotonic() - began < 1.0
+    assert 0.15 < time.monotonic() - began < at_most(1.0)
 
 
 def test_nobody_waits_for_what_is_not_wanted_any_more(silent: None) -> None:
@@ -57,7 +58,7 @@ def test_nobody_waits_for_what_is_not_wanted_any_more(silent: None) -> None:
     threading.Timer(0.1, enough.set).start()
     with pytest.raises(TimeoutError):
         resolve("localhost", 80, 5.0, thread="t", wanted=lambda: not enough.is_set())
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < at_most(1.0)
 
 
 def test_look_ups_of_a_dead_name_server_are_shared_and_capped(silent: None) -> None:

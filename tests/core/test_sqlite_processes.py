@@ -26,6 +26,7 @@ from leadership_core.store import ABSENT
 from leadership_core.testing import VirtualClock
 from leadership_core.url import StoreURL
 from tests.core.stores_harness import FakeClock, Seen, sqlite_store
+from tests.support.machine import at_most
 
 pytestmark = pytest.mark.slow
 
@@ -159,7 +160,7 @@ for ttl in (60, 0.2):
         delays.append(time.time() - float(line_of(process)))
     began = time.time()
     seen.wait_for(None)
-    assert 0.1 < time.time() - began < 0.3
+    assert 0.1 < time.time() - began < at_most(0.3)
     watch.close()
     # 10 ms by design; the rest is for a machine that is busy.
     assert max(delays) < 0.1
@@ -193,7 +194,7 @@ def test_a_process_that_is_stopped_while_it_writes(store: SqliteStore, start: St
         began = time.monotonic()
         with budget(0.1), pytest.raises(StoreUnavailable, match="another process holds the lock"):
             call()
-        assert 0.09 < time.monotonic() - began < 0.3
+        assert 0.09 < time.monotonic() - began < at_most(0.3)
     assert store.get("a") == before
     assert store.get("held") is None
 
@@ -225,7 +226,7 @@ def test_what_waits_goes_on_in_the_moment_the_lock_is_free(
     resumed = time.monotonic()
     process.send_signal(signal.SIGCONT)
     writer.join(3)
-    assert done[0] - resumed < 0.1
+    assert done[0] - resumed < at_most(0.1)
 
 
 def test_a_process_that_is_killed_while_it_writes(store: SqliteStore, start: Start) -> None:

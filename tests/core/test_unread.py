@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from leadership_core import Candidate, StoreHandle
+from tests.support.machine import at_most
 
 
 def test_an_event_that_nobody_reads_holds_up_nobody(store: StoreHandle) -> None:
@@ -14,11 +15,11 @@ def test_an_event_that_nobody_reads_holds_up_nobody(store: StoreHandle) -> None:
     begun = time.monotonic()
 
     for _ in range(3):
-        assert candidate.wait_elected(5)
+        assert candidate.wait_elected(40)
         assert candidate.is_leader
         candidate.resign(0)
     took = time.monotonic() - begun
 
     assert candidate.stop()
-    assert took < 1.5, f"three terms took {took:.1f} s"
+    assert took < at_most(1.5), f"three terms took {took:.1f} s"
     assert [event.name for event in unread].count("elected") >= 3

@@ -16,6 +16,7 @@ from tests.etcd.tools import Seen, has_value, wait_until
 from tests.servers.etcd import Etcd
 from tests.servers.etcd_cluster import EtcdCluster
 from tests.servers.ports import free_port
+from tests.support.machine import at_most
 
 
 def test_an_endpoint_that_is_down_is_passed_over(
@@ -52,7 +53,7 @@ def test_a_silent_endpoint_costs_its_share_of_the_time_once(
         assert session.renew() == 60
         assert time.monotonic() - began < took + 0.2
 
-    assert 0.4 < took < 0.9
+    assert 0.4 < took < at_most(0.9)
     session.close()
 
 
@@ -87,7 +88,7 @@ def test_without_any_endpoint_the_message_names_them_all(opened: Opener) -> None
     with pytest.raises(NotDone) as caught:
         store.put("k", b"1")
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < at_most(1)
     for port in ports:
         assert f"127.0.0.1:{port}: connection refused; is an etcd running there?" in str(
             caught.value

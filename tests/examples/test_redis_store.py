@@ -16,6 +16,7 @@ from leadership_core.testing import Heard
 from tests.conftest import ProxyFactory
 from tests.examples.conftest import Opener, RedisFactory
 from tests.servers.redis import RedisServer
+from tests.support.machine import at_most
 
 
 def stands(store: StoreHandle, value: str, ttl: float = 2.0) -> Candidate:
@@ -129,7 +130,7 @@ def test_resigning_hands_over_at_once(redis: RedisServer, opened: Opener) -> Non
     begun = time.monotonic()
     first.resign(cooldown=30)
     assert second.wait_elected(5) is not None
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < at_most(1.0)
 
 
 def test_a_watch_goes_on_over_broken_connections(
@@ -178,9 +179,9 @@ def test_a_frozen_server_holds_nobody_up(redis: RedisServer, opened: Opener) -> 
     begun = time.monotonic()
     with pytest.raises(StoreUnavailable), budget(0.3):
         store.get("a")
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < at_most(1.0)
     store.close(timeout=0.5)
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < at_most(2.0)
     redis.resume()
 
 

@@ -49,7 +49,7 @@ def sent_under_the_lock(append: Any) -> Any:
 
     def mutant(self: Any, number: int, event: Any) -> None:
         append(self, number, event)
-        until = time.monotonic() + 0.3
+        until = time.monotonic() + 3.0
         while (number, event) in self._queue and time.monotonic() < until:
             time.sleep(0.01)
 

@@ -90,6 +90,15 @@ def test_a_test_that_breaks_down_kills_nothing(tmp_path: Path) -> None:
             def test_never_begins(broken):
                 pass
 
+            class Open:
+                def __del__(self):
+                    import warnings
+                    warnings.warn("left open", ResourceWarning)
+
+            def test_leaves_something_open():
+                left = Open()
+                assert not "found"
+
             def test_asserts():
                 assert os.environ["LEADERSHIP_MUTANT"] == "some other", "found it"
 
@@ -99,9 +108,10 @@ def test_a_test_that_breaks_down_kills_nothing(tmp_path: Path) -> None:
             """
         )
     )
-    tests = ("test_breaks", "test_never_begins", "test_asserts", "test_chosen[1]", "test_chosen[2]")
+    tests = ["test_breaks", "test_never_begins", "test_leaves_something_open"]
+    tests += ["test_asserts", "test_chosen[1]", "test_chosen[2]"]
     wanted = [(SOUND, f"{file}::{test}") for test in tests]
 
     found = [one.killed for one in judge(wanted)]
 
-    assert found == [False, False, True, False, True]
+    assert found == [False, False, True, True, False, True]

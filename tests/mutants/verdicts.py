@@ -124,6 +124,10 @@ def _command(names: Sequence[str], tests: Iterable[str], file: Path) -> list[str
         "no:cacheprovider",
     ]
     words += ["-q", "-m", "", "--tb=line", "--verdicts", str(file)]
+    # What a failed test leaves open is collected whenever Python likes, and told as a second failure
+    # that is none of its own; not every version of Python tells it.
+    for warning in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
+        words += ["-W", f"ignore::{warning}"]
     for name in names:
         words += ["--mutant", name]
     return words + sorted(tests)

@@ -14,6 +14,7 @@ from typing import Any
 from tests.scenarios.diary import Belief, Diary, Note
 from tests.scenarios.sweep import sweep
 from tests.servers.process import Process
+from tests.support.machine import at_most
 
 __all__ = ["ROOT", "Fleet", "Worker", "await_true"]
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def await_true(what: str, is_it: Callable[[], object], seconds: float) -> None:
     """Poll until it is true; fail after that many seconds."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + at_most(seconds)
     while not is_it():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")

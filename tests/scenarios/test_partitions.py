@@ -18,6 +18,7 @@ from tests.servers.etcd import Etcd
 from tests.servers.owners import connections_to
 from tests.servers.proxy import Proxy, Way
 from tests.servers.zookeeper import ZooKeeper
+from tests.support.machine import at_most
 
 _CUTS: dict[str, tuple[Way, ...]] = {
     "replies lost": ("down",),
@@ -75,7 +76,7 @@ def _watch_takeover(name: str, fleet: Fleet, far: Reign, cut: int, measured: Rep
     measured(f"{name}: belief went on for", (belief.until - cut) / 1e9)
     assert (belief.until - cut) / 1e9 < fleet.ttl - 0.5 + 0.1
     # Of the three, the lock may be held longest where renewals still arrive.
-    assert (near.since - cut) / 1e9 < 3 * fleet.ttl + 1
+    assert (near.since - cut) / 1e9 < at_most(3 * fleet.ttl + 1)
     return near
 
 
@@ -117,12 +118,12 @@ def test_stop_and_close_return_although_nothing_answers(
 
         at = time.monotonic()
         first.stop(timeout=0.5)
-        assert time.monotonic() - at < 0.8
+        assert time.monotonic() - at < at_most(0.8)
         assert not first.is_leader
 
         at = time.monotonic()
         store.close(timeout=0.5)
-        assert time.monotonic() - at < 1.6  # it also waits, for a moment, for its threads
+        assert time.monotonic() - at < at_most(1.6)  # it also waits, for a moment, for its threads
         assert not second.is_leader
         for reader in readers:
             reader.join()

@@ -26,6 +26,7 @@ from leadership_zookeeper.store import ZooKeeperStore
 from tests.conftest import ProxyFactory
 from tests.servers.proxy import Proxy
 from tests.servers.zookeeper import ZooKeeper
+from tests.support.machine import at_most
 from tests.zookeeper.conftest import Opener
 from tests.zookeeper.tools import Seen, open_sockets, our_threads, wait_until
 
@@ -140,7 +141,7 @@ def test_a_renewal_that_is_not_answered_extends_nothing(far: Far) -> None:
     began = clock.now()
     with budget(0.4), pytest.raises(StoreUnavailable):
         far.session.renew()
-    assert clock.now() - began < 0.8
+    assert clock.now() - began < at_most(0.8)
 
     wait_until(lambda: far.session.link.over, far.session.ttl + 1)
 
@@ -176,7 +177,7 @@ def test_a_session_that_nobody_renews_ends_though_its_connection_is_fine(
 
     wait_until(lambda: session.number not in shared_zookeeper.sessions(), 10)
 
-    assert time.monotonic() - began <= 4 + shared_zookeeper.tick + 0.3
+    assert time.monotonic() - began <= at_most(4 + shared_zookeeper.tick + 0.3)
 
 
 def test_a_connection_that_is_black_holed_is_left_for_another_server(
@@ -198,7 +199,7 @@ def test_a_connection_that_is_black_holed_is_left_for_another_server(
         except StoreUnavailable:
             continue
 
-    assert clock.now() - began < 3.0
+    assert clock.now() - began < at_most(3.0)
 
 
 def test_closing_on_a_black_hole_is_over_in_time_and_leaves_nothing(
@@ -217,11 +218,11 @@ def test_closing_on_a_black_hole_is_over_in_time_and_leaves_nothing(
     began = clock.now()
     with budget(0.5), pytest.raises(StoreUnavailable):
         session.close()
-    assert clock.now() - began < 0.8
+    assert clock.now() - began < at_most(0.8)
     began = clock.now()
     with budget(0.5):
         store.close()
-    assert clock.now() - began < 0.8
+    assert clock.now() - began < at_most(0.8)
 
     wait_until(lambda: not our_threads(), 1)
     link.close()
@@ -254,7 +255,7 @@ def test_a_server_that_is_back_is_found_within_a_second(far: Far) -> None:
     with budget(2):
         far.session.renew()
 
-    assert clock.now() - began < 1.0
+    assert clock.now() - began < at_most(1.0)
 
 
 def test_a_fenced_write_that_arrives_in_the_next_term_is_refused(
@@ -308,4 +309,4 @@ def test_no_request_outlives_its_budget(far: Far) -> None:
         began = clock.now()
         with budget(0.15), pytest.raises(LeadershipError):
             request()
-        assert clock.now() - began < 0.6
+        assert clock.now() - began < at_most(0.6)
