@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kazoo.protocol.serialization import SetData
+
 from leadership_core import clock
 from leadership_core.errors import ClaimUnknown, StoreClosed
 from leadership_zookeeper import claim as claims, election, entries, link as links, nodes, reader
@@ -48,6 +50,17 @@ def read_after_sync(_: Any) -> Any:
 
     def mutant(self: Any, doing: str, *requests: Any) -> Any:
         return self.ask(doing, lambda client: client.sync_async("/"), *requests)[1:]
+
+    return mutant
+
+
+def steps_by_version(steps: Any) -> Any:
+    """The node is taken for the one that was read, since it has the same version."""
+
+    def mutant(target: Any, value: bytes, acl: Any, node: Any, owner: int, version: int) -> Any:
+        if node is not None and node.owner == owner:
+            return [SetData(target.path, value, node.version)]
+        return steps(target, value, acl, node, owner, version)
 
     return mutant
 
@@ -173,6 +186,14 @@ MUTANTS = [
         "ZooKeeper's setData with a version; this library, before an outside checker found it",
         ("tests/zookeeper/test_comparisons.py::test_a_write_that_compares",),
         ((entries._Target, "_compares", no_pin),),
+    ),
+    Mutant(
+        "a value is written to a node of another session",
+        "The key was bound by another session meanwhile, and what is written goes with that one.",
+        "this library, before Porcupine found it",
+        ("tests/zookeeper/test_comparisons.py::test_what_is_bound_is_bound_to_its_own_session",
+         "tests/zookeeper/test_comparisons.py::test_what_is_not_bound_is_never_written_to_a_node_that_is"),
+        ((entries, "_steps", steps_by_version),),
     ),
     Mutant(
         "a connection that is replaced is a closed store",
