@@ -40,7 +40,6 @@ _REFUSALS = (
     zk.QuotaExceededError,
     zk.BadArgumentsError,
     zk.MarshallingError,
-    zk.UnimplementedError,
 )
 
 
@@ -74,6 +73,11 @@ def translated(doing: str) -> Iterator[None]:
         ) from error
     except (zk.AuthFailedError, zk.SessionClosedRequireSaslError) as error:
         raise refused_login() from error
+    except zk.UnimplementedError as error:
+        # Not a refusal that is tried again once something has worked: connecting always works.
+        raise ConfigurationError(
+            f"cannot {doing}: the server does not know the request; ZooKeeper 3.5 or later is needed"
+        ) from error
     except _REFUSALS as error:
         raise StoreRefused(
             f"cannot {doing}: ZooKeeper refuses the request ({shortened(error)})"
