@@ -123,6 +123,8 @@ def _help() -> str:
             f"URL is where the store is; {ENVIRONMENT_URL} stands in for it. Examples:",
             "  sqlite:///file.db    consul://127.0.0.1:8500/prefix",
             "  etcd://host1:2379,host2:2379/prefix    zk://host1:2181,host2:2181/chroot",
+            "Every user of the machine sees the words of a command: put a URL with a password into",
+            f"{ENVIRONMENT_URL}, or the password into a file (token_file=, password_file=).",
             "`leadership COMMAND --help` says more about each.",
             "",
             _EXIT_CODES,

@@ -204,16 +204,14 @@ def test_servers_that_break_off(scheme: str, how: str) -> None:
         port = free_port()
         if how != "refuses":
             listener = stack.enter_context(socket.create_server(("127.0.0.1", port), backlog=64))
-            stack.callback(listener.shutdown, socket.SHUT_RDWR)
 
             def serve() -> None:
-                links = []
                 while True:
                     try:
                         link, _ = listener.accept()
                     except OSError:
                         return
-                    links.append(link)
+                    stack.enter_context(link)
                     if how == "garbage":
                         link.sendall(f"{TOKEN} {SECRET}\r\n\r\n".encode() * 20)
                     if how == "mid-answer":
@@ -221,7 +219,10 @@ def test_servers_that_break_off(scheme: str, how: str) -> None:
                     if how != "is silent":
                         link.close()
 
-            threading.Thread(target=serve, daemon=True).start()
+            thread = threading.Thread(target=serve)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)
         raised = _use(_urls(port)[scheme])
     assert len(raised) >= 5
     for error in raised:
