@@ -170,7 +170,7 @@ class Candidacy:
         state = reign.state
         state.resign()  # here and now: the caller must not find that it still leads
         self._runner.post(on.Resign(state.token, cooldown))
-        if state.works_here:
+        if state.works_here or self._engine.is_held_up_here():
             return False
         self._changed.wait_for(
             lambda: state.released is not None or self._engine.closed.is_set(), self.ttl
@@ -179,11 +179,16 @@ class Candidacy:
 
     def stop(self, timeout: float | None) -> bool:
         """Leave for good; True once nothing is left at the store."""
-        last = self.tenure.last  # its work may go on although it is over
         self.begin_stop()
-        if last is not None and last.state.works_here:
+        if self.works_here or self._engine.is_held_up_here():
             return False
         return self.await_stop(self.ttl if timeout is None else timeout)
+
+    @property
+    def works_here(self) -> bool:
+        """Whether the calling thread works for the latest term, which may be over by now."""
+        last = self.tenure.last
+        return last is not None and last.state.works_here
 
     def begin_stop(self) -> None:
         """Start to leave for good, without waiting."""
@@ -223,3 +228,4 @@ class Candidacy:
         """This thread's work for the term has ended, or has not even begun."""
         if reign.state.end_work():
             self._runner.post(on.Drained())
+        self._store.finish_close()

@@ -184,6 +184,10 @@ class _Watching:
     def abandon(self) -> None:
         self.begin_stop()
 
+    @property
+    def works_here(self) -> bool:
+        return False
+
 
 class _View:
     """What is known about the leader.

@@ -7,18 +7,19 @@ import threading
 from collections.abc import Callable, Iterable, Set as AbstractSet
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from . import clock, lifetimes
 from .budget import DEFAULT_BUDGET, budget
 from .callbacks import check_callback
 from .engine import Engine
-from .errors import ConfigurationError, ForkedStore, StoreClosed, URLError
+from .errors import ConfigurationError, ForkedStore, NotDone, StoreClosed, URLError
 from .eventcount import Flag
 from .guards import check_session, check_value
 from .keyspace import Keyspace
 from .lock import Lock
 from .optional import delete_tree, exists
+from .reentry import interrupts, run_uninterruptible
 from .registry import open_backend
 from .shutdown import uninterrupted
 from .store import (
@@ -43,9 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = ["StoreHandle", "open_store"]
 
-_CLOSE_SECONDS = 5.0
-
+P = ParamSpec("P")
 T = TypeVar("T")
+
+_CLOSE_SECONDS = 5.0
 
 
 def open_store(
@@ -101,6 +103,7 @@ class StoreHandle:
         self._unclosed: list[None] = [None]  # the one call that takes it out closes the store
         self._closer: int | None = None  # the thread of that call
         self._close_ended = Flag()
+        self._close_later = False  # where `close` was called, it could not wait
         self._released = False
         self._collected = lifetimes.close_when_collected(self, self._engine, url)
         lifetimes.register(self)
@@ -114,7 +117,7 @@ class StoreHandle:
 
     def get(self, key: str) -> Entry | None:
         """Read the key, linearizably; None if it is not there."""
-        entry = self._open().get(self.full_key(key))
+        entry = self._call(self._open().get, self.full_key(key))
         return None if entry is None else self._keys.mine(entry)
 
     def exists(self, key: str) -> bool:
@@ -122,11 +125,11 @@ class StoreHandle:
 
         So for a lock it is true as long as the lock is held, on every store, and false afterwards.
         """
-        return exists(self._open(), self.full_key(key), self._engine.election)
+        return self._call(exists, self._open(), self.full_key(key), self._engine.election)
 
     def list(self, prefix: str) -> list[Entry]:
         """Read what is below `prefix`, the keys that begin with `prefix/`; "" stands for all."""
-        return self._keys.listed(self._open().list(self._keys.tree(prefix)))
+        return self._keys.listed(self._call(self._open().list, self._keys.tree(prefix)))
 
     def put(
         self,
@@ -167,7 +170,9 @@ class StoreHandle:
             claim = self.full_key(elected), token
         full, expected = self.full_key(key), self._keys.expected(key, expect)
         return self._keys.mine(
-            self._backend.put(full, plain, expect=expected, session=session, fence=claim)
+            self._call(
+                self._backend.put, full, plain, expect=expected, session=session, fence=claim
+            )
         )
 
     def delete(self, key: str, *, expect: Expected = ANY) -> bool:
@@ -177,7 +182,8 @@ class StoreHandle:
             Conflict: what is there is not what was expected.
             StoreUnavailable: no answer; it may have been deleted.
         """
-        return self._open().delete(self.full_key(key), expect=self._keys.expected(key, expect))
+        full, expected = self.full_key(key), self._keys.expected(key, expect)
+        return self._call(self._open().delete, full, expect=expected)
 
     def delete_tree(self, prefix: str) -> int:
         """Delete what `list(prefix)` lists, and say how many entries that were.
@@ -195,7 +201,7 @@ class StoreHandle:
                 f"this would delete all that {self.url} holds, of other programs, too: name a prefix"
             )
         with budget(DEFAULT_BUDGET):
-            return delete_tree(backend, full)
+            return self._call(delete_tree, backend, full)
 
     def watch(
         self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
@@ -212,7 +218,8 @@ class StoreHandle:
         self.guard()
         check_callback("on_change", on_change, "change")
         full = self._keys.tree(key) if tree else self.full_key(key)
-        return self._kept_by(self._backend.watch(full, self._keys.reporter(on_change), tree=tree))
+        report = self._keys.reporter(on_change)
+        return self._kept_by(self._call(self._backend.watch, full, report, tree=tree))
 
     def watch_tree(self, prefix: str, on_change: Callable[[Change], None]) -> Closable:
         """Call `on_change` with what `list(prefix)` lists, now and after changes; see `watch`."""
@@ -220,7 +227,7 @@ class StoreHandle:
 
     def open_session(self, ttl: float) -> Session:
         """Open a session, which ends `ttl` seconds after its last renewal; renewing is yours."""
-        return self._kept_by(self._open().open_session(check_ttl(ttl)))
+        return self._kept_by(self._call(self._open().open_session, check_ttl(ttl)))
 
     def lock(
         self, key: str, value: str = "", *, ttl: float = 15.0, margin: float | None = None
@@ -235,7 +242,7 @@ class StoreHandle:
 
     def leader(self, key: str) -> Leader | None:
         """Read who leads the election of this key, linearizably."""
-        return self.election(key).leader()
+        return self._call(self.election(key).leader)
 
     def expires_within(self, ttl: float) -> float:
         """Seconds after its last renewal by which a silent leader's claim is gone."""
@@ -253,7 +260,9 @@ class StoreHandle:
         """Stop the candidates and followers of this store, release all, and close it.
 
         May be called again, and from any thread: each call waits for the first one, within its own
-        timeout, and says the same. A signal handler that interrupts the first one does not wait.
+        timeout, and says the same. A signal handler that interrupts the first one does not wait. Nor
+        does one that has interrupted the work of `lead` or a request to this store: it gets False at
+        once, and the store is closed when what was interrupted has ended.
 
         Args:
             timeout: seconds for all of it; None means five. What the store has not confirmed by
@@ -274,6 +283,12 @@ class StoreHandle:
         if self.forked:
             return True
         self._closed = True
+        if self._engine.is_held_up_here():
+            # A signal handler has interrupted what must end first, and does so when this returns.
+            self._close_later = True
+            self._engine.begin_close()
+            return False
+        self._close_later = False
         me = threading.get_ident()
         try:
             self._unclosed.pop()
@@ -354,9 +369,30 @@ class StoreHandle:
             thing._store_of_user = self  # type: ignore[attr-defined]  # noqa: SLF001 - no class declares it
         return thing
 
+    def finish_close(self) -> None:
+        """Close it if `close` was called where it could not wait; called where it can."""
+        if self._close_later and not self._engine.is_held_up_here():
+            self.close()
+
     def _open(self) -> Store:
         self.guard()
         return self._backend
+
+    def _call(self, request: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a request of the user's to the backend.
+
+        Raises:
+            NotDone: it comes from a signal handler that has interrupted another one.
+        """
+        if interrupts(self._engine):
+            raise NotDone(
+                f"a signal handler has interrupted a request of this thread to {self.url}: "
+                "make this one after the handler has returned"
+            )
+        try:
+            return run_uninterruptible(self._engine, request, *args, **kwargs)
+        finally:
+            self.finish_close()
 
     def _need(self, capability: Capability, what: str) -> None:
         if capability not in self.capabilities:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from .errors import ConfigurationError
 from .keys import join, normalise
+from .reentry import run_callback
 from .store import ABSENT, ANY, Change, Entry, Expected
 
 __all__ = ["Keyspace"]
@@ -64,11 +65,11 @@ class Keyspace:
         def report(change: Change) -> None:
             match change:
                 case Entry():
-                    on_change(self.mine(change))
+                    run_callback(on_change, self.mine(change))
                 case [*entries]:
-                    on_change(self.listed(entries))
+                    run_callback(on_change, self.listed(entries))
                 case _:
-                    on_change(change)
+                    run_callback(on_change, change)
 
         return report
 

@@ -13,12 +13,14 @@ from .. import clock
 from ..budget import budget
 from ..capabilities import capabilities_of
 from ..errors import StoreClosed
+from ..eventcount import Flag, snapshot
 from ..optional import (
     election_of,
     expires_within,
     least_margin_of,
     prefix_of,
 )
+from ..reentry import interrupts
 from ..store import Election, Store
 from ..timing import LONGEST_TTL
 from .leftovers import Leftovers
@@ -53,6 +55,10 @@ class Member(Protocol):
     def abandon(self) -> None:
         """Give up waiting for the store: whoever iterates over it comes to the end."""
 
+    @property
+    def works_here(self) -> bool:
+        """Whether the calling thread is the one that works for its latest term."""
+
 
 class Engine:
     """The threads, the sessions and the members of one open store.
@@ -71,14 +77,14 @@ class Engine:
         self.has_worked = False  # the store has answered at least once
         self.answered_at = clock.now()  # when a renewal was acknowledged last
         self.forked = False  # this process is a child of the one that opened it
-        self.closed = threading.Event()
+        self.closed = Flag()
         self.scheduler = Scheduler("leadership-scheduler")
         self.requests = Workers("leadership-request", _REQUEST_THREADS, self._call_later)
         self.releases = Workers("leadership-release", 1, self._call_later)
         self.sessions = Sessions(self)
         self.leftovers = Leftovers(self)
         self._elections: WeakValueDictionary[str, Election] = WeakValueDictionary()
-        self._lock = threading.RLock()  # a signal handler may close, too
+        self._electing = threading.RLock()  # users' threads only: a signal handler may get in
         self._members: set[Member] = set()
         self._closing = False
 
@@ -87,10 +93,10 @@ class Engine:
 
         The same object for as long as anything refers to it: what its claims have done is in it.
         """
-        with self._lock:
+        with self._electing:
             election = self._elections.get(key)
             if election is None:
-                self._elections[key] = election = election_of(self.backend, key)
+                election = self._elections.setdefault(key, election_of(self.backend, key))
             return election
 
     def _call_later(self, seconds: float, task: Callable[[], None]) -> None:
@@ -102,15 +108,14 @@ class Engine:
 
     def add(self, member: Member) -> None:
         """Let `close` stop it; raises `StoreClosed` if that has begun."""
-        with self._lock:
-            if self._closing:
-                raise StoreClosed("the store is closed")
-            self._members.add(member)
+        self._members.add(member)
+        if self._closing:  # looked at afterwards: `begin_close` sees the member, or this sees it
+            self._members.discard(member)
+            raise StoreClosed("the store is closed")
 
     def remove(self, member: Member) -> None:
         """It has stopped."""
-        with self._lock:
-            self._members.discard(member)
+        self._members.discard(member)
 
     @property
     def closing(self) -> bool:
@@ -119,12 +124,22 @@ class Engine:
 
     def begin_close(self) -> list[Member]:
         """Let all candidates and followers start to stop; returns them."""
-        with self._lock:
-            self._closing = True
-            members = list(self._members)
+        self._closing = True
+        members = list(snapshot(self._members))
         for member in members:
             member.begin_stop()
         return members
+
+    def is_held_up_here(self) -> bool:
+        """Whether the calling code has interrupted what its members or requests wait for.
+
+        That is the start of a thread, a request of the user's, or the work of a leader.
+        """
+        return (
+            interrupts(self)
+            or self.scheduler.starts_here
+            or any(member.works_here for member in snapshot(self._members))
+        )
 
     def has_left(self) -> bool:
         """Whether there is no candidate, follower or session any more."""

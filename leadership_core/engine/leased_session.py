@@ -16,6 +16,7 @@ from ..errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from ..eventcount import EventCount, Flag
 from ..events import LostReason
 from ..lease import Lease
 from ..machine import happenings as on
@@ -71,17 +72,17 @@ class LeasedSession:
         self.ready = False
         self.ended = False  # the lease is over
         self.ended_at_store = False  # and the store has confirmed that the session is, too
-        self.closed = threading.Event()  # the thread has done all it could
+        self.closed = Flag()  # the thread has done all it could
         self._engine = engine
         self._ttl = ttl
         self._on_end = on_end
         self._granted = ttl
         self._trouble = False
-        self._closing = threading.Event()
+        self._closing = Flag()
         self._leave = False
         self._opened_at = 0.0
         self._when_closed: list[Callable[[], None]] = []
-        self._changed = threading.Condition()
+        self._changed = EventCount()
         self._hurry = False
         self._deadline_timer: Timer | None = None
         self._thread = threading.Thread(target=self._run, name="leadership-renew", daemon=True)
@@ -125,12 +126,11 @@ class LeasedSession:
 
     def renew_now(self, least: float, timeout: float) -> None:
         """Renew and wait until `least` seconds are left, or it is over, or `timeout` has passed."""
-        with self._changed:
-            self._hurry = True
-            self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: self.lease.remaining() >= least or self.lease.over is not None, timeout
-            )
+        self._hurry = True
+        self._changed.notify_all()
+        self._changed.wait_for(
+            lambda: self.lease.remaining() >= least or self.lease.over is not None, timeout
+        )
 
     def lost(self) -> None:
         """The store has said that the session is gone; only in the scheduler's thread."""
@@ -221,13 +221,8 @@ class LeasedSession:
             )
 
     def _wait_until(self, when: float) -> None:
-        with self._changed:
-            while not (self._hurry or self._closing.is_set()):
-                left = when - clock.now()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            self._hurry = False
+        self._changed.wait_for(lambda: self._hurry or self._closing.is_set(), when - clock.now())
+        self._hurry = False
 
     def _close(self) -> None:
         """Close it at the store, as well as can be.
@@ -285,8 +280,7 @@ class LeasedSession:
         self._engine.scheduler.post(task)
 
     def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        self._changed.notify_all()
 
     # -- in the scheduler's thread -----------------------------------------------------------
 

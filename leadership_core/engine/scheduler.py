@@ -17,6 +17,8 @@ from math import isnan
 
 from .. import clock
 from ..errors import NotDone
+from ..eventcount import EventCount
+from ..reentry import interrupts, run_uninterruptible
 from ..threads import join
 from ..timing import LONGEST_WAIT
 from .complaints import complain
@@ -63,37 +65,47 @@ class Scheduler:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._news = threading.Condition()  # reentrant: a signal handler may post, too
+        self._news = EventCount()
         self._tasks: deque[Task] = deque()
-        self._timers: list[tuple[float, int, Timer]] = []
+        self._timers: list[tuple[float, int, Timer]] = []  # the scheduler's thread's own
         self._order = itertools.count()
         self._cancelled = 0  # timers among `_timers`
+        self._starting = threading.RLock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._ended = False  # nothing takes tasks any more
 
     def post(self, task: Task, *, or_here: bool = False) -> bool:
-        """Run the task soon; from any thread. False once the scheduler is closed.
+        """Run the task soon; from any thread, and from a signal handler.
 
         Args:
             task: what to run.
             or_here: run it in this thread if the scheduler's cannot be started: nothing has ever
                 run then, so there is only something to end.
 
+        Returns:
+            False once the scheduler is closed.
+
         Raises:
             NotDone: the thread cannot be started now; the task is not queued.
         """
-        with self._news:
-            if self._closed:
-                return False
+        if self._closed:
+            return False
+        try:
+            self._start()
+        except NotDone:
+            if not or_here:
+                raise
+            task()
+            return True
+        self._tasks.append(task)
+        self._news.notify_all()
+        if self._ended:  # it was closed a moment ago, and may not have seen the task
             try:
-                self._start()
-            except NotDone:
-                if not or_here:
-                    raise
-                task()
+                self._tasks.remove(task)
+            except ValueError:
                 return True
-            self._tasks.append(task)
-            self._news.notify()
+            return False
         return True
 
     def call_at(self, when: float, task: Task) -> Timer:
@@ -105,10 +117,11 @@ class Scheduler:
         if isnan(when):  # which would put all others out of order
             raise ValueError("no time to run a task at")
         timer = Timer(task, self._note_cancelled)
-        with self._news:
-            self._start()
-            heapq.heappush(self._timers, (when, next(self._order), timer))
-            self._news.notify()
+        entry = (when, next(self._order), timer)
+        if threading.current_thread() is self._thread:
+            heapq.heappush(self._timers, entry)
+        else:
+            self.post(lambda: heapq.heappush(self._timers, entry))
         return timer
 
     def close(self, timeout: float = 1.0) -> None:
@@ -117,41 +130,49 @@ class Scheduler:
         Args:
             timeout: seconds to wait for the thread.
         """
-        with self._news:
-            self._closed = True
-            self._news.notify()
-            thread = self._thread
+        self._closed = True
+        self._news.notify_all()
+        thread = self._thread
         if thread is not None:
             join(thread, timeout)
 
+    @property
+    def starts_here(self) -> bool:
+        """Whether the calling code, a signal handler, has interrupted the start of its thread."""
+        return interrupts(self)
+
     def _start(self) -> None:
-        if self._thread is not None or self._closed:
-            return
-        # Noted first, because a signal handler may post while the thread is being started; and a
-        # thread that comes up although its start was interrupted finds that it is not wanted.
-        self._thread = thread = threading.Thread(
-            target=lambda: self._run(thread), name=self._name, daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError as error:
-            self._thread = None
-            raise NotDone(f"no thread can be started now: {error}") from error
-        except BaseException:
-            self._thread = None
-            raise
+        if self._thread is None and not self._closed:
+            run_uninterruptible(self, self._start_thread)
+
+    def _start_thread(self) -> None:
+        with self._starting:
+            if self._thread is not None:
+                return
+            # Noted first, because a signal handler may post while the thread is being started; and
+            # a thread that comes up although its start was interrupted finds that it is not wanted.
+            self._thread = thread = threading.Thread(
+                target=lambda: self._run(thread), name=self._name, daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._thread = None
+                raise NotDone(f"no thread can be started now: {error}") from error
+            except BaseException:
+                self._thread = None
+                raise
 
     def _note_cancelled(self) -> None:
         """Take the cancelled timers out once they are the most: their time may be hours away."""
-        with self._news:
-            self._cancelled += 1
-            if self._cancelled > max(_FEW, len(self._timers) // 2):
-                self._timers = [one for one in self._timers if one[2].task is not None]
-                heapq.heapify(self._timers)
-                self._cancelled = 0
+        self._cancelled += 1
+        if self._cancelled > max(_FEW, len(self._timers) // 2):
+            self._timers = [one for one in self._timers if one[2].task is not None]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
 
     def _run(self, thread: threading.Thread) -> None:
-        with self._news:
+        with self._starting:
             if self._thread is not thread:
                 return
         while (task := self._next_at_last()) is not None:
@@ -168,23 +189,26 @@ class Scheduler:
             except BaseException:  # noqa: BLE001  # to wait takes memory, too
                 complain(log, "engine.scheduler_failed")
                 if self._closed:
+                    self._ended = True
                     return None
                 time.sleep(_BREATH)
 
     def _next(self) -> Task | None:
-        with self._news:
-            while self._tasks or not self._closed:
-                now = clock.now()
-                if self._timers and not self._closed and self._timers[0][0] <= now:
-                    timer = heapq.heappop(self._timers)[2]
-                    task, timer.task = timer.task, None
-                    if task is not None:
-                        return task
-                    self._cancelled -= 1
-                elif self._tasks:
-                    return self._tasks.popleft()
-                else:
-                    # A thread cannot wait for ever and a day; if nothing is due then, once more.
-                    due = self._timers[0][0] - now if self._timers else None
-                    self._news.wait(due and min(due, LONGEST_WAIT))
-        return None
+        while True:
+            now = clock.now()
+            if self._timers and not self._closed and self._timers[0][0] <= now:
+                timer = heapq.heappop(self._timers)[2]
+                task, timer.task = timer.task, None
+                if task is not None:
+                    return task
+                self._cancelled -= 1
+            elif self._tasks:
+                return self._tasks.popleft()
+            elif self._closed:
+                self._ended = True
+                if not self._tasks:
+                    return None
+            else:
+                # A thread cannot wait for ever and a day; if nothing is due then, once more.
+                due = self._timers[0][0] - now if self._timers else LONGEST_WAIT
+                self._news.wait_for(lambda: self._tasks or self._closed, min(due, LONGEST_WAIT))

@@ -130,11 +130,11 @@ def test_signal_handler_may_stop_a_candidate(tmp_path: Path) -> None:
     store.close()
 
 
-def test_scheduler_may_be_interrupted_while_it_takes_a_task() -> None:
+def test_scheduler_may_be_interrupted_while_its_thread_is_started() -> None:
     """A signal handler that posts runs in the thread that holds the lock."""
     scheduler = Scheduler("leadership-test")
     ran = threading.Event()
-    with scheduler._news:
+    with scheduler._starting:
         scheduler.post(ran.set)
     assert ran.wait(1)
     scheduler.close()

@@ -9,20 +9,21 @@ import pytest
 
 from leadership_core import Candidate, StoreHandle
 from leadership_core.engine.scheduler import Scheduler
+from leadership_core.eventcount import EventCount
 from leadership_core.machine import Campaign, happenings as on
 
 
 def test_scheduler_without_memory_to_wait_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """To wait takes a lock of its own: the thread goes on when there is none."""
     scheduler, ran = Scheduler("leadership-test"), threading.Event()
-    wait, failures = scheduler._news.wait, [MemoryError(), MemoryError()]
+    wait_for, failures = EventCount.wait_for, [MemoryError(), MemoryError()]
 
-    def failing(timeout: float | None = None) -> bool:
+    def failing(self: EventCount, *args: Any) -> Any:
         if failures:
             raise failures.pop()
-        return wait(timeout)
+        return wait_for(self, *args)
 
-    monkeypatch.setattr(scheduler._news, "wait", failing)
+    monkeypatch.setattr(EventCount, "wait_for", failing)
     scheduler.post(lambda: None)
     scheduler.post(ran.set)
 
