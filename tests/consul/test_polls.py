@@ -275,6 +275,22 @@ def test_an_index_that_goes_backwards_starts_from_zero(mad: Mad, opened: Opener)
     assert "index" not in asked[2]
 
 
+@pytest.mark.parametrize("tree", [False, True])
+def test_a_leader_that_still_replays_its_log_is_not_believed(
+    tree: bool, mad: Mad, opened: Opener
+) -> None:
+    """It answers consistent reads only once it has caught up; a watch would go back otherwise."""
+    answer = _record(90)
+    port, asked = mad([(200, "90", answer), (404, "91", "")])
+    store = opened(f"consul://127.0.0.1:{port}")
+    seen = Seen()
+
+    store.watch("a" if tree else "a/key", seen, tree=tree)
+
+    seen.wait(lambda it: not it)
+    assert all("consistent" in one for one in asked[:2])
+
+
 def test_tries_for_a_held_lock_share_one_long_poll(
     consul: Consul, proxy: ProxyFactory, opened: Opener, unique_key: str
 ) -> None:
