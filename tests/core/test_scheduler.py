@@ -34,7 +34,15 @@ def test_cancelled_timers_are_freed(scheduler: Scheduler) -> None:
         scheduler.call_at(clock.now() + 3600, owner.task).cancel()
         return weakref.ref(owner)
 
-    owners = [cancelled() for _ in range(1000)]
+    owners: list[weakref.ref[Owner]] = []
+    done = threading.Event()
+
+    def cancel_many() -> None:  # in the scheduler's thread, as the engine does
+        owners.extend(cancelled() for _ in range(1000))
+        done.set()
+
+    scheduler.post(cancel_many)
+    assert done.wait(5)
     gc.collect()
 
     assert sum(one() is not None for one in owners) == 0
@@ -50,9 +58,13 @@ def test_timers_that_stay_run_in_order_after_others_were_cancelled(scheduler: Sc
         scheduler.call_at(begin + number / 10_000, lambda number=number: ran.append(number))  # type: ignore[misc]
         for number in range(500)
     ]
-    for number, timer in enumerate(timers):
-        if number % 5:
-            timer.cancel()
+
+    def cancel_many() -> None:
+        for number, timer in enumerate(timers):
+            if number % 5:
+                timer.cancel()
+
+    scheduler.post(cancel_many)
     scheduler.call_at(begin + 0.1, done.set)
 
     assert done.wait(5)
