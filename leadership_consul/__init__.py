@@ -22,6 +22,9 @@ def leadership_open_store(url: StoreURL) -> Store | None:
     """Open the store of a ``consul://`` URL; nobody is contacted."""
     if url.scheme != "consul":
         return None
+    from .library import check_library
+
+    check_library()
     from .store import ConsulStore
 
     return ConsulStore(url)

@@ -57,6 +57,10 @@ class Environment:
         """Install distributions from the package registry, without what they depend on."""
         self._pip("install", "--no-deps", "--disable-pip-version-check", *what, seconds=150)
 
+    def remove(self, *what: str) -> None:
+        """Uninstall distributions."""
+        self._pip("uninstall", "-y", *what)
+
     def run(self, script: str) -> str:
         """Run a script in it, in a folder where nothing can be imported by chance."""
         done = subprocess.run(

@@ -1,0 +1,188 @@
+"""What we rest on in the client libraries that is not their documented face, part by part.
+
+A test that fails here says which release of which client has changed what. Then either the
+backend follows, or the upper bound in its pyproject.toml stays.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from consul import base, exceptions
+from consul.callback import CB
+from kazoo.client import KazooClient
+from kazoo.handlers.threading import SequentialThreadingHandler
+from kazoo.protocol import connection, serialization
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from leadership_consul import library
+from leadership_etcd import proto
+from leadership_zookeeper.store import ZooKeeperStore
+from tests.servers.zookeeper import ZooKeeper
+
+ROOT = Path(__file__).parents[2]
+BOUND = {"py-consul": "1.9", "etcd3": "0.13", "protobuf": "8", "kazoo": "2.12"}
+"""The clients whose private parts are used, and the first release that nobody has tried."""
+
+
+@contextmanager
+def blamed(client: str, part: str) -> Iterator[None]:
+    """Say of what fails in here which release of a client has changed."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever a new release raises, it is named
+        release = metadata.version(client)
+        pytest.fail(f"{client} {release} has changed {part}: {error!r}", pytrace=False)
+
+
+def _requirements() -> dict[str, Requirement]:
+    found = {}
+    for file in ROOT.glob("leadership_*/pyproject.toml"):
+        for line in tomllib.loads(file.read_text())["project"]["dependencies"]:
+            requirement = Requirement(line)
+            found[requirement.name] = requirement
+    return found
+
+
+@pytest.mark.parametrize("client", BOUND)
+def test_the_upper_bound_stands_where_private_parts_are_used(client: str) -> None:
+    requirement = _requirements()[client]
+
+    assert Version(BOUND[client]) not in requirement.specifier
+    assert Version(metadata.version(client)) in requirement.specifier
+
+
+def test_what_users_are_told_to_install_is_what_is_required() -> None:
+    wanted = set(_requirements()["py-consul"].specifier)
+    told = re.findall(r"py-consul([<>=.,\d]+)'", Path(library.__file__).read_text())
+
+    assert told
+    assert all(set(Requirement(f"py-consul{one}").specifier) == wanted for one in told)
+
+
+class _Recorder(base.HTTPClient):  # type: ignore[misc]  # py-consul has no types
+    """In the place of py-consul's own requests."""
+
+    def __init__(self, answer: base.Response) -> None:
+        super().__init__(scheme="http")
+        self.answer = answer
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+
+    def _ask(self, method: str) -> Callable[..., Any]:
+        def ask(callback: Any, path: str, params: Any = None, **_: Any) -> Any:
+            self.asked.append((method, path, dict(params or ())))
+            return callback(self.answer)
+
+        return ask
+
+    def get(self, *words: Any, **options: Any) -> Any:
+        return self._ask("GET")(*words, **options)
+
+    def put(self, *words: Any, **options: Any) -> Any:
+        return self._ask("PUT")(*words, **options)
+
+    def delete(self, *words: Any, **options: Any) -> Any:
+        return self._ask("DELETE")(*words, **options)
+
+    def post(self, *words: Any, **options: Any) -> Any:
+        return self._ask("POST")(*words, **options)
+
+    def close(self) -> None:
+        pass
+
+
+def _consul(status: int, body: object) -> tuple[Any, _Recorder]:
+    answer = base.Response(status, {"X-Consul-Index": "7"}, json.dumps(body))
+    recorder = _Recorder(answer)
+
+    class Client(base.Consul):  # type: ignore[misc]  # py-consul has no types
+        def http_connect(self, *_: Any, **__: Any) -> _Recorder:
+            return recorder
+
+    return Client(host="", port=0, scheme="http", verify=True, dc=None), recorder
+
+
+def test_py_consul_speaks_through_what_http_connect_returns() -> None:
+    with blamed("py-consul", "http_connect, kv.get or the answers that a callback gets"):
+        client, recorder = _consul(200, [{"Key": "k", "Value": "dg==", "Flags": 0}])
+        index, found = client.kv.get("k", consistency="consistent")
+        method, path, params = recorder.asked[-1]
+        assert (method, path) == ("GET", "/v1/kv/k")
+        assert "consistent" in params
+        assert (index, found["Value"]) == ("7", b"v")
+
+
+def test_py_consul_asks_for_sessions_as_we_know_it() -> None:
+    with blamed("py-consul", "session.renew, session.info or session.destroy"):
+        client, recorder = _consul(200, [{"ID": "s", "TTL": "10s", "Name": "n"}])
+        assert client.session.renew("s")["TTL"] == "10s"
+        assert recorder.asked[-1][:2] == ("PUT", "/v1/session/renew/s")
+        assert client.session.info("s", consistency="consistent")[1]["Name"] == "n"
+        client.session.destroy("s")
+        assert recorder.asked[-1][:2] == ("PUT", "/v1/session/destroy/s")
+
+
+def test_py_consul_tells_an_error_of_the_server_by_its_class() -> None:
+    with blamed("py-consul", "callback.CB.json or exceptions"):
+        for status, name in ((400, "BadRequest"), (403, "ACLPermissionDenied"), (404, "NotFound")):
+            with pytest.raises(getattr(exceptions, name)):
+                CB.json(allow_404=False)(base.Response(status, {}, "no"))
+
+
+def test_python_etcd3_has_the_descriptors_that_we_take_out() -> None:
+    with blamed("etcd3", "the generated files of etcdrpc"):
+        for file in ("kv", "auth", "rpc"):
+            assert len(proto._descriptor(file)) > 100
+        fields = set(proto.rpc.RangeRequest.DESCRIPTOR.fields_by_name)
+        assert {"key", "range_end", "limit", "max_create_revision", "keys_only"} <= fields
+
+
+def test_protobuf_makes_messages_of_descriptors() -> None:
+    with blamed("protobuf", "internal.builder or descriptor_pool"):
+        request = proto.rpc.RangeRequest(key=b"k", limit=2)
+        again = proto.rpc.RangeRequest.FromString(request.SerializeToString())
+        assert (again.key, again.limit, again.max_create_revision) == (b"k", 2, 0)
+
+
+def test_kazoo_calls_the_handler_that_we_give_it() -> None:
+    with blamed("kazoo", "what its connection asks of a handler"):
+        source = inspect.getsource(connection.ConnectionHandler)
+        for call in ("spawn(self.zk_loop)", "create_connection", "select("):
+            assert f"handler.{call}" in source, call
+        ours = {"create_connection", "dispatch_callback", "select", "sleep_func", "spawn"}
+        assert ours <= set(dir(SequentialThreadingHandler))
+
+
+def test_kazoo_writes_pings_and_ends_as_we_do() -> None:
+    with blamed("kazoo", "the numbers of pings and ends, or _call"):
+        assert (connection.PING_XID, serialization.Ping.type) == (-2, 11)
+        assert serialization.Close.type == -11
+        assert list(inspect.signature(KazooClient._call).parameters)[1:] == [
+            "request",
+            "async_object",
+        ]
+        fields = serialization.Connect._fields
+        assert {"time_out", "session_id", "passwd"} <= set(fields)
+
+
+def test_kazoo_reads_its_sockets_where_we_look(shared_zookeeper: ZooKeeper) -> None:
+    with blamed("kazoo", "how it reads the answer to connecting"):
+        from leadership_core import StoreURL
+
+        store = ZooKeeperStore(StoreURL.parse(shared_zookeeper.url))
+        try:
+            session = store.open_session(2.0)
+            assert session.ttl == 2.0
+            session.close()
+        finally:
+            store.close()
