@@ -11,6 +11,8 @@ PYTEST := $(BIN)/python -m pytest
 # Most of it is waiting for the clocks of servers, so three workers suit two processors.
 ALL    := $(PYTEST) -n 3 --dist loadfile
 
+ON_SERVERS := $(addprefix tests/,consul etcd zookeeper testing scenarios faults updates)
+
 .PHONY: help demo test check soak faults format lint types servers clean
 .DELETE_ON_ERROR:
 
@@ -18,10 +20,11 @@ help:
 	@echo 'make demo     watch an election'
 	@echo 'make test     everything: format, lint, types, all tests, on real servers'
 	@echo 'make check    the quick part of it, a minute or so: no servers, no builds, nothing slow'
-	@echo 'make soak     the tests that run for minutes; SEEDS=100000 for as many simulated elections'
+	@echo 'make soak     the tests that run for minutes, and all on older servers; SEEDS=100000 for'
+	@echo '              as many simulated elections'
 	@echo 'make faults   all scenarios of the fault lab, and a page that shows them'
 	@echo 'make format   put the code into shape'
-	@echo 'make servers  get the servers that the tests start (once; kept in ~/.cache)'
+	@echo 'make servers  get and build the servers that the tests start (once, for minutes; kept in ~/.cache)'
 	@echo 'make clean    remove all that make has made here'
 
 demo: $(VENV)/.parts
@@ -34,8 +37,11 @@ check: lint types
 	$(PYTEST) -n 2 --dist worksteal --durations 5 -m 'not server and not build and not slow and not soak' \
 	  $(addprefix --ignore tests/,scenarios faults updates fuzz examples servers)
 
+# Then everything that talks to servers on the older releases, one run after the other.
 soak: $(VENV)/.tools servers
 	$(ALL) -m soak --timeout 3600
+	$(BIN)/python -m tests.servers.releases | while read -r releases; do \
+	  LEADERSHIP_TEST_RELEASES=$$releases $(ALL) -m '' --timeout 3600 $(ON_SERVERS) </dev/null || exit 1; done
 
 faults: $(VENV)/.tools servers
 	$(ALL) -m '' tests/faults

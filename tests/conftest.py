@@ -31,12 +31,11 @@ from tests.servers.fixtures_consul import (
 from tests.servers.fixtures_etcd import (
     EtcdFactory,
     etcd,
-    etcd34_server,
     etcd_cluster,
     etcd_server,
     shared_etcd,
-    shared_etcd34,
 )
+from tests.servers.fixtures_shared import shared_server
 from tests.servers.fixtures_zookeeper import (
     ZooKeeperFactory,
     shared_zookeeper,
@@ -46,7 +45,7 @@ from tests.servers.fixtures_zookeeper import (
 )
 from tests.servers.process import Process
 from tests.servers.proxy import Proxy
-from tests.servers.wanted import get_ready, wanted_by
+from tests.servers.wanted import describe, get_ready, wanted_by
 from tests.support import inherited_state, process_guard
 
 __all__ = [
@@ -58,11 +57,10 @@ __all__ = [
     "consul_cluster",
     "consul_server",
     "etcd",
-    "etcd34_server",
     "etcd_cluster",
     "etcd_server",
     "shared_etcd",
-    "shared_etcd34",
+    "shared_server",
     "shared_zookeeper",
     "usual_consul",
     "zookeeper",
@@ -77,6 +75,10 @@ process_guard.start_watchdog()
 # How quick the machine is decides about no test.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+def pytest_report_header() -> list[str]:
+    return describe()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,6 +22,7 @@ from tests.etcd.conftest import Opener
 from tests.etcd.tools import Seen, has_value, is_led_by, wait_until
 from tests.servers.certificates import Certificates
 from tests.servers.etcd import EtcdServer
+from tests.servers.releases import others
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_the_right_password_is_enough_and_a_wrong_one_is_explained(
     assert "hush" not in repr(wrong) + repr(wrong._options)
 
 
-@pytest.mark.parametrize("release", ["3.5", "3.4"])
+@pytest.mark.parametrize("release", ["etcd", *others("etcd")])
 def test_a_token_that_expires_is_not_noticed(
     etcd_server: EtcdFactory, release: str, opened: Opener
 ) -> None:

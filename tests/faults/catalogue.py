@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.servers.releases import others
+
 __all__ = ["ALL", "FAULTS", "SERVERS", "scenario"]
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
@@ -54,7 +56,12 @@ FAULTS: dict[int, str] = {
 
 
 def scenario(
-    number: int, *, on: Iterable[str], quick: Iterable[str] = (), seconds: float = 120.0
+    number: int,
+    *,
+    on: Iterable[str],
+    quick: Iterable[str] = (),
+    releases: bool = False,
+    seconds: float = 120.0,
 ) -> Callable[[_Test], _Test]:
     """Make a test a scenario of the lab, which runs once on each kind of store.
 
@@ -62,10 +69,16 @@ def scenario(
         number: of the fault.
         on: the kinds of stores that it applies to.
         quick: those of them that are in the usual run; the others are in `make soak`.
+        releases: whether the usual run has it on each release of those servers, too, beside the
+            one that the kind stands for (`tests.servers.releases`).
         seconds: that it may take at most.
     """
     quick = frozenset(quick)
-    kinds = [kind if kind in quick else pytest.param(kind, marks=pytest.mark.soak) for kind in on]
+    kinds: list[Any] = [
+        kind if kind in quick else pytest.param(kind, marks=pytest.mark.soak) for kind in on
+    ]
+    if releases:
+        kinds += others(*(kind for kind in on if kind in SERVERS))
 
     def mark(test: _Test) -> _Test:
         assert test.__name__.startswith(f"test_{number:02}_"), "named after the fault"

@@ -22,6 +22,7 @@ from tests.scenarios.sweep import history_of
 from tests.servers.link import Link
 from tests.servers.network_space import NetworkSpace
 from tests.servers.proxy import Proxy
+from tests.servers.releases import kind_of
 
 __all__ = ["Cluster", "HasPort", "Stand"]
 
@@ -51,6 +52,7 @@ class Stand:
 
     Attributes:
         kind: of the store, such as "etcd".
+        release: the same, or the row of `tests.servers.releases` that it is, such as "etcd-3.4.23".
         key: of the election.
         chronicle: what was done to it.
         gap: seconds for which two may believe at a time. Not 0 only where a claim was taken away
@@ -61,7 +63,8 @@ class Stand:
     """
 
     def __init__(self, kind: str, key: str, folder: Path, request: pytest.FixtureRequest) -> None:
-        self.kind, self.key, self.folder = kind, key, folder
+        self.kind, self.release = kind_of(kind), kind
+        self.key, self.folder = key, folder
         self.chronicle = Chronicle()
         self.gap = 0.0
         self.forgets = False
@@ -118,8 +121,7 @@ class Stand:
         if self._server is None:
             assert self._cluster is None
             assert self.kind != "sqlite"
-            name = "consul" if self.kind == "consul" else f"shared_{self.kind}"
-            self._server = self._request.getfixturevalue(name)
+            self._server = self._request.getfixturevalue("shared_server")(self.release)
         return self._server
 
     @property

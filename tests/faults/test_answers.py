@@ -113,7 +113,7 @@ def _enter_unanswered(stand: Stand) -> tuple[Worker, Link]:
 
 
 @pytest.mark.parametrize("how", ["silence", _later("reset")])
-@scenario(13, on=SERVERS, quick=["etcd"])
+@scenario(13, on=SERVERS, quick=["etcd"], releases=True)
 def test_13_enter_unanswered(stand: Stand, how: str) -> None:
     """Who has won and does not know it either finds out or stands anew; somebody leads soon."""
     with stand.fault("the answer to the enter is lost"):
@@ -193,7 +193,7 @@ def test_13_enter_arrives_late(stand: Stand, how: str) -> None:
 # -- 14: leaving --------------------------------------------------------------------------------
 
 
-@scenario(14, on=SERVERS, quick=["etcd"])
+@scenario(14, on=SERVERS, quick=["etcd"], releases=True)
 def test_14_release_unanswered(stand: Stand) -> None:
     """The store has released it, and the answer is lost: the next one leads, then the first."""
     pair = Pair.of(stand)

@@ -51,7 +51,7 @@ def _assert_over_in_time(stand: Stand, reign: Reign, since: int) -> None:
 # -- 6: everything is swallowed ---------------------------------------------------------------
 
 
-@scenario(6, on=SERVERS, quick=["etcd"])
+@scenario(6, on=SERVERS, quick=["etcd"], releases=True)
 def test_06_everything_swallowed(stand: Stand) -> None:
     """No packet of the leader gets through, nor is anybody told; it is back when they do again."""
     _cut_off(stand, "the leader's packets are lost", Link.swallow, leases=stand.times.leases)

@@ -44,7 +44,7 @@ def _await_nobody(stand: Stand) -> None:
 # -- 15 -----------------------------------------------------------------------------------------
 
 
-@scenario(15, on=SERVERS, quick=["etcd"])
+@scenario(15, on=SERVERS, quick=["etcd"], releases=True)
 def test_15_server_killed_and_restarted(stand: Stand) -> None:
     """Its timers begin anew, its data do not: the term goes on, or there is an honest next one."""
     server = stand.own_server()

@@ -13,6 +13,8 @@ from tests.scenarios.fleet import Fleet
 from tests.scenarios.places import TIMES, Place, Running
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
+from tests.servers.fixtures_shared import Shared
+from tests.servers.releases import kind_of
 from tests.servers.zookeeper import ZooKeeper
 
 __all__ = ["FleetFactory", "OwnServer", "Place", "Report"]
@@ -35,27 +37,23 @@ def on_etcd(shared_etcd: Etcd) -> Place:
 
 
 @pytest.fixture
-def on_etcd34(shared_etcd34: Etcd) -> Place:
-    return Place(shared_etcd34.url, TIMES["etcd34"])
-
-
-@pytest.fixture
 def on_zookeeper(shared_zookeeper: ZooKeeper) -> Place:
     return Place(shared_zookeeper.url, TIMES["zookeeper"])
 
 
 @pytest.fixture
 def place(kind: str, request: pytest.FixtureRequest) -> Place:
-    """The place of the kind that the test's parameter `kind` names."""
-    found: Place = request.getfixturevalue(f"on_{kind}")
-    return found
+    """The place of the kind, or of the row, that the test's parameter `kind` names."""
+    if kind == kind_of(kind):
+        found: Place = request.getfixturevalue(f"on_{kind}")
+        return found
+    return Place(request.getfixturevalue("shared_server")(kind).url, TIMES[kind])
 
 
 @pytest.fixture
-def shared(kind: str, request: pytest.FixtureRequest) -> Consul | Etcd | ZooKeeper:
+def shared(kind: str, shared_server: Shared) -> Consul | Etcd | ZooKeeper:
     """The server of that kind that all tests share."""
-    name = "consul" if kind == "consul" else f"shared_{kind}"
-    found: Consul | Etcd | ZooKeeper = request.getfixturevalue(name)
+    found: Consul | Etcd | ZooKeeper = shared_server(kind)
     return found
 
 
@@ -65,7 +63,7 @@ OwnServer = Callable[..., Running]
 @pytest.fixture
 def own_server(kind: str, request: pytest.FixtureRequest) -> OwnServer:
     """Start servers of that kind of the test's own, which keep their data while they are down."""
-    start: OwnServer = request.getfixturevalue(f"{kind}_server")
+    start: OwnServer = request.getfixturevalue(f"{kind_of(kind)}_server")
     return start
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import pytest
 
+from tests.servers.releases import kind_of, others
+
 __all__ = [
     "ALL",
     "SERVERS",
@@ -15,10 +17,10 @@ __all__ = [
     "Running",
     "Times",
     "on_all",
-    "on_all_and_the_old",
+    "on_all_releases",
     "on_clusters",
+    "on_server_releases",
     "on_servers",
-    "on_servers_and_the_old",
 ]
 
 SERVERS = ("consul", "etcd", "zookeeper")
@@ -27,14 +29,11 @@ SERVERS = ("consul", "etcd", "zookeeper")
 ALL = ("sqlite", *SERVERS)
 """The stores that several processes can share."""
 
-_OLD = "etcd34"  # etcd 3.4, which many still run
-_SLOWLY = pytest.param(_OLD, marks=pytest.mark.soak)
-
-on_all = pytest.mark.parametrize("kind", [*ALL, _SLOWLY])
-on_servers = pytest.mark.parametrize("kind", [*SERVERS, _SLOWLY])
-on_all_and_the_old = pytest.mark.parametrize("kind", [*ALL, _OLD])
-on_servers_and_the_old = pytest.mark.parametrize("kind", [*SERVERS, _OLD])
-on_clusters = pytest.mark.parametrize("kind", SERVERS)
+on_all = pytest.mark.parametrize("kind", ALL)
+on_servers = pytest.mark.parametrize("kind", SERVERS)
+on_all_releases = pytest.mark.parametrize("kind", [*ALL, *others()])
+on_server_releases = pytest.mark.parametrize("kind", [*SERVERS, *others()])
+on_clusters = on_servers
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,9 @@ TIMES = {
     "sqlite": Times(ttl=1.5, leases=1, late=0.0),
     "consul": Times(ttl=2.0, leases=2, late=0.5),
     "etcd": Times(ttl=2.0, leases=1, late=0.5),
-    "etcd34": Times(ttl=2.0, leases=1, late=0.5),
     "zookeeper": Times(ttl=2.0, leases=1, late=0.5),
 }
+TIMES |= {name: TIMES[kind_of(name)] for name in others()}
 
 
 @dataclass(frozen=True)

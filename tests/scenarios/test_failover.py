@@ -9,7 +9,7 @@ import pytest
 from tests.scenarios.conftest import FleetFactory, Place, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet
-from tests.scenarios.places import TIMES, on_all_and_the_old, on_servers
+from tests.scenarios.places import TIMES, on_all_releases, on_servers
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper
@@ -17,7 +17,7 @@ from tests.servers.zookeeper import ZooKeeper
 pytestmark = pytest.mark.slow
 
 
-@on_all_and_the_old
+@on_all_releases
 def test_crash_and_handover(make_fleet: FleetFactory, place: Place, measured: Report) -> None:
     """A crashed leader is replaced when its lease ends, one that is told to stop at once."""
     _crash_and_handover(make_fleet(place), place.times.failover(), measured)

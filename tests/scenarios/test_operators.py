@@ -16,9 +16,10 @@ from tests.scenarios.conftest import FleetFactory, Place, Report
 from tests.scenarios.diary import now
 from tests.scenarios.fleet import Fleet
 from tests.scenarios.offices import office_of
-from tests.scenarios.places import on_servers, on_servers_and_the_old
+from tests.scenarios.places import on_server_releases, on_servers
 from tests.servers.consul import Consul
 from tests.servers.etcd import Etcd
+from tests.servers.releases import kind_of
 from tests.servers.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ _REASONS = {
 }
 
 
-@on_servers_and_the_old
+@on_server_releases
 def test_operators(
     make_fleet: FleetFactory,
     kind: str,
@@ -55,7 +56,7 @@ def test_operators(
     }
     # Twice each: it may hit one that has led before.
     for name in [*deeds, *deeds]:
-        if name == "overwrite" and kind == "zookeeper":
+        if name == "overwrite" and kind_of(kind) == "zookeeper":
             _overwrite_value(fleet, deeds[name])
         else:
             _take_away(fleet, measured, name, deeds[name])

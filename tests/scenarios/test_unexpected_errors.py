@@ -14,7 +14,6 @@ from tests.scenarios.places import on_servers
 _WHERE = {
     "consul": ("leadership_consul.election", "ConsulElection"),
     "etcd": ("leadership_etcd.election", "EtcdElection"),
-    "etcd34": ("leadership_etcd.election", "EtcdElection"),
     "zookeeper": ("leadership_zookeeper.election", "ZooKeeperElection"),
 }
 

@@ -16,7 +16,7 @@ from tests.servers.consul import Consul, ConsulAgent
 from tests.servers.consul_cluster import ConsulCluster
 from tests.servers.process import ServerError
 from tests.servers.provision import Server
-from tests.servers.wanted import found
+from tests.servers.wanted import asked, found
 
 __all__ = ["ConsulFactory", "consul", "consul_cluster", "consul_server", "usual_consul"]
 
@@ -80,7 +80,7 @@ def _named(server: Server) -> Consul | None:
 
 
 class ConsulFactory(Protocol):
-    """Starts an agent; the arguments are those of `ConsulAgent`."""
+    """Starts an agent; the arguments are those of `ConsulAgent`, and a row of `releases`."""
 
     def __call__(
         self,
@@ -89,17 +89,19 @@ class ConsulFactory(Protocol):
         acl: bool = False,
         tls: bool | str = False,
         config: dict[str, Any] | None = None,
+        release: str = "consul",
     ) -> ConsulAgent: ...
 
 
 @pytest.fixture
-def consul_server(tmp_path: Path) -> Iterator[ConsulFactory]:
+def consul_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ConsulFactory]:
     """Start Consul servers of the test's own, which it may stop, kill, freeze and restart."""
     numbers = itertools.count(1)
     with ExitStack() as stack:
 
-        def start(**options: Any) -> ConsulAgent:
-            agent = ConsulAgent(found("consul"), tmp_path / f"consul-{next(numbers)}", **options)
+        def start(*, release: str = "", **options: Any) -> ConsulAgent:
+            place = found(release or asked(request, "consul"))
+            agent = ConsulAgent(place, tmp_path / f"consul-{next(numbers)}", **options)
             stack.callback(agent.remove)
             agent.start()
             return agent
@@ -108,9 +110,9 @@ def consul_server(tmp_path: Path) -> Iterator[ConsulFactory]:
 
 
 @pytest.fixture
-def consul_cluster(tmp_path: Path) -> Iterator[ConsulCluster]:
+def consul_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ConsulCluster]:
     """Three Consul servers of the test's own that elect a leader among themselves."""
-    cluster = ConsulCluster(found("consul"), tmp_path / "consul-cluster")
+    cluster = ConsulCluster(found(asked(request, "consul")), tmp_path / "consul-cluster")
     try:
         cluster.start()
         yield cluster

@@ -5,9 +5,8 @@ from __future__ import annotations
 import http.client
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -18,16 +17,14 @@ from tests.servers.etcd import Etcd, EtcdServer
 from tests.servers.etcd_cluster import EtcdCluster
 from tests.servers.process import ServerError
 from tests.servers.provision import Server
-from tests.servers.wanted import found
+from tests.servers.wanted import asked, found
 
 __all__ = [
     "EtcdFactory",
     "etcd",
-    "etcd34_server",
     "etcd_cluster",
     "etcd_server",
     "shared_etcd",
-    "shared_etcd34",
 ]
 
 
@@ -60,17 +57,6 @@ def shared_etcd(
         own.remove()
 
 
-@pytest.fixture(scope="session")
-def shared_etcd34(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
-    """The same, of the older release; it is always one of our own."""
-    own = EtcdServer(found("etcd34"), tmp_path_factory.mktemp("etcd34"))
-    try:
-        own.start()
-        yield own
-    finally:
-        own.remove()
-
-
 def _named(server: Server) -> Etcd | None:
     url = os.environ.get("LEADERSHIP_TEST_ETCD")
     if not url:
@@ -92,12 +78,12 @@ def _named(server: Server) -> Etcd | None:
 
 
 class EtcdFactory(Protocol):
-    """Starts a server; the arguments are those of `EtcdServer`, and `release` 3.5 or 3.4."""
+    """Starts a server; the arguments are those of `EtcdServer`, and a row of `releases`."""
 
     def __call__(
         self,
         *,
-        release: str = "3.5",
+        release: str = "etcd",
         auth: bool = False,
         auth_token_ttl: int = 300,
         tls: bool | str = False,
@@ -106,13 +92,13 @@ class EtcdFactory(Protocol):
 
 
 @pytest.fixture
-def etcd_server(tmp_path: Path) -> Iterator[EtcdFactory]:
+def etcd_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[EtcdFactory]:
     """Start etcd servers of the test's own, which it may stop, kill, freeze and restart."""
     numbers = itertools.count(1)
     with ExitStack() as stack:
 
-        def start(*, release: str = "3.5", **options: Any) -> EtcdServer:
-            place = found({"3.5": "etcd", "3.4": "etcd34"}[release])
+        def start(*, release: str = "", **options: Any) -> EtcdServer:
+            place = found(release or asked(request, "etcd"))
             server = EtcdServer(place, tmp_path / f"etcd-{next(numbers)}", **options)
             stack.callback(server.remove)
             server.start()
@@ -122,21 +108,15 @@ def etcd_server(tmp_path: Path) -> Iterator[EtcdFactory]:
 
 
 @pytest.fixture
-def etcd34_server(etcd_server: EtcdFactory) -> Callable[[], EtcdServer]:
-    """Start servers of the older release."""
-    return partial(etcd_server, release="3.4")
-
-
-@pytest.fixture
 def etcd(etcd_server: EtcdFactory) -> EtcdServer:
     """An etcd server of the test's own."""
     return etcd_server()
 
 
 @pytest.fixture
-def etcd_cluster(tmp_path: Path) -> Iterator[EtcdCluster]:
+def etcd_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[EtcdCluster]:
     """Three etcd servers of the test's own that elect a leader among themselves."""
-    cluster = EtcdCluster(found("etcd"), tmp_path / "etcd-cluster")
+    cluster = EtcdCluster(found(asked(request, "etcd")), tmp_path / "etcd-cluster")
     try:
         cluster.start()
         yield cluster

@@ -14,12 +14,13 @@ import pytest
 from kazoo.client import KazooClient
 
 from tests.servers.process import ServerError
-from tests.servers.wanted import found
+from tests.servers.wanted import asked, found
 from tests.servers.zookeeper import TICK, ZooKeeper, ZooKeeperServer
 from tests.servers.zookeeper_cluster import ZooKeeperCluster
 
 __all__ = [
     "ZooKeeperFactory",
+    "open_to_all",
     "shared_zookeeper",
     "zookeeper",
     "zookeeper_cluster",
@@ -52,13 +53,13 @@ def shared_zookeeper(
     own = ZooKeeperServer(server, tmp_path_factory.mktemp("zookeeper"))
     try:
         own.start()
-        _open_to_all(own)
+        open_to_all(own)
         yield own
     finally:
         own.remove()
 
 
-def _open_to_all(server: ZooKeeper) -> None:
+def open_to_all(server: ZooKeeper) -> None:
     """Make the folder that all keys of tests are in: whoever comes first would own it."""
     client = KazooClient(f"{server.host}:{server.port}")
     client.start(10)
@@ -85,7 +86,7 @@ def _named() -> ZooKeeper | None:
 
 
 class ZooKeeperFactory(Protocol):
-    """Starts a server; the arguments are those of `ZooKeeperServer`."""
+    """Starts a server; the arguments are those of `ZooKeeperServer`, and a row of `releases`."""
 
     def __call__(
         self,
@@ -94,17 +95,18 @@ class ZooKeeperFactory(Protocol):
         max_session: float = 0.0,
         tls: bool | str = False,
         settings: dict[str, Any] | None = None,
+        release: str = "zookeeper",
     ) -> ZooKeeperServer: ...
 
 
 @pytest.fixture
-def zookeeper_server(tmp_path: Path) -> Iterator[ZooKeeperFactory]:
+def zookeeper_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ZooKeeperFactory]:
     """Start ZooKeeper servers of the test's own, which it may stop, kill, freeze and restart."""
     numbers = itertools.count(1)
     with ExitStack() as stack:
 
-        def start(**options: Any) -> ZooKeeperServer:
-            place = found("zookeeper")
+        def start(*, release: str = "", **options: Any) -> ZooKeeperServer:
+            place = found(release or asked(request, "zookeeper"))
             server = ZooKeeperServer(place, tmp_path / f"zookeeper-{next(numbers)}", **options)
             stack.callback(server.remove)
             server.start()
@@ -120,9 +122,9 @@ def zookeeper(zookeeper_server: ZooKeeperFactory) -> ZooKeeperServer:
 
 
 @pytest.fixture
-def zookeeper_cluster(tmp_path: Path) -> Iterator[ZooKeeperCluster]:
+def zookeeper_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ZooKeeperCluster]:
     """Three ZooKeeper servers of the test's own that elect a leader among themselves."""
-    cluster = ZooKeeperCluster(found("zookeeper"), tmp_path / "zookeeper-cluster")
+    cluster = ZooKeeperCluster(found(asked(request, "zookeeper")), tmp_path / "zookeeper-cluster")
     try:
         cluster.start()
         yield cluster

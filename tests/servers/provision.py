@@ -1,9 +1,9 @@
-"""Find or fetch the servers that the tests start: Consul, etcd (two releases) and ZooKeeper.
+"""Find or fetch the servers that the tests start: all rows of `releases`, and a Redis.
 
-A server on PATH is used as it is. Otherwise it is unpacked once from packages of a Debian
-release into a cache, $LEADERSHIP_SERVERS or ~/.cache/leadership-servers.
+A Consul or an etcd on PATH stands in for the newest row of its kind, where tests ask for the kind.
+All else is got once into a cache, $LEADERSHIP_SERVERS or ~/.cache/leadership-servers.
 
-    python -m tests.servers.provision [consul] [etcd] [etcd34] [zookeeper] [--offline]
+    python -m tests.servers.provision [consul] [etcd-3.4.23] [redis] ... [--offline]
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tests.servers.apt import ProvisionError, unpack
-from tests.servers.cache import cached
+from tests.servers.apt import ProvisionError
+from tests.servers.releases import KINDS, RELEASES, default, named, on_path
+from tests.servers.sources import Debian
 
-__all__ = ["ProvisionError", "Server", "locate"]
+__all__ = ["SERVERS", "ProvisionError", "Server", "locate"]
 
 
 @dataclass(frozen=True)
@@ -37,54 +39,18 @@ class Server:
         return tuple(int(part) for part in re.findall(r"\d+", self.version)[:2])
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """Debian packages that are unpacked together, and the paths wanted from them."""
+_JAVA = Debian(
+    "bullseye", ("openjdk-17-jre-headless",), {"java": "usr/lib/jvm/java-17-openjdk-*/bin/java"}
+)
+# For the example plugin; with the libraries that a Debian without Redis may not have.
+_REDIS = Debian(
+    "bookworm",
+    ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1", "libssl3"),
+    {"redis": "usr/bin/redis-server", "libraries": "usr/lib/*-linux-gnu"},
+)
 
-    suite: str
-    packages: tuple[str, ...]
-    wanted: dict[str, str]
-
-
-# Consul left Debian after bullseye; etcd 3.5 and ZooKeeper 3.9 came with trixie. All of it
-# runs on glibc 2.34 and later. Both releases are closed, so that their indexes do not expire.
-BUNDLES = {
-    "consul": Bundle("bullseye", ("consul",), {"consul": "usr/bin/consul"}),
-    "etcd": Bundle(
-        "trixie",
-        ("etcd-server", "etcd-client"),
-        {"etcd": "usr/bin/etcd", "etcdctl": "usr/bin/etcdctl"},
-    ),
-    "etcd34": Bundle(
-        "bookworm",
-        ("etcd-server", "etcd-client"),
-        {"etcd": "usr/bin/etcd", "etcdctl": "usr/bin/etcdctl"},
-    ),
-    "zookeeper": Bundle(
-        "trixie",
-        (
-            "libzookeeper-java",
-            "libslf4j-java",
-            "libdropwizard-metrics-java",
-            "libsnappy-java",
-            "libnetty-java",
-            "libcommons-io-java",
-        ),
-        {"jars": "usr/share/java"},
-    ),
-    "java": Bundle(
-        "bullseye", ("openjdk-17-jre-headless",), {"java": "usr/lib/jvm/java-17-openjdk-*/bin/java"}
-    ),
-    # For the example plugin; with the libraries that a Debian without Redis may not have.
-    "redis": Bundle(
-        "bookworm",
-        ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1", "libssl3"),
-        {"redis": "usr/bin/redis-server", "libraries": "usr/lib/*-linux-gnu"},
-    ),
-}
-
-# What a ZooKeeper server loads; its manifest's own class path names absolute system paths.
-ZOOKEEPER_JARS = (
+# What a ZooKeeper server of Debian loads; its manifest's own class path names absolute system paths.
+_ZOOKEEPER_JARS = (
     "zookeeper",
     "zookeeper-jute",
     "slf4j-api",
@@ -105,7 +71,7 @@ ZOOKEEPER_JARS = (
 
 
 def locate(name: str, *, offline: bool = False) -> Server:
-    """Find a server, fetching it if it is not there.
+    """Find a server by its kind or by the name of its row, fetching it if it is not there.
 
     Raises:
         ProvisionError: it is not to be had; the message says why.
@@ -116,29 +82,33 @@ def locate(name: str, *, offline: bool = False) -> Server:
         raise ProvisionError(f"{type(error).__name__}: {error}") from error
 
 
-def _consul(offline: bool) -> Server:
-    path = shutil.which("consul") or _cached("consul", offline)["consul"]
-    return Server(_version(path, "version"), {"consul": path})
+def _default(kind: str, offline: bool) -> Server:
+    row = default(kind)
+    if row is not None:
+        return _row(row.name, offline)
+    return _server(kind, on_path(kind), offline)
 
 
-def _etcd(offline: bool) -> Server:
-    etcd, etcdctl = shutil.which("etcd"), shutil.which("etcdctl")
-    paths = {"etcd": etcd, "etcdctl": etcdctl} if etcd and etcdctl else _cached("etcd", offline)
-    return Server(_version(paths["etcd"], "--version"), paths)
+def _row(name: str, offline: bool) -> Server:
+    row = named(name)
+    server = _server(row.kind, row.source.paths(name, offline=offline), offline)
+    # A suite that is not closed could move on; the table would be wrong then.
+    if not re.match(rf"{re.escape(row.version)}(?!\d)", server.version):
+        raise ProvisionError(f"{name} turned out to be {server.version}: mend the table")
+    return server
 
 
-def _etcd34(offline: bool) -> Server:
-    # Never from PATH: it is the older release that is wanted, beside whatever is there.
-    paths = _cached("etcd34", offline)
-    return Server(_version(paths["etcd"], "--version"), paths)
-
-
-def _zookeeper(offline: bool) -> Server:
-    java = shutil.which("java") or _cached("java", offline)["java"]
-    jars = os.environ.get("ZOOKEEPER_JARS") or _cached("zookeeper", offline)["jars"]
-    numbers = (re.fullmatch(r"zookeeper-(\d[\d.]*)\.jar", jar.name) for jar in Path(jars).iterdir())
+def _server(kind: str, paths: dict[str, str], offline: bool) -> Server:
+    if kind != "zookeeper":
+        return Server(_version(paths[kind], *_VERSION_OF[kind]), paths)
+    java = shutil.which("java") or _JAVA.paths("java", offline=offline)["java"]
+    jars = Path(paths["jars"])
+    numbers = (re.fullmatch(r"zookeeper-(\d[\d.]*)\.jar", jar.name) for jar in jars.iterdir())
     version = next((found[1] for found in numbers if found), "unknown")
-    classpath = os.pathsep.join(str(Path(jars, f"{name}.jar")) for name in ZOOKEEPER_JARS)
+    # Where Debian has them, there are those of everything else, too.
+    wanted = _ZOOKEEPER_JARS if (jars / "zookeeper.jar").exists() else ("*",)
+    names = [f"{name}.jar" if name != "*" else name for name in wanted]
+    classpath = os.pathsep.join(str(jars / name) for name in names)
     return Server(version, {"java": java, "classpath": classpath})
 
 
@@ -146,16 +116,16 @@ def _redis(offline: bool) -> Server:
     path = shutil.which("redis-server")
     if path is not None:
         return Server(_version(path, "--version"), {"redis": path})
-    paths = _cached("redis", offline)
+    paths = _REDIS.paths("redis", offline=offline)
     loaded = {**os.environ, "LD_LIBRARY_PATH": paths["libraries"]}
     return Server(_version(paths["redis"], "--version", env=loaded), paths)
 
 
+_VERSION_OF = {"consul": ("version",), "etcd": ("--version",)}
+
 SERVERS: dict[str, Callable[[bool], Server]] = {
-    "consul": _consul,
-    "etcd": _etcd,
-    "etcd34": _etcd34,
-    "zookeeper": _zookeeper,
+    **{kind: partial(_default, kind) for kind in KINDS},
+    **{row.name: partial(_row, row.name) for row in RELEASES},
     "redis": _redis,
 }
 
@@ -164,41 +134,6 @@ def _version(*command: str, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(command, text=True, capture_output=True, timeout=60, check=True, env=env)
     match = re.search(r"\d+\.\d+[\w.+~-]*", done.stdout + done.stderr)
     return match[0] if match else "unknown"
-
-
-# -- the cache ----------------------------------------------------------------------------
-
-
-def _cached(name: str, offline: bool) -> dict[str, str]:
-    """The paths of a bundle in the cache, which is filled if they are not there."""
-    bundle = BUNDLES[name]
-
-    def fill(tree: Path) -> list[str]:
-        if not shutil.which("apt-get"):
-            raise ProvisionError(f"there is no apt here: install {name} and put it on PATH")
-        archives = unpack(bundle.suite, bundle.packages, tree)
-        _make_links_local(tree)
-        return archives
-
-    home = cached(name, [bundle.suite, *bundle.packages], fill, offline=offline)
-    found = {}
-    for key, pattern in bundle.wanted.items():
-        match = next(iter(sorted(home.glob(pattern))), None)
-        if match is None:
-            raise ProvisionError(f"{home} holds no {pattern}: delete that folder and try again")
-        found[key] = str(match)
-    return found
-
-
-def _make_links_local(tree: Path) -> None:
-    """Point absolute links, as from a Java's lib to its /etc, at the same place inside tree."""
-    for folder, names, files in os.walk(tree):
-        for link in (Path(folder, name) for name in names + files):
-            if link.is_symlink() and link.readlink().is_absolute():
-                inside = tree / str(link.readlink()).lstrip("/")
-                if inside.exists():
-                    link.unlink()
-                    link.symlink_to(os.path.relpath(inside, link.parent))
 
 
 def main() -> int:

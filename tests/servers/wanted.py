@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import pytest
 
 from tests.servers.provision import SERVERS, ProvisionError, Server, locate
+from tests.servers.releases import KINDS, MISSING, default, kind_of, newest, on_path, others
 
-__all__ = ["found", "get_ready", "wanted_by"]
+__all__ = ["asked", "describe", "found", "get_ready", "wanted_by"]
 
 _SERVER_OF = {
     "consul": "consul",
@@ -18,8 +19,6 @@ _SERVER_OF = {
     "etcd": "etcd",
     "shared_etcd": "etcd",
     "etcd_server": "etcd",
-    "shared_etcd34": "etcd34",
-    "etcd34_server": "etcd34",
     "etcd_cluster": "etcd",
     "zookeeper": "zookeeper",
     "shared_zookeeper": "zookeeper",
@@ -34,11 +33,36 @@ _servers: dict[str, Server | ProvisionError] = {}
 
 
 def wanted_by(item: pytest.Item) -> set[str]:
-    """The servers of the fixtures that a test asks for, and the one its parameter `kind` names."""
-    names = {_SERVER_OF[name] for name in getattr(item, "fixturenames", ()) if name in _SERVER_OF}
+    """The servers of the fixtures that a test asks for, and those that its parameters name."""
     callspec = getattr(item, "callspec", None)
-    kind = callspec.params.get("kind") if callspec else None
-    return names | {kind} if kind in SERVERS else names
+    params = (
+        {one for one in callspec.params.values() if isinstance(one, str)} if callspec else set()
+    )
+    named = params & SERVERS.keys()
+    instead = {kind_of(name) for name in named}
+    names = {_SERVER_OF[name] for name in getattr(item, "fixturenames", ()) if name in _SERVER_OF}
+    return names - instead | named
+
+
+def asked(request: pytest.FixtureRequest, kind: str) -> str:
+    """What a test wants where it asks for a kind: the row its parameter `kind` names, if any."""
+    callspec = getattr(request.node, "callspec", None)
+    name = callspec.params.get("kind") if callspec else None
+    return name if isinstance(name, str) and kind_of(name) == kind else kind
+
+
+def describe() -> list[str]:
+    """What a run is to say of the servers that it runs on."""
+    rows = {kind: default(kind) for kind in KINDS}
+    told = [f"{kind} {row.version if row else 'of this machine'}" for kind, row in rows.items()]
+    lines = [f"servers: {', '.join(told)}; a part of the tests also on {', '.join(others())}"]
+    lines += [
+        f"  instead of {kind} {newest(kind).version}: {', '.join(on_path(kind).values())}"
+        for kind, row in rows.items()
+        if row is None
+    ]
+    lines += [f"  without {name}: {why}" for name, why in MISSING.items()]
+    return lines
 
 
 def get_ready(names: Iterable[str]) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.examples.conftest import redis, redis_server
-from tests.scenarios.conftest import on_consul, on_etcd, on_etcd34, on_sqlite, on_zookeeper
+from tests.scenarios.conftest import on_consul, on_etcd, on_sqlite, on_zookeeper
 from tests.scenarios.places import Place
 from tests.servers.redis import RedisServer
+from tests.servers.releases import KINDS, kind_of
 from tests.updates.counters import LEAST
 from tests.updates.crew import Crew, Link
 from tests.updates.run import MEMBERS
@@ -20,7 +21,6 @@ from tests.updates.stores import TIMES, Server, linked
 __all__ = [
     "on_consul",
     "on_etcd",
-    "on_etcd34",
     "on_sqlite",
     "on_zookeeper",
     "redis",
@@ -41,16 +41,20 @@ def on_least(quick_folder: Path) -> Place:
 @pytest.fixture
 def place(kind: str, request: pytest.FixtureRequest) -> Place:
     """The place of the kind that the test's parameter `kind` names."""
-    found: Place = request.getfixturevalue(f"on_{kind}")
-    return found
+    if kind == kind_of(kind):
+        found: Place = request.getfixturevalue(f"on_{kind}")
+        return found
+    return Place(request.getfixturevalue("shared_server")(kind).url, TIMES[kind])
 
 
 @pytest.fixture
 def links(kind: str, request: pytest.FixtureRequest) -> Iterator[list[Link | None]]:
     """Ways to that place that can be cut, where there are any."""
-    names = {"sqlite": "", LEAST: "", "consul": "consul", "redis": "redis"}
-    name = names.get(kind, f"shared_{kind}")
-    server: Server | None = request.getfixturevalue(name) if name else None
+    server: Server | None = None
+    if kind_of(kind) in KINDS:
+        server = request.getfixturevalue("shared_server")(kind)
+    elif kind == "redis":
+        server = request.getfixturevalue("redis")
     with linked(server, MEMBERS) as ways:
         yield ways
 

@@ -13,6 +13,7 @@ from tests.servers.etcd import EtcdServer
 from tests.servers.provision import Server as Provided, locate
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
+from tests.servers.releases import kind_of
 from tests.servers.zookeeper import ZooKeeperServer
 from tests.updates.counters import LEAST
 from tests.updates.crew import Link
@@ -46,7 +47,6 @@ class Server(Protocol):
 _SERVERS: dict[str, Callable[[Provided, Path], Server]] = {
     "consul": lambda server, folder: ConsulAgent(server, folder, dev=True),
     "etcd": EtcdServer,
-    "etcd34": EtcdServer,
     "zookeeper": ZooKeeperServer,
     "redis": RedisServer,
 }
@@ -58,7 +58,7 @@ def served(kind: str, folder: Path) -> Iterator[tuple[Place, Server | None]]:
     if kind in _FILES:
         yield Place(f"{kind}:///{folder}/elections.db", TIMES[kind]), None
         return
-    server = _SERVERS[kind](locate(kind), folder / kind)
+    server = _SERVERS[kind_of(kind)](locate(kind), folder / kind)
     try:
         server.start()
         yield Place(server.url, TIMES[kind]), server

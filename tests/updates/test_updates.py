@@ -16,6 +16,7 @@ import pytest
 
 from tests.scenarios.fleet import await_true
 from tests.scenarios.places import Place
+from tests.servers.releases import others
 from tests.updates.checker import judge, problems
 from tests.updates.counters import GUARDS
 from tests.updates.crew import Crew, Link
@@ -29,7 +30,7 @@ CrewWith = Callable[[str], Crew]
 
 on_each = pytest.mark.parametrize(
     "kind",
-    [pytest.param(kind, marks=pytest.mark.soak if kind == "etcd34" else ()) for kind in STORES],
+    [pytest.param(kind, marks=pytest.mark.soak if kind in others() else ()) for kind in STORES],
 )
 RUNS = max(1, int(os.environ.get("SEEDS", "10000")) // 5000)  # one lasts half a minute
 
