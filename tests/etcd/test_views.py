@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from leadership_core.errors import StoreUnavailable
+from leadership_core.errors import NotDone, StoreUnavailable
 from leadership_etcd.session import EtcdSession
 from leadership_etcd.store import EtcdStore
 from leadership_etcd.stream import Watch
@@ -121,7 +121,7 @@ def test_a_thread_that_could_not_be_started_is_started_later(
     seen = Seen()
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(NotDone):
             store.watch(unique_key, seen)
 
     watch = store.watch(unique_key, seen)

@@ -15,7 +15,7 @@ from tests.scenarios.fleet import Reign, Worker, await_true
 pytestmark = pytest.mark.slow
 
 
-@scenario(1, on=ALL, quick=["sqlite"])
+@scenario(1, on=ALL, quick=["sqlite"], releases=True)
 def test_01_leader_killed(stand: Stand) -> None:
     """The next one leads as soon as the store has given up on the dead one."""
     stand.candidate("first")
@@ -45,7 +45,7 @@ def test_01_all_killed(stand: Stand) -> None:
     stand.finish()
 
 
-@scenario(2, on=ALL, quick=["sqlite"], releases=True)
+@scenario(2, on=ALL, quick=["sqlite"])
 def test_02_leader_paused(stand: Stand) -> None:
     """Its first look after the pause says no, before any of its threads has run."""
     first = stand.candidate("first", pause=0.0)  # its next look is what it wakes up to

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.environment import ROOT, Environment
+from tests.packaging.environment import ROOT, Environment, build
 
 pytestmark = [pytest.mark.build, pytest.mark.timeout(300)]
 
@@ -20,8 +20,10 @@ except LeadershipError as error:
 """
 
 
-def _parts(environment: Environment) -> None:
-    environment.install(str(ROOT / "leadership_core"), str(ROOT / "leadership_consul"))
+def _parts(environment: Environment, folder: Path) -> None:
+    """Install ours, built with the tools that are here: the environment has none."""
+    parts = ("leadership_core", "leadership_consul")
+    environment.install(*(str(build("wheel", ROOT / part, folder / part)) for part in parts))
 
 
 @pytest.mark.parametrize("rival", ["python-consul", "python-consul2"])
@@ -44,7 +46,7 @@ def test_a_rival_that_lies_over_it_is_named_until_it_is_mended(tmp_path: Path) -
     environment.fetch("pluggy", "py-consul>=1.8,<1.9")
     environment.fetch("python-consul", "six", "requests", "urllib3", "idna", "certifi")
     environment.fetch("charset-normalizer")
-    _parts(environment)
+    _parts(environment, tmp_path)
 
     said = environment.run(_OPENS)
     assert said.startswith("PluginError consul://"), said
@@ -61,7 +63,7 @@ def test_a_rival_alone_is_named(tmp_path: Path) -> None:
     environment = Environment(tmp_path / "venv", sees_ours=False)
     environment.fetch("pluggy", "python-consul2", "six", "requests", "urllib3", "idna", "certifi")
     environment.fetch("charset-normalizer")
-    _parts(environment)
+    _parts(environment, tmp_path)
 
     said = environment.run(_OPENS)
 
