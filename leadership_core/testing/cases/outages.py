@@ -145,6 +145,7 @@ class OutageCases:
     @needs(Outage.FREEZE)
     def test_close_does_not_wait_for_a_frozen_server(self, lab: Lab) -> None:
         """With a leader, a follower and a watch: it ends within its timeout, and so do its threads."""
+        assert lab.outages, "the proxy before the server, which has a thread of its own, is there"
         before, store, key = set(threading.enumerate()), lab.exposed(), lab.key("leader")
         store.watch(key, Heard())
         Follower(store, key).follow_election()
