@@ -66,6 +66,8 @@ from .store import (
 from .term import Term
 from .url import Host, StoreURL
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ABSENT",
     "ANY",
@@ -122,6 +124,7 @@ __all__ = [
     "Term",
     "URLError",
     "Waiting",
+    "__version__",
     "graceful_exit",
     "hookimpl",
     "installed_stores",

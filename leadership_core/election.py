@@ -85,7 +85,8 @@ class Leader:
     """Who leads an election; two terms of one candidate are two leaders.
 
     Attributes:
-        value: what was passed to `Candidate`.
+        value: what was passed to `Candidate`. Where another program has written bytes that are not
+            UTF-8, they are lone surrogates in it, as `os.fsdecode` has them, and cannot be printed.
         token: the fencing token of the term.
     """
 
@@ -98,8 +99,14 @@ class Leader:
         """Seconds since the store last confirmed it."""
         return clock.now() - self.confirmed_at
 
+    @property
+    def raw(self) -> bytes:
+        """The value as the store holds it."""
+        return self.value.encode("utf-8", "surrogateescape")
+
     def __str__(self) -> str:
-        return self.value
+        """The value; bytes in it that are not UTF-8 are escaped, so it can always be encoded."""
+        return self.raw.decode("utf-8", "backslashreplace")
 
     @classmethod
     def of(cls, value: bytes, token: int) -> Leader:
