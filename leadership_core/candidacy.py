@@ -13,7 +13,7 @@ from .tenure import Reign, Tenure
 from .timing import first_answer_within, shown
 
 if TYPE_CHECKING:
-    from .handle import StoreHandle
+    from .internals import StoreInternals
 
 __all__ = ["Candidacy"]
 
@@ -26,7 +26,7 @@ class Candidacy:
     Any thread, and a signal handler, may call all of it: see `eventcount`.
 
     Args:
-        store: from `open_store`.
+        store: what is behind the user's.
         key: the election's key, normalised.
         value: what followers see.
         ttl: seconds.
@@ -36,7 +36,7 @@ class Candidacy:
 
     def __init__(
         self,
-        store: StoreHandle,
+        store: StoreInternals,
         key: str,
         value: str,
         ttl: float,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self
 
 from .callbacks import check_callback, refuse_unrun
 from .candidacy import Candidacy
-from .engine import engine_of
 from .errors import ConfigurationError, LeadershipLost
 from .events import CandidateEvent
+from .internals import internals
 from .shutdown import uninterrupted
 from .tenure import Reign, Verdicts
 from .term import Term
@@ -64,8 +64,8 @@ class Candidate:
         margin: float | None = None,
     ) -> None:
         key, ttl = check_candidacy(store, key, value, ttl, margin), float(ttl)
-        self._store = store
-        self._candidacy = Candidacy(store, key, value, ttl, margin, once=self._terms_once)
+        self._store = internals(store)
+        self._candidacy = Candidacy(self._store, key, value, ttl, margin, once=self._terms_once)
         self._tenure = self._candidacy.tenure
 
     @property
@@ -315,7 +315,8 @@ def check_candidacy(
         StoreClosed: the store is closed.
         ForkedStore: the store is that of the parent process.
     """
-    engine = engine_of(store)
+    inner = internals(store)
+    inner.guard()
     if not isinstance(value, str):
         raise ConfigurationError(f"the value is a str, not {type(value).__name__}")
     try:
@@ -324,6 +325,6 @@ def check_candidacy(
         raise ConfigurationError(f"the value has a lone surrogate: {value!r:.60}") from None
     if len(raw) > _LONGEST_VALUE:
         raise ConfigurationError(f"the value has {len(raw)} bytes, {_LONGEST_VALUE} are allowed")
-    normalised = store.normalise(key)
-    margin_for(check_ttl(ttl), margin, engine.least_margin)
+    normalised = inner.normalise(key)
+    margin_for(check_ttl(ttl), margin, inner.engine.least_margin)
     return normalised

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Self
 
-from .engine import engine_of
 from .engine.follower_runner import FollowerRunner
 from .errors import StoreUnavailable
 from .events import FollowerEvent, LeaderChanged, Stopped, StoreDown, StoreUp
+from .internals import internals
 from .log_records import EventLog
 from .store import Leader
 from .stories import Announcer
@@ -44,11 +44,11 @@ class Follower:
     """
 
     def __init__(self, store: StoreHandle, key: str) -> None:
-        engine = engine_of(store)
-        self._key = store.normalise(key)
-        self._store = store
-        self._view = _View(EventLog(log, self._key, store.url), store.fork_guard)
-        self._watching = _Watching(engine, store.full_key(self._key), self._view)
+        self._store = inner = internals(store)
+        engine = inner.engine
+        self._key = inner.normalise(key)
+        self._view = _View(EventLog(log, self._key, inner.url), inner.fork_guard)
+        self._watching = _Watching(engine, inner.full_key(self._key), self._view)
 
     @property
     def key(self) -> str:

@@ -117,7 +117,7 @@ class StoreHandle:
 
     def get(self, key: str) -> Entry | None:
         """Read the key, linearizably; None if it is not there."""
-        entry = self._call(self._open().get, self.full_key(key))
+        entry = self._call(self._open().get, self._keys.full(key))
         return None if entry is None else self._keys.mine(entry)
 
     def exists(self, key: str) -> bool:
@@ -125,7 +125,7 @@ class StoreHandle:
 
         So for a lock it is true as long as the lock is held, on every store, and false afterwards.
         """
-        return self._call(exists, self._open(), self.full_key(key), self._engine.election)
+        return self._call(exists, self._open(), self._keys.full(key), self._engine.election)
 
     def list(self, prefix: str) -> list[Entry]:
         """Read what is below `prefix`, the keys that begin with `prefix/`; "" stands for all."""
@@ -158,7 +158,7 @@ class StoreHandle:
             ConfigurationError: the store has no `FENCED_WRITES`, or no `SESSIONS`.
             StoreUnavailable: no answer; it may have been written.
         """
-        self.guard()
+        self._guard()
         plain = check_value(value)
         if session is not None:
             check_session(session)
@@ -167,8 +167,8 @@ class StoreHandle:
         if fence is not None:
             self._need(Capability.FENCED_WRITES, "fenced writes")
             elected, token = parse_fence(fence)
-            claim = self.full_key(elected), token
-        full, expected = self.full_key(key), self._keys.expected(key, expect)
+            claim = self._keys.full(elected), token
+        full, expected = self._keys.full(key), self._keys.expected(key, expect)
         return self._keys.mine(
             self._call(
                 self._backend.put, full, plain, expect=expected, session=session, fence=claim
@@ -182,7 +182,7 @@ class StoreHandle:
             Conflict: what is there is not what was expected.
             StoreUnavailable: no answer; it may have been deleted.
         """
-        full, expected = self.full_key(key), self._keys.expected(key, expect)
+        full, expected = self._keys.full(key), self._keys.expected(key, expect)
         return self._call(self._open().delete, full, expect=expected)
 
     def delete_tree(self, prefix: str) -> int:
@@ -215,9 +215,9 @@ class StoreHandle:
                 must not block.
             tree: whether to watch what is below the key, as `watch_tree` does.
         """
-        self.guard()
+        self._guard()
         check_callback("on_change", on_change, "change")
-        full = self._keys.tree(key) if tree else self.full_key(key)
+        full = self._keys.tree(key) if tree else self._keys.full(key)
         report = self._keys.reporter(on_change)
         return self._kept_by(self._call(self._backend.watch, full, report, tree=tree))
 
@@ -237,8 +237,8 @@ class StoreHandle:
 
     def election(self, key: str) -> Election:
         """The store's own race for the key, as the engine uses it."""
-        self.guard()
-        return self._engine.election(self.full_key(key))
+        self._guard()
+        return self._engine.election(self._keys.full(key))
 
     def leader(self, key: str) -> Leader | None:
         """Read who leads the election of this key, linearizably."""
@@ -249,11 +249,6 @@ class StoreHandle:
         return self._engine.expires_within(ttl)
 
     # -- the end ---------------------------------------------------------------------------
-
-    def begin_close(self) -> None:
-        """Let its candidates and followers start to leave; waits for nothing."""
-        if not self.forked:
-            self._engine.begin_close()
 
     @uninterrupted
     def close(self, timeout: float | None = None) -> bool:
@@ -272,15 +267,11 @@ class StoreHandle:
             Whether the store has confirmed that everything is released.
         """
         longest = check_timeout(timeout)
-        return self.close_by(clock.now() + (_CLOSE_SECONDS if longest is None else longest))
+        return self._close_by(clock.now() + (_CLOSE_SECONDS if longest is None else longest))
 
-    def has_left(self) -> bool:
-        """Whether nothing of it is left at the store, once it has begun to close."""
-        return self._engine.has_left()
-
-    def close_by(self, until: float) -> bool:
+    def _close_by(self, until: float) -> bool:
         """Close it as `close` does, until a time of the clock."""
-        if self.forked:
+        if self._forked:
             return True
         self._closed = True
         if self._engine.is_held_up_here():
@@ -310,7 +301,7 @@ class StoreHandle:
         return self._released
 
     def __enter__(self) -> Self:
-        self.guard()
+        self._guard()
         return self
 
     def __exit__(
@@ -324,20 +315,14 @@ class StoreHandle:
     def __repr__(self) -> str:
         return f"<store {self.url}>"
 
-    # -- for candidates and followers ------------------------------------------------------
+    # -- behind `internals` -----------------------------------------------------------------
 
     @property
-    def engine(self) -> Engine:
-        """Its threads and timers."""
-        self.guard()
-        return self._engine
-
-    @property
-    def forked(self) -> bool:
+    def _forked(self) -> bool:
         """Whether this is a child of the process that opened the store."""
         return self._engine.forked
 
-    def fork_guard(self) -> None:
+    def _fork_guard(self) -> None:
         """Raise `ForkedStore` in a forked child."""
         if self._engine.forked:
             raise ForkedStore(
@@ -345,23 +330,11 @@ class StoreHandle:
                 "a forked child needs a store that it opens itself"
             )
 
-    def guard(self) -> None:
+    def _guard(self) -> None:
         """Raise `ForkedStore` in a forked child, and `StoreClosed` after `close`."""
-        self.fork_guard()
+        self._fork_guard()
         if self._closed:
             raise StoreClosed(f"{self.url} is closed")
-
-    def normalise(self, key: str) -> str:
-        """The key as this library writes it; raises `InvalidKey`."""
-        return self._keys.normalise(key)
-
-    def full_key(self, key: str) -> str:
-        """The key as the store sees it; raises `InvalidKey`."""
-        return self._keys.full(key)
-
-    def end_in_child(self) -> None:
-        """Make it inert: this process is a forked child."""
-        self._engine.end_in_child()
 
     def _kept_by(self, thing: T) -> T:
         """Keep this store from being collected for as long as something of it is in use."""
@@ -369,13 +342,13 @@ class StoreHandle:
             thing._store_of_user = self  # type: ignore[attr-defined]  # noqa: SLF001 - no class declares it
         return thing
 
-    def finish_close(self) -> None:
+    def _finish_close(self) -> None:
         """Close it if `close` was called where it could not wait; called where it can."""
         if self._close_later and not self._engine.is_held_up_here():
             self.close()
 
     def _open(self) -> Store:
-        self.guard()
+        self._guard()
         return self._backend
 
     def _call(self, request: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -392,7 +365,7 @@ class StoreHandle:
         try:
             return run_uninterruptible(self._engine, request, *args, **kwargs)
         finally:
-            self.finish_close()
+            self._finish_close()
 
     def _need(self, capability: Capability, what: str) -> None:
         if capability not in self.capabilities:

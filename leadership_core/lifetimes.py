@@ -10,12 +10,16 @@ import sys
 import time
 import warnings
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet, finalize
 
 from . import clock
 from .fork import at_fork_in_child
+from .internals import internals
 from .threads import start_daemon
+
+if TYPE_CHECKING:
+    from .handle import StoreHandle
 
 __all__ = ["begin_close_all", "close_when_collected", "register", "unregister"]
 
@@ -24,18 +28,6 @@ log = logging.getLogger("leadership.engine")
 _EXIT_SECONDS = 1.8  # for all stores together to release what they hold
 _LOOK_SECONDS = 0.01
 _MORE = 0.1  # and for those that have released it to say goodbye to their servers
-
-
-class Lifetime(Protocol):
-    """An open store, as this module knows it."""
-
-    def begin_close(self) -> None: ...
-
-    def has_left(self) -> bool: ...
-
-    def close_by(self, until: float) -> bool: ...
-
-    def end_in_child(self) -> None: ...
 
 
 class Closing(Protocol):
@@ -49,11 +41,11 @@ class Closing(Protocol):
 _FIRST: Final = 100  # of what multiprocessing ends, by its own count: the rest is 15 at most
 _FORGOTTEN_SECONDS: Final = 5.0
 
-_open: WeakSet[Lifetime] = WeakSet()
+_open: WeakSet[StoreHandle] = WeakSet()
 _workers: set[int] = set()  # the processes whose multiprocessing closes the stores
 
 
-def register(store: Lifetime) -> None:
+def register(store: StoreHandle) -> None:
     """Close it at exit, and make it inert in forked children."""
     _open.add(store)
     # A process that multiprocessing has started by fork or forkserver ends with `os._exit`, past
@@ -67,7 +59,9 @@ def register(store: Lifetime) -> None:
     _workers.add(os.getpid())
 
 
-def close_when_collected(store: Lifetime, engine: Closing, url: str) -> finalize[..., Lifetime]:
+def close_when_collected(
+    store: StoreHandle, engine: Closing, url: str
+) -> finalize[..., StoreHandle]:
     """Close the engine when nothing refers to the store any more, with a `ResourceWarning`.
 
     Returns:
@@ -102,7 +96,7 @@ def _close_forgotten(engine: Closing) -> None:
         log.exception("store.close_failed")
 
 
-def unregister(store: Lifetime) -> None:
+def unregister(store: StoreHandle) -> None:
     """It is closed."""
     _open.discard(store)
 
@@ -114,7 +108,7 @@ def begin_close_all() -> None:
     """
     for store in list(_open):
         try:
-            store.begin_close()
+            internals(store).begin_close()
         except Exception:
             log.exception("store.begin_close_failed")
 
@@ -125,12 +119,12 @@ def _close_all() -> None:
     begin_close_all()  # one that hangs must not keep the others from leaving
     stores = list(_open)
     while stores and clock.now() < until + _MORE:  # what is left then ends with the process
-        ready = [store for store in stores if store.has_left()]
+        ready = [store for store in stores if internals(store).has_left()]
         if ready or clock.now() >= until:
             store = (ready or stores)[0]
             stores.remove(store)
             try:
-                store.close_by(until)
+                internals(store).close_by(until)
             except Exception:
                 log.exception("store.close_failed")
         else:
@@ -139,7 +133,7 @@ def _close_all() -> None:
 
 def _after_fork_in_child() -> None:
     for store in list(_open):
-        store.end_in_child()
+        internals(store).end_in_child()
     _open.clear()
 
 

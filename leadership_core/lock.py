@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .candidate import Candidate, check_candidacy
 from .errors import ConfigurationError, LeadershipLost, NotElected, StoreClosed
+from .internals import internals
 from .shutdown import uninterrupted
 from .term import Term
 from .timing import check_timeout
@@ -92,7 +93,8 @@ class Lock:
         margin: float | None = None,
     ) -> None:
         self.key = check_candidacy(store, key, value, ttl, margin)
-        self._store = store
+        self._user_store = store
+        self._store = internals(store)
         self._value, self._ttl, self._margin = value, ttl, margin
         self._election = store.election(self.key)  # what it has learnt is kept as long as this is
         # Both in the order in which they were acquired.
@@ -129,7 +131,9 @@ class Lock:
         self._refuse_to_wait_for_itself()
         for lost in [one for one in list(self._held) if one.lost and one not in self._blocks]:
             self._held.pop(lost, None)
-        holder = _Holder(self._store, self.key, self._value, ttl=self._ttl, margin=self._margin)
+        holder = _Holder(
+            self._user_store, self.key, self._value, ttl=self._ttl, margin=self._margin
+        )
         term = None
         kept = False
         try:

@@ -11,6 +11,7 @@ import time
 from ..candidate import Candidate
 from ..errors import LeadershipError
 from ..events import CandidateEvent, Elected, Lost, Resigned, Resumed, StoreDown, Suspended
+from ..internals import internals
 from . import console
 from .arguments import Arguments, Command
 from .opening import open_shared_store
@@ -42,7 +43,7 @@ def _run(arguments: Arguments) -> int:
                 patience.worked()
         patience.check()
         # A store that has never answered holds nothing, and need not be waited for.
-        worked = store.engine.has_worked
+        worked = internals(store).engine.has_worked
         if not store.close(_CLOSE_SECONDS if worked else 0.0) and worked:
             console.complain(
                 "leadership elect",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ..handle import open_store
+from ..internals import internals
 from ..timing import margin_for
 from . import console
 from .arguments import Arguments, Command
@@ -21,7 +22,7 @@ def _run(arguments: Arguments) -> int:
     assert arguments.url is not None
     store = open_store(arguments.url)
     try:
-        least_margin = store.engine.least_margin
+        least_margin = internals(store).engine.least_margin
         margin_for(arguments.ttl, arguments.margin, least_margin)  # before anybody is contacted
         granted, request = within(
             store, arguments.timeout, lambda: granted_ttl(store, arguments.ttl), retry=True

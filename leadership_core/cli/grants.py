@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..errors import ConfigurationError
 from ..handle import StoreHandle
+from ..internals import internals
 from ..timing import margin_for
 from .patience import within
 
@@ -33,7 +34,7 @@ def choose_ttl(store: StoreHandle, ttls: Sequence[float], timeout: float) -> flo
 
     def usable(ttl: float) -> float:
         granted, _ = granted_ttl(store, ttl)
-        margin_for(granted, least=store.engine.least_margin)
+        margin_for(granted, least=internals(store).engine.least_margin)
         return granted
 
     problem = ConfigurationError("no ttl to choose from")

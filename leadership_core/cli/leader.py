@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..internals import internals
 from . import console
 from .arguments import Arguments, Command
 from .opening import open_shared_store
@@ -19,7 +20,7 @@ def _run(arguments: Arguments) -> int:
     store = open_shared_store(arguments.url)
     assert arguments.url is not None
     try:
-        key = store.normalise(arguments.key)
+        key = internals(store).normalise(arguments.key)
         if arguments.url.scheme == "sqlite" and not Path(arguments.url.path).exists():
             # Looking there would create it, and a mistyped name would look like an election.
             console.complain("leadership leader", f"there is no file {arguments.url.path}")

@@ -11,6 +11,7 @@ from .. import clock
 from ..budget import budget
 from ..errors import StoreRefused, StoreUnavailable
 from ..handle import StoreHandle
+from ..internals import internals
 
 __all__ = ["Patience", "within"]
 
@@ -72,7 +73,7 @@ class Patience:
         raise _no_answer(self._store, self._seconds, self._trouble)
 
     def _look(self) -> None:
-        if not self._store.engine.has_worked:
+        if not internals(self._store).engine.has_worked:
             self._ran_out = True
             self._give_up()
 

@@ -16,6 +16,7 @@ from ..budget import budget
 from ..clock import now
 from ..errors import ConfigurationError, LeadershipError
 from ..handle import StoreHandle
+from ..internals import internals
 from ..registry import open_backend
 from ..store import Capability, Session, Store
 from ..url import StoreURL
@@ -237,7 +238,7 @@ class Lab:
         return self.store.expires_within(self.ttl) + heard.PATIENCE / 2
 
     def _least_ttl(self) -> float:
-        ttl = max(self._asked, 3 * self.store.engine.least_margin)
+        ttl = max(self._asked, 3 * internals(self.store).engine.least_margin)
         while True:
             try:
                 session = self.store.open_session(ttl)

@@ -27,6 +27,7 @@ from leadership_core import (
     Term,
     clock,
 )
+from leadership_core.internals import internals
 from leadership_core.memory import State
 from tests.core.faulty import Fault, FaultySession, FaultyStore, eventually
 
@@ -441,7 +442,7 @@ def test_nothing_that_is_raised_ends_the_scheduler(
     opened: StoreHandle, caplog: pytest.LogCaptureFixture
 ) -> None:
     """All elections of a store live in it."""
-    scheduler = opened.engine.scheduler
+    scheduler = internals(opened).engine.scheduler
 
     def fail(error: BaseException) -> None:
         raise error

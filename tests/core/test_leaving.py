@@ -19,6 +19,7 @@ from leadership_core import (
     StoreHandle,
     Term,
 )
+from leadership_core.internals import internals
 from leadership_core.testing import History, check_history
 from tests.core.conftest import Open
 from tests.core.faulty import Fault, FaultyStore, eventually
@@ -108,7 +109,7 @@ def test_stopped_candidate_is_forgotten(store: StoreHandle) -> None:
         assert candidate.wait_elected(3)
         candidate.stop()
 
-    assert eventually(lambda: not store.engine._members, 1)
+    assert eventually(lambda: not internals(store).engine._members, 1)
 
 
 def test_stop_while_entering_leaves_nothing(faulty: FaultyStore, opened: StoreHandle) -> None:
@@ -162,8 +163,8 @@ def test_lease_that_ends_while_leaving_does_not_forget_a_claim_that_is_being_mad
     assert eventually(lambda: faulty.calls["put_claim"])
     assert not candidate.stop(0)
     faulty.inject(Fault.UNAVAILABLE, "close_session")
-    opened.engine.scheduler.post(
-        lambda: next(iter(opened.engine.sessions.all)).give_up(LostReason.EXPIRED)
+    internals(opened).engine.scheduler.post(
+        lambda: next(iter(internals(opened).engine.sessions.all)).give_up(LostReason.EXPIRED)
     )
     assert [event.name for event in story][-1] == "stopped"
 
@@ -213,8 +214,8 @@ def test_session_that_could_not_be_closed_is_not_held_against_it_for_ever(
     term = candidate.wait_elected(3)
     assert term is not None
     faulty.inject(Fault.UNAVAILABLE, "close_session")
-    opened.engine.scheduler.post(
-        lambda: next(iter(opened.engine.sessions.all)).give_up(LostReason.EXPIRED)
+    internals(opened).engine.scheduler.post(
+        lambda: next(iter(internals(opened).engine.sessions.all)).give_up(LostReason.EXPIRED)
     )
     assert eventually(lambda: candidate._candidacy._runner.left)
     faulty.heal()
@@ -241,7 +242,7 @@ def test_work_that_outlives_its_session_leaves_nothing(
     faulty.inject(Fault.UNAVAILABLE)
     assert eventually(lambda: not candidate.is_leader)
     faulty.heal()
-    (leased,) = opened.engine.sessions.all
+    (leased,) = internals(opened).engine.sessions.all
     assert eventually(leased.closed.is_set)
     stopped: list[bool] = []
     stopper = threading.Thread(target=lambda: stopped.append(candidate.stop(5)))
@@ -417,7 +418,7 @@ def test_nothing_starts_while_the_store_is_being_closed(faulty: FaultyStore) -> 
         with pytest.raises(StoreClosed):
             late.run_for_election()
         with pytest.raises(StoreClosed):
-            store.engine.add(late._candidacy)
+            internals(store).engine.add(late._candidacy)
     finally:
         closing.join()
         faulty.heal()

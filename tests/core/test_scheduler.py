@@ -12,6 +12,7 @@ import pytest
 
 from leadership_core import NotDone, StoreHandle, clock, open_store
 from leadership_core.engine.scheduler import Scheduler
+from leadership_core.internals import internals
 from tests.core.faulty import eventually
 
 
@@ -133,7 +134,7 @@ def test_lock_with_a_long_ttl_leaves_no_timers(unique_key: str) -> None:
             sizes.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
 
-        assert len(store.engine.scheduler._timers) < 200
+        assert len(internals(store).engine.scheduler._timers) < 200
         assert sizes[2] - sizes[1] < 100_000
 
 
@@ -144,7 +145,7 @@ def test_closed_store_holds_no_sessions(store_of_memory: StoreHandle) -> None:
         assert lock.acquire(5) is not None
         assert lock.release()
 
-    assert eventually(lambda: not store_of_memory.engine.sessions.all)
+    assert eventually(lambda: not internals(store_of_memory).engine.sessions.all)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 from leadership_core.engine.engine import Engine
 from leadership_core.errors import LeadershipError
-from leadership_core.handle import StoreHandle
+from leadership_core.internals import StoreInternals
 
 from .mutant import Mutant, nothing
 
@@ -33,7 +33,7 @@ MUTANTS = [
         "The child has its parent's session and its parent's belief: two leaders in one machine.",
         "kazoo (519, 554), python-etcd3 over gRPC (grpc 12455)",
         ("tests/core/test_forks.py::test_child_is_not_leader_and_touches_nothing[memory]",),
-        ((StoreHandle, "end_in_child", nothing),),
+        ((StoreInternals, "end_in_child", nothing),),
     ),
     Mutant(
         "a child of fork cleans up",

@@ -10,6 +10,7 @@ import pytest
 from kazoo.exceptions import NoNodeError
 
 from leadership_core import Candidate, Follower, StoreHandle, open_store
+from leadership_core.internals import internals
 from tests.core.faulty import eventually
 from tests.scenarios.offices import kazoo_client
 from tests.scenarios.places import Place
@@ -66,7 +67,7 @@ def test_keys_that_are_not_used_any_more_take_no_memory(
         _use(store, f"{unique_key}/b", ttl)
 
         assert eventually(lambda: max(grown().values(), default=0) < _KEYS / 3, 10), grown()
-        assert len(store.engine._elections) < _KEYS / 3
+        assert len(internals(store).engine._elections) < _KEYS / 3
 
 
 def test_nothing_is_left_at_consul(consul: Consul, unique_key: str) -> None:

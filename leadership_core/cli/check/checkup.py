@@ -8,6 +8,7 @@ from functools import partial
 
 from ...errors import StoreUnavailable
 from ...handle import StoreHandle
+from ...internals import internals
 from ...testing import Lab, contract_cases
 from ..arguments import Arguments
 from ..grants import choose_ttl
@@ -66,7 +67,7 @@ def check_up(arguments: Arguments) -> int:
 def _contend(arguments: Arguments, report: Report, ttl: float, expires: float) -> Contended:
     assert arguments.url is not None
     with _cleared(Lab(arguments.url, ttl=ttl)) as lab:
-        key = lab.store.normalise(lab.key("leader"))
+        key = internals(lab.store).normalise(lab.key("leader"))
         with Troupe(arguments.url_text, key, ttl) as troupe:
             return Contention(troupe, report.contended, expires, arguments.seconds).run()
 

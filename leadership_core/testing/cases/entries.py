@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 
+from ...internals import internals
 from ...store import Capability, Entry
 from ..case import needs
 from ..lab import Lab
@@ -194,7 +195,7 @@ class EntryCases:
     def test_a_raw_entry_has_the_whole_key(self, lab: Lab) -> None:
         """The plugin's store is given, and gives back, keys with the prefix of the URL."""
         key, backend = lab.key("a"), lab.backend()
-        entry, full = lab.store.put(key, b"1"), lab.store.full_key(key)
+        entry, full = lab.store.put(key, b"1"), internals(lab.store).full_key(key)
         raw = backend.get(full)
         is_equal(raw, Entry(full, b"1", entry.revision), "the plugin's get")
         above = full.rpartition("/")[0]

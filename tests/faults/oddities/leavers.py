@@ -202,8 +202,11 @@ def _slow_down(stage: Stage) -> None:
 
         return slow
 
-    engine = stage.store.engine
-    election = type(engine.election(stage.store.full_key(stage.candidate.key)))
+    from leadership_core.internals import internals
+
+    inner = internals(stage.store)
+    engine = inner.engine
+    election = type(engine.election(inner.full_key(stage.candidate.key)))
     for owner, names in (
         (election, ("enter", "standing", "withdraw")),
         (type(engine.backend), ("open_session",)),
