@@ -124,7 +124,6 @@ __all__ = [
     "Term",
     "URLError",
     "Waiting",
-    "__version__",
     "graceful_exit",
     "hookimpl",
     "installed_stores",

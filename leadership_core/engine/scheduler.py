@@ -118,11 +118,19 @@ class Scheduler:
             raise ValueError("no time to run a task at")
         timer = Timer(task, self._note_cancelled)
         entry = (when, next(self._order), timer)
-        if threading.current_thread() is self._thread:
-            heapq.heappush(self._timers, entry)
+
+        def push() -> None:
+            if timer.task is not None:
+                heapq.heappush(self._timers, entry)
+
+        if self._is_here():
+            push()
         else:
-            self.post(lambda: heapq.heappush(self._timers, entry))
+            self.post(push)
         return timer
+
+    def _is_here(self) -> bool:
+        return threading.current_thread() is self._thread
 
     def close(self, timeout: float = 1.0) -> None:
         """End the thread once what was posted has run; timers are dropped.
@@ -165,6 +173,9 @@ class Scheduler:
 
     def _note_cancelled(self) -> None:
         """Take the cancelled timers out once they are the most: their time may be hours away."""
+        if not self._is_here():  # the timers are the scheduler's thread's own
+            self.post(self._note_cancelled)
+            return
         self._cancelled += 1
         if self._cancelled > max(_FEW, len(self._timers) // 2):
             self._timers = [one for one in self._timers if one[2].task is not None]
