@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from leadership_core.greenlets import refuse_eventlet
 from leadership_core.plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -22,15 +23,21 @@ _loading = threading.Lock()
 
 @hookimpl
 def leadership_open_store(url: StoreURL) -> Store | None:
-    """Open the store of an ``etcd://`` URL; nobody is contacted."""
+    """Open the store of an ``etcd://`` URL; nobody is contacted.
+
+    Raises:
+        ConfigurationError: the URL does not work, or eventlet has patched the process.
+    """
     if url.scheme != "etcd":
         return None
+    refuse_eventlet("etcd://", "gRPC would stop all of it at every wait")
     # The modules of a package that several threads import at once may be seen half made: Python
     # lets go of its own lock where two of them wait for each other.
     with _loading:
-        from .fork import renew_grpc
+        from .fork import renew_grpc, use_greenlets
 
         renew_grpc()
+        use_greenlets()
         from .store import EtcdStore
 
         return EtcdStore(url)

@@ -21,10 +21,13 @@ from tempfile import NamedTemporaryFile
 
 from leadership_core.errors import ForkedStore
 from leadership_core.fork import leak
+from leadership_core.greenlets import gevent_has_patched_threads
 
-__all__ = ["renew_grpc"]
+__all__ = ["renew_grpc", "use_greenlets"]
 
 _CORE = "grpc._cython.cygrpc"
+
+_for_gevent: list[object] = []  # the cores that wait in gevent's threads
 
 
 def renew_grpc() -> None:
@@ -56,6 +59,19 @@ def renew_grpc() -> None:
             "gRPC does not survive a fork, and cannot be loaded anew in this child "
             f"({error}); start processes with 'spawn' or 'forkserver'"
         ) from error
+
+
+def use_greenlets() -> None:
+    """Let gRPC wait in threads of gevent's pool if threads are greenlets; before a channel is made.
+
+    Its core waits in C, where gevent cannot switch: every greenlet of the process would stand still.
+    """
+    if not gevent_has_patched_threads():
+        return
+    core = importlib.import_module(_CORE)
+    if core not in _for_gevent:
+        importlib.import_module("grpc.experimental.gevent").init_gevent()
+        _for_gevent.append(core)
 
 
 @contextmanager

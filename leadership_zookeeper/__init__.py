@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from leadership_core.greenlets import refuse_eventlet
 from leadership_core.plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -19,9 +20,14 @@ __all__ = ["leadership_open_store"]
 
 @hookimpl
 def leadership_open_store(url: StoreURL) -> Store | None:
-    """Open the store of a ``zk://`` or ``zookeeper://`` URL; nobody is contacted."""
+    """Open the store of a ``zk://`` or ``zookeeper://`` URL; nobody is contacted.
+
+    Raises:
+        ConfigurationError: the URL does not work, or eventlet has patched the process.
+    """
     if url.scheme not in {"zk", "zookeeper"}:
         return None
+    refuse_eventlet(f"{url.scheme}://", "it takes away select.poll(), which kazoo's client needs")
     from .store import ZooKeeperStore
 
     return ZooKeeperStore(url)
