@@ -63,7 +63,7 @@ def judge_program() -> Path:
     return build_go("linearizability", _PORCUPINE, {"judge": _SOURCES}) / "judge"
 
 
-def judge(histories: Sequence[History], seconds: float = 20.0) -> list[Verdict]:
+def judge(histories: Sequence[History], seconds: float = 120.0) -> list[Verdict]:
     """Judge each history by itself, for at most so many seconds each."""
     asked = {
         "seconds": seconds,
