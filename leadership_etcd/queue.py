@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
-from .claim import is_claim
+from .claim import is_claim, names_claim
 from .client import Client
-from .messages import below, read
+from .messages import below, encode, read, text
 from .methods import RANGE
 
 __all__ = ["Queue"]
+
+_LEAST_DIGITS = 14  # of the id of a lease that etcd has chosen
+
+log = logging.getLogger(__name__)
 
 _PAGE = 4  # claims stand first, nearly always
 
@@ -26,6 +31,7 @@ class Queue:
         self._client = client
         self._key = key
         self._range = below(key)
+        self._reported: set[bytes] = set()  # keys without a lease
 
     def first_page(self) -> Any:
         """The read that is to tell who is first, for use in a transaction."""
@@ -71,4 +77,26 @@ class Queue:
 
     def first_in(self, page: Any) -> Any | None:
         """The first claim of an answer, if there is one in it."""
-        return next((kv for kv in page.kvs if is_claim(self._key, kv)), None)
+        for kv in page.kvs:
+            if is_claim(self._key, kv):
+                return kv
+            if not kv.lease and self._has_name_of_lease(kv.key):
+                self._report_permanent(kv.key)
+        return None
+
+    def _has_name_of_lease(self, key: bytes) -> bool:
+        # A short name such as "1" is more likely that of an entry.
+        digits = len(key) - len(encode(self._key)) - 1
+        return digits >= _LEAST_DIGITS and names_claim(self._key, key)
+
+    def _report_permanent(self, key: bytes) -> None:
+        """Log that a key looks like a claim and is bound to no lease, once for each key."""
+        if key in self._reported:
+            return
+        self._reported.add(key)
+        log.warning(
+            "the key %s has the name of a claim for %r and no lease: it is passed over here, but "
+            "etcdctl elect and etcd's Go client wait until it is deleted; delete it if it was left behind",
+            text(key),
+            self._key,
+        )

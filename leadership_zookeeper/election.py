@@ -28,6 +28,7 @@ from leadership_core.store import (
     Standing,
     Waiting,
 )
+from leadership_core.text import one_line
 
 from .claim import ZooKeeperClaim
 from .errors import is_definite, no_sense
@@ -39,6 +40,9 @@ __all__ = ["ZooKeeperElection"]
 log = logging.getLogger(__name__)
 
 _TRIES = 5
+_PERMANENT = {0, -(2**63)}
+"""The owner of a persistent node, and of a container."""
+_LONGEST_NAME = 300  # characters
 
 
 @inert_in_child("enter", "standing", "withdraw", "on_turn", "clean_up", "leader", "watch_leader")
@@ -56,6 +60,7 @@ class ZooKeeperElection:
         self._watcher = watcher
         self._key = key
         self._folder = path_of(key)
+        self._reported: set[str] = set()  # nodes that go with no session
 
     # -- standing ----------------------------------------------------------------------------
 
@@ -196,6 +201,7 @@ class ZooKeeperElection:
                 if ahead:
                     continue  # the one before it is not watched yet
             elif ahead and not isinstance(others, Exception):
+                self._report_permanent(ahead[-1], others[1])
                 return Waiting(watched=bool(mine.wakes))
             elif len(ahead) > 1:
                 ahead = None  # it is gone, and those before it may be
@@ -230,6 +236,18 @@ class ZooKeeperElection:
             names, own = ask(doing, children(self._folder), own_read)
             return names, own
         return None, ask(doing, own_read)[0]
+
+    def _report_permanent(self, name: str, stat: Any) -> None:
+        """Log that the node next before a claim goes with no session, once for each node."""
+        if stat.ephemeralOwner not in _PERMANENT or name in self._reported:
+            return
+        self._reported.add(name)
+        log.warning(
+            "the node %s is not bound to a session and stands in the queue of the election %r: when "
+            "it is first, no candidate can lead until it is deleted; delete it if it was left behind",
+            one_line(f"{self._folder}/{name}", _LONGEST_NAME),
+            self._key,
+        )
 
     def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
         mine = ZooKeeperClaim.of(claim)

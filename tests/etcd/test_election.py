@@ -294,3 +294,27 @@ def test_foreign_claims_that_one_transaction_made_are_all_seen(
     foreign.close()
     assert EtcdClaim.of(claim).token is not None
     assert store.election(unique_key).standing(claim) == Leading(claim.token or 0)
+
+
+def test_key_without_a_lease_that_looks_like_a_claim_is_named_in_one_warning(
+    shared_etcd: Etcd,
+    store: EtcdStore,
+    session: EtcdSession,
+    unique_key: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is no claim here, and blocks the other clients of etcd; an entry with a short name does not."""
+    foreign = f"{unique_key}/694d8f0c1a2b3c4d"
+    store.put(foreign, b"x")
+    store.put(f"{unique_key}/1", b"x")
+    election = store.election(unique_key)
+
+    claim = election.enter(session, b"a")
+    assert claim.token is not None
+    for _ in range(3):
+        assert election.standing(claim) == Leading(claim.token)
+        election.leader()
+
+    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert len(warned) == 1
+    assert foreign in warned[0]

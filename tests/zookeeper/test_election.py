@@ -362,3 +362,40 @@ def test_a_withdrawal_that_is_refused_is_not_done(
     operator.set_acls(unique_key, rights)
     election.withdraw(claim)
     assert election.leader() is None
+
+
+def test_persistent_node_at_the_head_is_named_in_one_warning(
+    store: ZooKeeperStore,
+    session: ZooKeeperSession,
+    operator: Any,
+    unique_key: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It blocks the election until it is deleted, which no session's end does."""
+    name = "foreign__lock__0000000000"
+    operator.ensure_path(unique_key)
+    operator.create(f"{unique_key}/{name}", b"x")
+    election = store.election(unique_key)
+    claim = election.enter(session, b"a")
+
+    for _ in range(3):
+        assert isinstance(election.standing(claim), Waiting)
+
+    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert len(warned) == 1
+    assert f"/{unique_key}/{name} is not bound to a session" in warned[0]
+    operator.delete(f"{unique_key}/{name}")
+    assert isinstance(election.standing(claim), Leading)
+
+
+def test_claim_of_a_session_at_the_head_is_no_reason_to_warn(
+    store: ZooKeeperStore,
+    session: ZooKeeperSession,
+    rival: ZooKeeperSession,
+    unique_key: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    election = store.election(unique_key)
+    election.enter(rival, b"a")
+    assert isinstance(election.standing(election.enter(session, b"b")), Waiting)
+    assert not [one for one in caplog.records if one.levelname == "WARNING"]
