@@ -28,6 +28,7 @@ class Node:
             version=self.version,
             ephemeralOwner=self.owner,
             numChildren=children,
+            dataLength=len(self.data or b""),
         )
 
 
