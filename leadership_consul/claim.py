@@ -26,6 +26,7 @@ class ConsulClaim(Claim):
         doubted: the store has said that it does not stand, or it was withdrawn before.
         watched: somebody waits to be told of its turn, and is told of all that changes.
         vacancy: the key as its watch has seen it last, if nobody held it then.
+        first: a user has just started its candidate: the first question does not wait for the pace.
     """
 
     guard: int | None = None
@@ -33,6 +34,7 @@ class ConsulClaim(Claim):
     doubted: bool = False
     watched: bool = False
     vacancy: Record | None = None
+    first: bool = False
 
     @classmethod
     def of(cls, claim: Claim) -> ConsulClaim:

@@ -72,6 +72,12 @@ class Pace:
         with self._lock:
             self._spent, self._forgiven, self._kept = -credit, 0.0, 0.0
 
+    def give(self, requests: float) -> None:
+        """So many of the next requests are a user's: they cost nothing."""
+        with self._lock:
+            self._catch_up(0.0)
+            self._spent = max(self._spent - requests, min(self._spent, 0.0))
+
     def forgive(self) -> None:
         """What was spent was not in vain."""
         with self._lock:

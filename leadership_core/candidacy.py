@@ -138,7 +138,9 @@ class Candidacy:
 
     def _fault_of_the_store(self) -> StoreUnavailable | None:
         """What the store is to blame for; None if it has answered, and answers still."""
-        if self.tenure.down is None and not self._runner.answered:
+        # Once it has answered, what takes longer may be our own: a rate limiter, or busy threads.
+        heard = self._runner.answered or self._runner.heard
+        if self.tenure.down is None and not heard:
             return StoreUnavailable(f"{self._store.url} has not answered")
         return self.tenure.down
 

@@ -172,8 +172,8 @@ class Candidate:
                 the call returns as soon as the store has answered, at most a third of the ttl.
 
         Returns:
-            None if it is not elected in time because another candidate leads, or if it was
-            stopped.
+            None if it is not elected in time although the store answers, because another candidate
+            leads; or if it was stopped.
 
         Raises:
             NotElected: it is not elected in time because the store cannot be reached, or has not

@@ -116,7 +116,7 @@ class Lock:
                 the claim is withdrawn.
 
         Returns:
-            None if the lock was not free in time: another one holds it.
+            None if the lock was not free in time although the store answers: another one holds it.
 
         Raises:
             NotElected: the store cannot be reached, or has not answered; the `StoreUnavailable` is

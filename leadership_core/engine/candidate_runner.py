@@ -76,6 +76,7 @@ class CandidateRunner:
         self._queue: deque[on.Happening] = deque()
         self._stepping = False
         self._entered = False  # something of it may be at the store
+        self._fresh = False  # started by the user, and has not entered since
 
     @property
     def phase(self) -> Phase:
@@ -86,6 +87,11 @@ class CandidateRunner:
     def answered(self) -> bool:
         """Whether the store has been asked since the start, and has answered or failed to."""
         return self._campaign.answered
+
+    @property
+    def heard(self) -> bool:
+        """Whether the store has answered a request to enter since the start."""
+        return self._campaign.heard
 
     @property
     def loose(self) -> int:
@@ -131,7 +137,10 @@ class CandidateRunner:
         try:
             while self._queue:
                 before = self._campaign.phase, self._campaign.answered
-                for action in self._campaign.step(clock.now(), self._queue.popleft()):
+                happening = self._queue.popleft()
+                if isinstance(happening, on.Start) and self.phase is Phase.IDLE:
+                    self._fresh = True
+                for action in self._campaign.step(clock.now(), happening):
                     self._do(action)
                 if (self._campaign.phase, self._campaign.answered) != before:
                     self._changed()
@@ -224,9 +233,12 @@ class CandidateRunner:
         assert leased is not None
         assert leased.session is not None
         session = leased.session
+        fresh, self._fresh = self._fresh, False
 
         def enter() -> Claim:
             try:
+                if fresh and (started := getattr(self._election, "candidate_started", None)):
+                    started()
                 return self._election.enter(session, self._value)
             except OUTCOMES:
                 raise

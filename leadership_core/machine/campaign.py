@@ -52,6 +52,7 @@ class Campaign:
         self.token: int | None = None  # of the term, while leading
         self.working = False  # the work of an ended term may still be going on
         self.answered = False  # since it started: elected, behind another one, or no answer
+        self.heard = False  # since it started: the store has answered a request to enter
         self._ttl = ttl
         self._once = once
         self._lease: Lease | None = None
@@ -154,7 +155,7 @@ class Campaign:
         if self.phase is Phase.STOPPED:
             return
         if self.phase is Phase.IDLE:
-            self.answered = False
+            self.answered = self.heard = False
             self._leaving = None
             self._campaign()
         elif self._leaving is not None and not self._leaving.for_good:
@@ -180,6 +181,7 @@ class Campaign:
             self._campaign()
 
     def _entered(self, ticket: int, claim: Claim) -> None:
+        self.heard = True
         if ticket != self._ticket or self.phase is not Phase.ENTERING:
             self._out.append(do.Discard(claim))  # its session ended while it was on its way
             return

@@ -91,6 +91,32 @@ def test_what_a_user_does_is_free() -> None:
     assert pace.wait() > 0
 
 
+def test_what_is_given_pays_a_debt_and_makes_no_credit() -> None:
+    """Nothing is saved up for later, however often something is given."""
+    pace = Pace(0.001, 5.0)
+    pace.spend(7)
+
+    pace.give(4.0)
+    assert [pace.delay() for _ in range(2)] == [0.0, pytest.approx(1000, rel=0.01)]
+    for _ in range(10):
+        pace.give(4.0)
+    assert [pace.delay() for _ in range(5)][3:] == [0.0, pytest.approx(1000, rel=0.01)]
+
+
+@pytest.mark.parametrize("timeout", [0, 0.1])
+def test_tries_for_a_held_lock_do_not_wait_for_the_limiter(
+    consul: Consul, unique_key: str, caplog: pytest.LogCaptureFixture, timeout: float
+) -> None:
+    """Each is a candidate that a user has started: no limiter delays what the store says of it."""
+    with open_store(consul.url) as holder, open_store(consul.url) as store:
+        assert holder.lock(unique_key).acquire(5)
+        lock = store.lock(unique_key)
+        with caplog.at_level(logging.DEBUG, "leadership_consul"):
+            for _ in range(20):
+                assert lock.acquire(timeout) is None
+    assert "too many requests" not in caplog.text
+
+
 def test_each_member_has_its_share() -> None:
     """Two that wait for the same key ask twice as often as one."""
     pace = Pace(0.001, 5.0)

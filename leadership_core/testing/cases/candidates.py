@@ -18,6 +18,7 @@ from .expectations import is_equal, is_false, is_true, raises
 __all__ = ["CandidateCases", "elected"]
 
 _LONG = 30.0  # seconds of a cooldown that does not end within a case
+_PATIENT_TTL = 12.0  # seconds; a third of it is what one request may take on a busy machine
 _SOON = 2.0  # seconds; a handover takes some milliseconds, and the machine may be busy
 
 
@@ -236,6 +237,20 @@ class CandidateCases:
         assert first.acquire(PATIENCE), "nobody can have the lock after one that gave up"
         is_true(first.release(), "release")
         is_false(first.release(), "release once more")
+
+    def test_repeated_tries_for_a_held_lock_return_none(self, lab: Lab) -> None:
+        """None raises `NotElected`, and a candidate that waits meanwhile is elected soon."""
+        key, store = lab.key("lock"), lab.open()
+        ttl = max(lab.ttl, _PATIENT_TTL)
+        first, second = lab.open().lock(key, ttl=ttl), store.lock(key, ttl=ttl)
+        waiting = Candidate(store, key, "waiting", ttl=ttl)
+        assert first.acquire(PATIENCE), "a free lock was not to be had"
+        for number in range(20):
+            is_equal(second.acquire(0), None, f"try number {number}")
+        is_equal(waiting.wait_elected(0), None, "elected while the lock is held")
+        is_true(first.release(), "release")
+        elected(waiting, _SOON)
+        is_true(waiting.stop(), "stop")
 
     @needs(Capability.FENCED_WRITES)
     def test_a_term_fences_writes_until_it_ends(self, lab: Lab) -> None:
