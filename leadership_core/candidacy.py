@@ -19,6 +19,8 @@ __all__ = ["Candidacy"]
 
 log = logging.getLogger("leadership.candidate")
 
+_SCHEDULER_SECONDS = 0.2  # for which a caller that resigns waits for the scheduler's thread
+
 
 class Candidacy:
     """What a `Candidate` does, and what only the engine may call of it.
@@ -170,8 +172,9 @@ class Candidacy:
         if reign is None:
             return False
         state = reign.state
-        state.resign()  # here and now: the caller must not find that it still leads
         self._runner.post(on.Resign(state.token, cooldown))
+        self._await_end(reign)
+        state.resign()  # at the latest: the caller must not find that it still leads
         if state.works_here or self._engine.is_held_up_here():
             return False
         self._changed.wait_for(
@@ -181,10 +184,26 @@ class Candidacy:
 
     def stop(self, timeout: float | None) -> bool:
         """Leave for good; True once nothing is left at the store."""
+        reign = self.tenure.reign
+        if reign is not None:
+            self.tenure.stopping = True
+            self._runner.post(on.Stop())
+            self._await_end(reign)
         self.begin_stop()
         if self.works_here or self._engine.is_held_up_here():
             return False
         return self.await_stop(self.ttl if timeout is None else timeout)
+
+    def _await_end(self, reign: Reign) -> None:
+        """Let the scheduler end the term, which queues the event in the same step.
+
+        It never blocks, so that takes a moment only, unless this is a signal handler that has
+        interrupted what the scheduler waits for, a lock of the logging, say.
+        """
+        engine = self._engine
+        if not (engine.scheduler.runs_here or engine.is_held_up_here()):
+            state = reign.state
+            state.over.wait_for(lambda: state.ended, _SCHEDULER_SECONDS)
 
     @property
     def works_here(self) -> bool:

@@ -145,6 +145,11 @@ class Scheduler:
             join(thread, timeout)
 
     @property
+    def runs_here(self) -> bool:
+        """Whether the calling code runs in its thread: it cannot wait for what is posted."""
+        return threading.current_thread() is self._thread
+
+    @property
     def starts_here(self) -> bool:
         """Whether the calling code, a signal handler, has interrupted the start of its thread."""
         return interrupts(self)

@@ -15,6 +15,7 @@ from leadership_core import (
     Follower,
     LostReason,
     NotElected,
+    Resigned,
     StoreClosed,
     StoreHandle,
     Term,
@@ -514,3 +515,35 @@ def test_close_is_not_confirmed_while_a_session_may_stand(
     assert candidate.stop()
 
     assert not opened.close(0.3)
+
+
+@pytest.mark.parametrize("leave", [Candidate.resign, Candidate.stop])
+def test_event_is_queued_when_belief_ends(
+    opened: StoreHandle, leave: Callable[[Candidate], object]
+) -> None:
+    """In the same instant, also where the scheduler has something else to do first."""
+    candidate = Candidate(opened, "key", "a", ttl=3)
+    story = candidate.events()
+    term = candidate.wait_elected(5)
+    assert term is not None
+    queued: list[float] = []
+
+    def read() -> None:
+        for event in story:
+            if isinstance(event, Resigned):
+                queued.append(time.monotonic())
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    opened.engine.scheduler.post(lambda: time.sleep(0.15))
+    leaver = threading.Thread(target=leave, args=(candidate,))
+    leaver.start()
+    assert term.wait_lost(5)
+    ended = time.monotonic()
+    reader.join(5)
+    leaver.join(5)
+
+    assert queued
+    assert queued[0] - ended < 0.1
+    candidate.stop()

@@ -193,6 +193,8 @@ class ZooKeeperServer(Server):
             return zk.NoNodeError()
         if version not in {-1, tree[path].version}:
             return zk.BadVersionError()
+        if children_of(tree, path):
+            return zk.NotEmptyError()
         del tree[path]
         self.commit(tree)
         return True
