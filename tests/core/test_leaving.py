@@ -536,7 +536,7 @@ def test_event_is_queued_when_belief_ends(
 
     reader = threading.Thread(target=read)
     reader.start()
-    opened.engine.scheduler.post(lambda: time.sleep(0.15))
+    internals(opened).engine.scheduler.post(lambda: time.sleep(0.15))
     leaver = threading.Thread(target=leave, args=(candidate,))
     leaver.start()
     assert term.wait_lost(5)
