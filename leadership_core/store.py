@@ -50,6 +50,9 @@ class Capability(StrEnum):
     """Entries can be bound to a session, and go when it goes."""
     FENCED_WRITES = "fenced_writes"
     """`put` takes a fence, and the store itself checks it in the same atomic step."""
+    BOUND_COMPARISONS = "bound_comparisons"
+    """`expect=` of an entry that is bound to a session accepts that entry alone, and never one that
+    was deleted and bound again meanwhile."""
 
 
 class _Expect(Enum):

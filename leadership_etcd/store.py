@@ -60,9 +60,7 @@ class EtcdStore:
 
     @property
     def capabilities(self) -> AbstractSet[Capability]:
-        return frozenset(
-            {Capability.GLOBAL_REVISION, Capability.SESSIONS, Capability.FENCED_WRITES}
-        )
+        return frozenset(Capability)
 
     @property
     def prefix(self) -> str:

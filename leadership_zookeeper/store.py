@@ -51,7 +51,9 @@ class ZooKeeperStore:
 
     @property
     def capabilities(self) -> AbstractSet[Capability]:
-        return frozenset(Capability)
+        # ZooKeeper compares a version, which begins again with each node, and nothing holds a node
+        # that is bound to a session.
+        return frozenset(Capability) - {Capability.BOUND_COMPARISONS}
 
     @property
     def prefix(self) -> str:

@@ -31,7 +31,10 @@ MISTAKES: dict[type[Mistaken], str] = {
 }
 
 CASES = {
-    case.name: case for case in contract_cases({"sessions", "global_revision", "fenced_writes"})
+    case.name: case
+    for case in contract_cases(
+        {"sessions", "global_revision", "fenced_writes", "bound_comparisons"}
+    )
 }
 
 

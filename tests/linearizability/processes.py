@@ -88,8 +88,6 @@ class Processes:
         who = self._names[number] = f"p{self._started}"
         url, _ = self._stage.ways[number]
         words = [url, who, str(self._folder / f"{who}.jsonl"), "--ttl", str(self._stage.times.ttl)]
-        if not self._stage.compares_bound:
-            words.append("--no-bound")
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         process = Process(
             [sys.executable, "-m", "tests.linearizability.worker", *words],

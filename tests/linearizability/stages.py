@@ -53,7 +53,6 @@ class Stage:
         cluster: its servers, if it has any.
         ways: for each process, a URL and the proxies that it goes through.
         atomic_lists: whether it lists a tree, and deletes one, in one step.
-        compares_bound: whether it compares entries that are bound to a session, for certain.
         slack: seconds by which it may end leases before their time.
     """
 
@@ -62,7 +61,6 @@ class Stage:
     cluster: Cluster | None
     ways: Sequence[tuple[str, Sequence[Proxy]]]
     atomic_lists: bool
-    compares_bound: bool
     slack: float
 
 
@@ -85,7 +83,6 @@ def staged(kind: str, folder: Path, processes: int) -> Iterator[Stage]:
             cluster,
             ways,
             atomic_lists=kind != "zookeeper",
-            compares_bound=kind != "zookeeper",
             slack=_SLACK.get(kind, 0.0),
         )
 

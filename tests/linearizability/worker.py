@@ -16,7 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from leadership_core import ABSENT, ANY, Conflict, Fenced, LeadershipError, open_store
+from leadership_core import (
+    ABSENT,
+    ANY,
+    Capability,
+    Conflict,
+    Fenced,
+    LeadershipError,
+    open_store,
+)
 from leadership_core.errors import NotDone
 from leadership_core.handle import StoreHandle
 from leadership_core.store import Entry
@@ -183,7 +191,6 @@ def main() -> None:
     parser.add_argument("who")
     parser.add_argument("file", type=Path)
     parser.add_argument("--ttl", type=float, required=True)
-    parser.add_argument("--no-bound", dest="bound", action="store_false")
     args = parser.parse_args()
 
     over = threading.Event()
@@ -192,7 +199,8 @@ def main() -> None:
     store = open_store(args.url)
 
     def actor(name: str) -> Actor:
-        return Actor(store, recorder, f"{args.who}.{name}", bound=args.bound)
+        bound = Capability.BOUND_COMPARISONS in store.capabilities
+        return Actor(store, recorder, f"{args.who}.{name}", bound=bound)
 
     first, second, trees = actor("1"), actor("2"), actor("t")
     terms = Terms(actor("e"), args.who, args.ttl)

@@ -7,7 +7,7 @@ import pytest
 
 from leadership_core.testing import ElectionContract, Lab, StoreContract
 
-CAPABILITIES = {"sessions", "global_revision", "fenced_writes"}
+CAPABILITIES = {"sessions", "global_revision", "fenced_writes", "bound_comparisons"}
 
 
 class TestRedis(StoreContract, ElectionContract, capabilities=CAPABILITIES):

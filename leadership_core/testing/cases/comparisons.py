@@ -9,11 +9,14 @@ from dataclasses import replace
 
 from ...errors import Conflict
 from ...handle import StoreHandle
-from ...store import ABSENT
+from ...store import ABSENT, Capability, Entry
+from ..case import needs
 from ..lab import Lab
 from .expectations import is_equal, is_false, is_true, raises
 
 __all__ = ["ComparisonCases"]
+
+_ROUNDS = 20
 
 
 class ComparisonCases:
@@ -100,6 +103,35 @@ class ComparisonCases:
             found = lab.store.get(key)
             assert found is not None, "the key is gone although one has written it"
             is_equal(int(found.value), won.index(True), "the one whose value is there")
+
+    @needs(Capability.SESSIONS, Capability.BOUND_COMPARISONS)
+    def test_what_is_bound_again_is_not_what_was_bound(self, lab: Lab) -> None:
+        """Compared while another connection deletes it and binds it again: that one is left alone."""
+        key, other = lab.key("a"), lab.open()
+        mine, session = lab.session(), lab.session(other)
+        for number in range(_ROUNDS):
+            old = lab.store.put(key, b"old", session=mine)
+            barrier = threading.Barrier(2)
+
+            def bind_again(barrier: threading.Barrier = barrier) -> bool:
+                barrier.wait()
+                other.delete(key)
+                other.put(key, b"new", session=session)
+                return True
+
+            def compare(old: Entry = old, barrier: threading.Barrier = barrier) -> bool:
+                barrier.wait()
+                try:
+                    lab.store.put(key, b"mine", expect=old, session=mine)
+                except Conflict:
+                    return False
+                return True
+
+            _all_at_once([bind_again, compare])
+            found = lab.store.get(key)
+            # A comparison that succeeds comes first, and what is bound then is written over it.
+            is_equal(found and found.value, b"new", f"what is there after round {number}")
+            is_false(compare(old, threading.Barrier(1)), "a put that is late")
 
     def test_a_counter_that_many_raise_loses_nothing(self, lab: Lab) -> None:
         """Each of six threads raises it eight times by compare-and-set, and it counts to 48."""
