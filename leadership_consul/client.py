@@ -90,17 +90,22 @@ class Client:
     ) -> tuple[int, list[Record]]:
         """Wait up to `wait` seconds for a change after `index`; returns where it is now.
 
-        With index 0 the answer comes at once. It is asked for consistently: a server that was
-        started again and is elected answers anything else from the log that it still replays.
+        With index 0 the answer comes at once, and is linearizable. With another one a server that
+        was started again and is elected answers from the log that it still replays: what has a
+        smaller index than was asked for is an old state.
         """
+        consistent = not index
         # The agent adds up to a sixteenth of the wait, so that not all clients come back at once.
         limit = (wait + wait / 16 if index > 0 else 0) + _SLACK
         with translated(f"watch {path!r}"), budget(limit):
             if below:
-                asked = [("index", str(index)), ("wait", f"{wait:g}s")] if index else []
-                return self._list(path, [*asked, ("consistent", "1")])
+                asked = [("index", str(index)), ("wait", f"{wait:g}s")]
+                return self._list(path, [("consistent", "1")] if consistent else asked)
             after, found = self._consul.kv.get(
-                path, index=index or None, wait=f"{wait:g}s", consistency="consistent"
+                path,
+                index=index or None,
+                wait=f"{wait:g}s",
+                consistency="consistent" if consistent else None,
             )
             return int(after), records_at(path, found)
 

@@ -183,8 +183,15 @@ class Poll:
             scope.path, below=scope.below, index=self._index, wait=wait
         )
         grew = after > self._index
-        # Backwards means a restored or another server: what it says now counts from the start.
-        self._index = after if after >= max(1, self._index) else 0
+        if after < self._index:
+            # A server that still replays its log, or one that was restored: a linearizable read
+            # tells which. To ask each poll for that would add a round of the servers to each
+            # hand-over.
+            self._index = 0
+            self._spend()
+            self._pace.spend()
+            after, found = self._client.poll(scope.path, below=scope.below)
+        self._index = max(0, after)
         return {record.key: record for record in found}, grew
 
     def _round(self, scopes: list[Scope]) -> dict[str, Record]:

@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
 from leadership_consul.client import Record
+from leadership_consul.store import ConsulStore
 from leadership_consul.view import Found, Scope, Subscription, View
-from leadership_core import Candidate, Lock, NotElected, StoreHandle, Term, open_store
-from tests.conftest import ProxyFactory
+from leadership_core import Candidate, Entry, Lock, NotElected, StoreHandle, Term, open_store
+from leadership_core.errors import StoreUnavailable
+from tests.conftest import ConsulFactory, ProxyFactory
 from tests.consul.conftest import Opener
-from tests.consul.tools import Seen, has_value, wait_until, watch_threads
+from tests.consul.tools import Seen, encoded, has_value, txn, wait_until, watch_threads
 from tests.servers.consul import Consul
 from tests.support.machine import at_most
 
@@ -262,8 +265,11 @@ def test_no_answer_makes_a_hot_loop(mad: Mad, opened: Opener, line: tuple[int, s
 
 
 def test_an_index_that_goes_backwards_starts_from_zero(mad: Mad, opened: Opener) -> None:
-    """A restored server counts anew: its state is told, and it is asked without an index."""
-    port, asked = mad([(200, "90", _record(90)), (200, "7", _record(7, "Mg==")), (404, "7", "")])
+    """A restored server counts anew: its state is told once a linearizable read has confirmed it."""
+    old, restored = _record(7, "b2xk"), _record(8, "Mg==")
+    port, asked = mad(
+        [(200, "90", _record(90)), (200, "7", old), (200, "8", restored), (404, "9", "")]
+    )
     store = opened(f"consul://127.0.0.1:{port}")
     seen = Seen()
 
@@ -273,22 +279,69 @@ def test_an_index_that_goes_backwards_starts_from_zero(mad: Mad, opened: Opener)
     assert [entry.value for entry in seen[:2]] == [b"1", b"2"]
     assert "index=90" in asked[1]
     assert "index" not in asked[2]
+    assert "consistent" in asked[2]
+    assert "index=8" in asked[3]
 
 
 @pytest.mark.parametrize("tree", [False, True])
+@pytest.mark.parametrize("replayed", [(404, "3", ""), (200, "50", "old")])
 def test_a_leader_that_still_replays_its_log_is_not_believed(
-    tree: bool, mad: Mad, opened: Opener
+    tree: bool, replayed: tuple[int, str, str], mad: Mad, opened: Opener
 ) -> None:
-    """It answers consistent reads only once it has caught up; a watch would go back otherwise."""
-    answer = _record(90)
-    port, asked = mad([(200, "90", answer), (404, "91", "")])
+    """Its index is below what was seen; a linearizable read is answered once it has caught up."""
+    status, index, text = replayed
+    old = (status, index, _record(50, "b2xk") if text else "")
+    port, asked = mad(
+        [(200, "90", _record(90)), old, (200, "90", _record(90)), (200, "91", _record(91, "Mg=="))]
+    )
     store = opened(f"consul://127.0.0.1:{port}")
     seen = Seen()
 
     store.watch("a" if tree else "a/key", seen, tree=tree)
 
-    seen.wait(lambda it: not it)
-    assert all("consistent" in one for one in asked[:2])
+    seen.wait(lambda it: _value(it) == b"2")
+    assert {_value(one) for one in seen} == {b"1", b"2"}
+    assert ["consistent" in one for one in asked[:4]] == [True, False, True, False]
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_and_started_again(
+    consul_server: ConsulFactory, opened: Opener
+) -> None:
+    """It leads at once, with a log of 40 MB to replay: the watch tells of no older state."""
+    server = consul_server()
+    value = encoded(b"x" * 6000)
+    for number in range(100):
+        keys = [f"fill/{number}/{one}" for one in range(64)]
+        txn(server, *({"Verb": "set", "Key": key, "Value": value} for key in keys))
+    store, seen = opened(server.url), Seen()
+    first = store.put("key", b"1")
+    store.watch("key", seen)
+    seen.wait(lambda it: it == first)
+
+    server.kill()
+    server.start()
+    last = _written(store, "key")
+
+    seen.wait(lambda it: isinstance(it, Entry) and it.revision >= last.revision, 30)
+    told = [it for it in seen if not isinstance(it, StoreUnavailable)]
+    revisions = [0 if it is None else it.revision for it in told]
+    assert revisions == sorted(revisions)
+
+
+def _written(store: ConsulStore, key: str) -> Entry:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            return store.put(key, b"2")
+        except StoreUnavailable:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def _value(state: Any) -> bytes | None:
+    entry = state[0] if isinstance(state, list) and state else state
+    return entry.value if isinstance(entry, Entry) else None
 
 
 def test_tries_for_a_held_lock_share_one_long_poll(
@@ -334,12 +387,12 @@ def _try_in_vain(lock: Lock, seconds: float) -> None:
 def _most_connections(link: object, stores: list[StoreHandle], key: str, rounds: int) -> int:
     """How many are open at the same time while each of these tries for the lock.
 
-    Each one tries until it has been refused so many times. On a busy machine fifty of them may get
-    no answer within the time of one try.
+    Each one tries until it has been refused so many times, for twenty seconds at the most: on a busy
+    machine fifty of them may get no answer within the time of one try.
     """
     most, over = [0], threading.Event()
     refused: list[Term | None] = []
-    until = time.monotonic() + 60
+    until = time.monotonic() + 20
 
     def count() -> None:
         while not over.wait(0.01):
@@ -360,5 +413,5 @@ def _most_connections(link: object, stores: list[StoreHandle], key: str, rounds:
         thread.join()
     over.set()
     counter.join()
-    assert refused == [None] * (rounds * len(stores))
+    assert set(refused) == {None}, "none has heard that another one holds the lock"
     return most[0]
