@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from . import clock
 from .engine.candidate_runner import CandidateRunner
 from .errors import ConfigurationError, LeadershipLost, NotElected, StoreUnavailable
 from .log_records import EventLog
@@ -113,6 +114,7 @@ class Candidacy:
         Raises:
             NotElected: it is not elected in time, and the store is to blame.
         """
+        begun = clock.now()
         self._changed.wait_for(lambda: self.reign or self.ended, timeout)
         if timeout is not None:
             # The store has at least the time to say whether another one is ahead.
@@ -124,7 +126,7 @@ class Candidacy:
             raise self.tenure.announcer.error
         reign = self.reign
         if reign is None and timeout is not None and not self.ended:
-            fault = self._fault_of_the_store()
+            fault = self._fault_of_the_store(begun)
             if fault is not None:
                 raise NotElected(f"{self._was_not_elected(timeout)}: {fault}") from fault
         return reign
@@ -138,10 +140,11 @@ class Candidacy:
         within = "" if timeout is None else f" within {timeout:g} s"
         return f"{shown(self.value)} was not elected for {self.key} on {self._store.url}{within}"
 
-    def _fault_of_the_store(self) -> StoreUnavailable | None:
-        """What the store is to blame for; None if it has answered, and answers still."""
-        # Once it has answered, what takes longer may be our own: a rate limiter, or busy threads.
-        heard = self._runner.answered or self._runner.heard
+    def _fault_of_the_store(self, begun: float) -> StoreUnavailable | None:
+        """What the store is to blame for; None if it has answered since then, and answers still."""
+        # Once it has answered, to this candidate or to another one of the process, what takes longer
+        # may be our own: a rate limiter, or busy threads.
+        heard = self._runner.answered or self._runner.heard or self._engine.answered_at > begun
         if self.tenure.down is None and not heard:
             return StoreUnavailable(f"{self._store.url} has not answered")
         return self.tenure.down
