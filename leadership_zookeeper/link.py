@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ from leadership_core.errors import (
     StoreError,
     StoreUnavailable,
 )
+from leadership_core.text import one_line
 from leadership_core.timing import Pace
 
 from .client import Goodbye, kazoo_client
@@ -44,6 +46,7 @@ Request = Callable[[KazooClient], Pending]
 
 _PATIENCE = 2.0  # seconds at most for a server to take a connection, and again to answer
 _ROUNDS = 0.5  # seconds for all servers to fail, over and over, before we say so
+_UNREADABLE = (RuntimeError, struct.error, Warning)  # what kazoo raises of answers without sense
 _SILENCE = 1.0  # seconds without an answer, at most, that a connection is given
 
 
@@ -366,7 +369,13 @@ class Link:
         if unsaid:
             self._handler.way.cut()
             self._tell_changed()
-        if error is not None and self._given_up:
+        if isinstance(error, _UNREADABLE):
+            log.warning(
+                "kazoo cannot read what the server sends, and has ended its client; "
+                "another one takes its place: %s",
+                one_line(f"{type(error).__name__}: {error}"),
+            )
+        elif error is not None and self._given_up:
             log.error(
                 "a thread of kazoo has died of an unexpected error; another client takes its place",
                 exc_info=error,

@@ -19,7 +19,6 @@ from tempfile import mkdtemp
 from typing import Protocol
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.servers.fixtures_consul import (
     ConsulFactory,
@@ -72,9 +71,15 @@ __all__ = [
 inherited_state.reset()
 process_guard.start_watchdog()
 
-# How quick the machine is decides about no test.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("suite")
+
+def pytest_configure() -> None:
+    """Let hypothesis decide about no test by how quick the machine is."""
+    # Only here: `python -m tests.faults` imports this module before it starts pytest, which wants to
+    # be the first that imports the plugin of hypothesis.
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("suite")
 
 
 def pytest_report_header() -> list[str]:

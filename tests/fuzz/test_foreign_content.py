@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 from hypothesis import given, strategies as st
 
-from leadership_core import Candidate, Follower, StoreHandle, open_store
+from leadership_core import Candidate, Follower, NotElected, StoreHandle, open_store
 from leadership_core.errors import ConfigurationError, LeadershipError
 from leadership_core.memory import State
 from leadership_core.store import Leader
@@ -191,7 +191,8 @@ def test_an_epoch_that_a_hand_has_written_over_elects_nobody(epoch: bytes) -> No
         race.vandal.put(f"{race.key}/.epoch", epoch)
         race.candidate.resign(0.0)
 
-        assert race.candidate.wait_elected(0.5) is None
+        with pytest.raises(NotElected, match="written over by hand"):
+            race.candidate.wait_elected(0.5)
 
         race.vandal.put(f"{race.key}/.epoch", f"{term.token} 0 -".encode())
         race.wait_well()

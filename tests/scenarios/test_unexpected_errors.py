@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from leadership_core import Candidate, open_store
+from leadership_core import Candidate, NotElected, open_store
 from tests.scenarios.conftest import Place
 from tests.scenarios.places import on_servers
 
@@ -34,7 +34,8 @@ def test_an_error_that_nobody_expected_is_no_hot_loop(
     with open_store(place.url) as store, monkeypatch.context() as patch:
         patch.setattr(election, "enter", enter)
         candidate = Candidate(store, unique_key, "Frank", ttl=place.ttl)
-        assert not candidate.wait_elected(2)
+        with pytest.raises(NotElected, match="a mistake"):
+            candidate.wait_elected(2)
         assert 1 <= len(entered) <= 12, entered
         patch.undo()
         assert candidate.wait_elected(10)
