@@ -22,7 +22,7 @@ from leadership_core.errors import (
 from leadership_core.text import one_line
 
 from .durations import duration, parse_duration
-from .errors import translated, ttl_is_refused
+from .errors import OLDEST, NotConsul, is_unknown_path, translated, ttl_is_refused
 from .lane import Lane
 from .lists import items_of, records_text_of, with_value
 from .options import Options
@@ -33,6 +33,8 @@ __all__ = ["Client", "Operation", "Record", "TxnRefused", "operation"]
 
 _RACE = re.compile("lock|index|exist|invalid session")
 """How Consul words that a key, or a session, is not as a transaction wants it."""
+
+_UNKNOWN_VERB = re.compile("(unknown|invalid) .*(verb|operation)", re.IGNORECASE)
 
 _SLACK = 5.0  # seconds that the answer of a long poll may be late
 
@@ -72,6 +74,7 @@ class Client:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._transport = Transport(options.hosts, options.token, options.tls)
+        self._has_transactions = False  # as long as none was answered
         self._consul = _Consul(self._transport, options.dc)
 
     def read(self, key: str) -> Record | None:
@@ -141,10 +144,15 @@ class Client:
             if any(one["Verb"] == "get-tree" for one in operations):
                 return self._long_txn(operations, payload)
             answer = self._raw("/v1/txn", payload, allowed=409)
+            self._has_transactions = True
             for refusal in answer.get("Errors") or ():
                 what = str(refusal["What"])
                 if _RACE.search(what):
                     raise TxnRefused(int(refusal["OpIndex"]), what)
+                if _UNKNOWN_VERB.search(what):
+                    raise ConfigurationError(
+                        f"this Consul does not know a request: {what}; {OLDEST}"
+                    )
                 if "permission denied" in what.lower():
                     raise ACLPermissionDenied(what)
                 raise StoreRefused(f"Consul refuses to write {operations[-1]['Key']!r}: {what}")
@@ -191,9 +199,16 @@ class Client:
         }
         # Not py-consul's own: it takes whole seconds only, and asserts the limits of a server
         # whose session_ttl_min nobody has lowered.
+        try:
+            return self._create_session(json.dumps(said), ttl)
+        except NotConsul as error:
+            # Whatever became of it: nothing knows of such a session, and it ends by itself.
+            raise StoreRefused(f"{error} ({OLDEST})") from error
+
+    def _create_session(self, said: str, ttl: float) -> str:
         with translated("open a session"):
             try:
-                return session_id(self._raw("/v1/session/create", json.dumps(said))["ID"])
+                return session_id(self._raw("/v1/session/create", said)["ID"])
             except ConsulException as error:
                 if ttl_is_refused(str(error)):
                     raise _ttl_refused(ttl, str(error)) from error
@@ -240,9 +255,21 @@ class Client:
         def parsed(response: Any) -> Any:
             if response.code == allowed:
                 return json.loads(response.body)
+            if is_unknown_path(response.code) and not self._has_transactions:
+                self._refuse(path, response.code, response.body)
             return CB.json(allow_404=False)(response)
 
         return self._transport.put(parsed, path, params=self._dc(), data=data)
+
+    @staticmethod
+    def _refuse(path: str, status: int, body: str) -> None:
+        said = f"{status} {one_line(body, 100)}"
+        if path == "/v1/txn":
+            # Not a refusal that is tried again once something has worked: sessions always work.
+            raise ConfigurationError(f"this Consul knows no transactions ({said}); {OLDEST}")
+        raise NotConsul(
+            f"what answers does not know {path}, as no Consul agent does ({said}); check host and port"
+        )
 
     def _dc(self) -> list[tuple[str, str]]:
         return [("dc", self.options.dc)] if self.options.dc else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import BadStatusLine, RemoteDisconnected
 
 from consul.exceptions import (
     ACLDisabled,
@@ -24,17 +25,33 @@ from leadership_core.errors import (
 from leadership_core.failures import ConnectFailure, shortened
 
 __all__ = [
+    "OLDEST",
+    "NotConsul",
     "broken",
     "has_no_leader",
     "is_answer",
     "is_definite",
+    "is_unknown_path",
     "session_is_gone",
     "strange",
     "translated",
     "unreached",
 ]
 
+OLDEST = "Consul 1.8 or later is needed"  # older ones have not been tried
+
+_UNKNOWN_PATH = {404, 405, 501}
+"""What an HTTP server says to a request for something that it does not have."""
 _INVALID_TTL = "invalid session ttl"
+
+
+class NotConsul(StoreUnavailable):
+    """What answers is another service, by what it says; it may also be a proxy that is in trouble."""
+
+
+def is_unknown_path(status: int) -> bool:
+    """Whether a server says with this status that it does not have what Consul has there."""
+    return status in _UNKNOWN_PATH
 
 
 def is_definite(error: StoreUnavailable) -> bool:
@@ -105,8 +122,9 @@ def translated(doing: str, *, session: bool = False) -> Iterator[None]:
         raise StoreUnavailable(f"cannot {doing}: {shortened(error)}") from error
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
         # py-consul takes JSON apart as it comes.
+        # Perhaps a proxy's page about an outage, so it is no reason to give up.
         raise StoreUnavailable(
-            f"cannot {doing}: the answer is not Consul's ({shortened(repr(error))})"
+            f"cannot {doing}: the answer is not Consul's ({shortened(repr(error))}); check host and port"
         ) from error
     except RecursionError as error:
         raise StoreUnavailable(f"cannot {doing}: the answer is nested too deep") from error
@@ -121,6 +139,12 @@ def broken(failure: ConnectFailure, given: float) -> StoreUnavailable:
     """
     if isinstance(failure.error, TimeoutError):
         return StoreUnavailable(f"{failure.place} gave no answer within {given:.2f} s")
+    if isinstance(failure.error, BadStatusLine) and not isinstance(
+        failure.error, RemoteDisconnected
+    ):
+        return NotConsul(
+            f"{failure.place} does not speak HTTP ({shortened(failure.error)}); check host and port"
+        )
     return StoreUnavailable(
         f"{failure.place} broke off before the answer: {shortened(failure.error)}"
     )
@@ -128,7 +152,7 @@ def broken(failure: ConnectFailure, given: float) -> StoreUnavailable:
 
 def strange(agent: str, status: int) -> StoreUnavailable:
     """Say that an answer has a status that Consul's answers do not have."""
-    return StoreUnavailable(
+    return NotConsul(
         f"{agent} answers with the status {status}, as no Consul agent does; check host and port"
     )
 

@@ -9,9 +9,13 @@ from .text import one_line
 from .tls import advice, is_tls_failure
 from .url import Host
 
-__all__ = ["ConnectFailure", "shortened"]
+__all__ = ["ConnectFailure", "WrongServer", "shortened"]
 
 _LONGEST = 200  # characters
+
+
+class WrongServer(ConnectionAbortedError):
+    """What answers does not speak the store's protocol: another service has the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,12 @@ class ConnectFailure:
 
     @property
     def is_lasting(self) -> bool:
-        """Whether time alone does not mend it: TLS fails, or nothing has that name."""
-        return is_tls_failure(self.error) or is_unknown_host(self.error)
+        """Whether time alone does not mend it: TLS fails, no such host, or another service."""
+        return (
+            is_tls_failure(self.error)
+            or is_unknown_host(self.error)
+            or isinstance(self.error, WrongServer)
+        )
 
     def explained(self, server: str) -> str:
         """Say what is wrong, and what to do.

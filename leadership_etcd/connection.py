@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 from leadership_core import clock
 from leadership_core.addresses import Address
 from leadership_core.fork import leak
+from leadership_core.text import one_line
 from leadership_core.tracebacks import bare
 
 from .answers import read_answer, read_watch
 from .credentials import TLS, speaks_tls, target
 from .errors import Senseless, Unreached, Verdict, harmless, said, verdict
 from .methods import MEMBERS, STATUS, WATCH, Method
-from .preface import objection
+from .preface import WRONG_SERVER, objection
 from .proto import grpc
 
 __all__ = ["Connection"]
@@ -44,6 +46,7 @@ _PINGS: list[tuple[str, Any]] = [
     ("grpc.http2.max_pings_without_data", 0),
 ]
 _DIAGNOSIS = 1.0  # seconds
+_OLDEST = (3, 4)  # version of a server
 
 
 class Connection:
@@ -122,8 +125,18 @@ class Connection:
             raise self._unreached(error, until) from error
         if not status.leader:
             raise Unreached("it knows no leader of its cluster")
+        self._refuse_old_version(status.version)
         self._refuse_grpc_proxy(until)
         self._greet()
+
+    def _refuse_old_version(self, version: str) -> None:
+        """Raise `Unreached` if the server is older than what is supported; if it says so."""
+        found = re.match(r"(\d{1,4})\.(\d{1,4})", version, re.ASCII)
+        if found is not None and (int(found[1]), int(found[2])) < _OLDEST:
+            self._known.discard(self.address)
+            raise Unreached(
+                f"it is etcd {one_line(version, 30)}; etcd 3.4 or later is needed", lasting=True
+            )
 
     def _refuse_grpc_proxy(self, until: float) -> None:
         """Raise `Unreached` if it is one, which answers all but the list of members as etcd does.
@@ -155,7 +168,9 @@ class Connection:
             raise Unreached(f"TLS cannot begin: {error}") from error
         if problem := objection(self.address, context, until):
             diagnosis = self._diagnosis("", until) if clock.now() < until else None
-            raise Unreached(diagnosis or problem, lasting=diagnosis is not None)
+            raise Unreached(
+                diagnosis or problem, lasting=diagnosis is not None or problem is WRONG_SERVER
+            )
 
     def _make_channel(self, until: float) -> None:
         if self.channel is not None:
@@ -239,7 +254,9 @@ class Connection:
     def _unreached(self, error: grpc.RpcError, until: float) -> Unreached:
         details = said(error)
         if error.code() is _UNIMPLEMENTED:
-            return Unreached(f"what answers is not etcd ({details}); check the port", lasting=True)
+            return Unreached(
+                f"what answers is not etcd 3.4 or later ({details}); check the port", lasting=True
+            )
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Unreached("no answer in time")
         if problem := self._diagnosis(details, until):

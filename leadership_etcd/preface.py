@@ -15,7 +15,7 @@ import struct
 from leadership_core import clock
 from leadership_core.addresses import Address, connected
 
-__all__ = ["objection"]
+__all__ = ["WRONG_SERVER", "objection"]
 
 _SETTINGS, _PING, _GOAWAY, _WINDOW = 4, 6, 7, 8  # types of frames
 _KNOWN = 9  # what is higher is to be ignored
@@ -30,7 +30,9 @@ _HELLO = (
 _LONGEST = 16_384  # bytes of a frame, unless the client allows for more
 _MOST = 100  # frames before the answer to a ping
 
-_WRONG = "what answers there does not speak HTTP/2 as etcd does; check host and port"
+WRONG_SERVER = (
+    "what answers there does not speak HTTP/2 as etcd 3.4 and later do; check host and port"
+)
 _HUNG_UP = "it closes connections without an answer"
 _SILENT = "no answer in time"
 
@@ -65,19 +67,19 @@ def _ask(sock: socket.socket, until: float) -> str | None:
             length, kind, flags, stream = _head(sock, until)
             settings = kind == _SETTINGS and not flags & _ACK
             if length > _LONGEST or stream or settings != (number == 0):
-                return _WRONG
+                return WRONG_SERVER
             body = _exactly(sock, length, until)
             if kind == _PING and flags & _ACK:
-                return None if body == _PAYLOAD else _WRONG
+                return None if body == _PAYLOAD else WRONG_SERVER
             if kind == _GOAWAY:
                 return "it sends us away"
             if kind not in {_SETTINGS, _PING, _WINDOW} and kind <= _KNOWN:
-                return _WRONG
+                return WRONG_SERVER
     except TimeoutError:
         return _SILENT
     except OSError:
         return _HUNG_UP
-    return _WRONG
+    return WRONG_SERVER
 
 
 def _head(sock: socket.socket, until: float) -> tuple[int, int, int, int]:

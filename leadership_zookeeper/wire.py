@@ -13,6 +13,7 @@ from typing import Any
 
 from leadership_core import clock
 from leadership_core.addresses import Address
+from leadership_core.failures import WrongServer
 
 from .frames import LONGEST, Frames, TooLong
 from .grant import Grant, Greeting
@@ -84,12 +85,18 @@ class Tap:
             self._greeting.pass_by(data)
             if self._greeting.is_nonsense:
                 # kazoo would take it for a session, whose timeout nobody knows.
-                problem = ConnectionAbortedError("what answers is no ZooKeeper; check the port")
+                problem = WrongServer(
+                    "what answers is no ZooKeeper; check the port (ZooKeeper 3.5 or later is needed)"
+                )
                 self._broken(problem)
                 raise problem
             try:
                 pings = self._frames.pings_in(data)
             except TooLong as error:
+                if not self._greeting.complete:
+                    problem = WrongServer(f"what answers is no ZooKeeper ({error}); check the port")
+                    self._broken(problem)
+                    raise problem from error
                 self._broken(error)
                 raise
             if pings and self.touching:

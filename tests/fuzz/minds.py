@@ -206,7 +206,16 @@ MINDS: Mapping[str, Callable[[], Mind]] = {
     ),
 }
 
-FATAL = {"permission denied", "invalid ttl"}
+FATAL = {
+    "permission denied",
+    "invalid ttl",
+    # These look like another service's port as long as no session could be opened.
+    "404",
+    "a redirect",
+    "garbage",
+    "80% at random, 4",
+    "100% at random, 5",
+}
 """A person must mend these: who has never worked ends, and says why."""
 
 HASTY = [

@@ -14,7 +14,7 @@ from typing import Self
 
 import trustme
 
-__all__ = ["ANYTHING", "ETCD", "ZOOKEEPER", "WrongPort"]
+__all__ = ["ANYTHING", "ETCD", "OTHER_SERVICES", "ZOOKEEPER", "WrongPort"]
 
 Speech = Callable[[socket.socket, threading.Event], None]
 
@@ -141,6 +141,16 @@ ANYTHING: Mapping[str, Speech] = {
     "drips": _drip(b"\0"),
     "echo": _echo,
 }
+
+OTHER_SERVICES: Mapping[str, Speech] = {
+    "SSH": _say(b"SSH-2.0-OpenSSH_9.2p1\r\n", first=True, hold=True),
+    "Redis": _say(b"-ERR unknown command 'X', with args beginning with: \r\n", hold=True),
+    "HTTP": _say(
+        b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\nnot found",
+        hold=True,
+    ),
+}
+"""What listens where an etcd, a Consul or a ZooKeeper was expected, by mistake."""
 
 _SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
 _GOAWAY = b"\0\0\x08\x07\0\0\0\0\0" + b"\0\0\0\0" + b"\0\0\0\x0b"

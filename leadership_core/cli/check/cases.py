@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ... import clock
-from ...errors import StoreError
+from ...errors import ConfigurationError, StoreError, StoreRefused
 from ...testing import Case, ElectionContract, Lab
 from ..console import one_line
 from ..interrupts import undisturbed
@@ -36,12 +36,14 @@ class Outcome:
         seconds: how long it took.
         fault: what was wrong, or nothing.
         wavers: whether it held at the second try.
+        refusal: the store's, which the other cases would meet as well.
     """
 
     case: Case
     seconds: float
     fault: str = ""
     wavers: bool = False
+    refusal: ConfigurationError | StoreRefused | None = None
 
     def tried_again(self, second: Outcome) -> Outcome:
         """It has failed; say so, and whether it did so once more."""
@@ -70,7 +72,8 @@ def run_case(case: Case, new_lab: Callable[[], Lab], expiry: float) -> Outcome:
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises is its fault
         problem = error
     seconds = clock.now() - begun
-    return Outcome(case, seconds, "" if problem is None else _said(problem))
+    refusal = problem if isinstance(problem, ConfigurationError | StoreRefused) else None
+    return Outcome(case, seconds, "" if problem is None else _said(problem), refusal=refusal)
 
 
 def meaning(outcome: Outcome) -> str:
