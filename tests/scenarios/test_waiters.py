@@ -1,4 +1,4 @@
-"""What a handover costs the server when many wait for it: one write, and a few requests."""
+"""What a handover costs the server when many wait for it: the same as when few wait."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tests.scenarios.places import Running
 from tests.servers.etcd import Etcd
 from tests.servers.zookeeper import ZooKeeper
 
+# On ZooKeeper a transaction that changes nothing confirms the state in which the next one leads.
+_WRITES = {"etcd": 1, "zookeeper": 2}
 _TTL = 60.0  # so that no renewal falls into what is counted: on ZooKeeper each is a write
 
 
@@ -25,7 +27,7 @@ _TTL = 60.0  # so that no renewal falls into what is counted: on ZooKeeper each 
 def test_handover_costs_the_same_however_many_wait(
     kind: str, own_server: OwnServer, unique_key: str, measured: Report
 ) -> None:
-    """One write each, and with thirty that wait as few requests as with three."""
+    """The same number of writes, and with thirty that wait as few requests as with three."""
     options = {"max_session": _TTL} if kind == "zookeeper" else {}
     server = own_server(**options)
     office, requests = office_of(server), {}
@@ -43,7 +45,7 @@ def test_handover_costs_the_same_however_many_wait(
                 measured(f"{waiters} wait: from resign to elected", time.monotonic() - began)
                 time.sleep(0.2)
                 counts.append(round(_requests(server) - before - idle * (time.monotonic() - began)))
-                assert office.writes() - writes == 1
+                assert office.writes() - writes == _WRITES[kind]
             requests[waiters] = sorted(counts)[1]
             print(f"{kind}: {waiters} wait: requests per handover {counts}")
     assert requests[30] <= requests[3] + 6  # a renewal or two may fall into it
