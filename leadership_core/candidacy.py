@@ -142,9 +142,10 @@ class Candidacy:
 
     def _fault_of_the_store(self, begun: float) -> StoreUnavailable | None:
         """What the store is to blame for; None if it has answered since then, and answers still."""
-        # Once it has answered, to this candidate or to another one of the process, what takes longer
-        # may be our own: a rate limiter, or busy threads.
-        heard = self._runner.answered or self._runner.heard or self._engine.answered_at > begun
+        # Once it has answered, what takes longer may be our own: a rate limiter, or busy threads. The
+        # answer may be one to another session of the process, while this one is not open yet.
+        others_heard = self._runner.waits_for_a_session and self._engine.answered_at > begun
+        heard = self._runner.answered or self._runner.heard or others_heard
         if self.tenure.down is None and not heard:
             return StoreUnavailable(f"{self._store.url} has not answered")
         return self.tenure.down

@@ -89,6 +89,12 @@ class CandidateRunner:
         return self._campaign.answered
 
     @property
+    def waits_for_a_session(self) -> bool:
+        """Whether it has sent nothing yet that an answer could come to but for its session."""
+        leased = self._leased
+        return leased is None or not leased.ready
+
+    @property
     def heard(self) -> bool:
         """Whether the store has answered a request to enter since the start."""
         return self._campaign.heard

@@ -40,9 +40,7 @@ class RedisSession:
 class RedisStore:
     """One Redis; see `leadership_core.Store`. The elections on it are the core's."""
 
-    capabilities = frozenset(
-        map(Capability, ["sessions", "global_revision", "fenced_writes", "bound_comparisons"])
-    )
+    capabilities = frozenset(Capability)
 
     def __init__(self, url: StoreURL) -> None:
         self.prefix, self._client = url.prefix, Client(url)
