@@ -41,6 +41,7 @@ _Code = grpc.StatusCode
 _NOT_SENT = re.compile(
     r"failed to connect|errors? resolving|resolution failed|empty address list", re.IGNORECASE
 )
+_LEARNER = re.compile(r"not supported for learner")
 _STALE = re.compile(
     r"invalid auth token|revision of auth store is old|revision in header is old", re.IGNORECASE
 )
@@ -57,7 +58,7 @@ class Verdict(Enum):
     STALE = "stale"
     """etcd has not looked at it, because the token is good no more."""
     NOT_SENT = "not sent"
-    """It never left."""
+    """It never left, or came to a member that serves no requests yet: another one may do it."""
     UNKNOWN = "unknown"
     """It may have been done, or still be on its way."""
 
@@ -95,6 +96,8 @@ def verdict(error: grpc.RpcError) -> Verdict:
         return Verdict.UNKNOWN
     if _STALE.search(details):
         return Verdict.STALE
+    if _LEARNER.search(details):  # UNAVAILABLE until etcd 3.6, FAILED_PRECONDITION from 3.7 on
+        return Verdict.NOT_SENT
     if code is _Code.UNAVAILABLE and _NOT_SENT.match(details):
         return Verdict.NOT_SENT
     if code in {_Code.UNAVAILABLE, _Code.DEADLINE_EXCEEDED, _Code.CANCELLED, _Code.INTERNAL}:

@@ -9,6 +9,7 @@ from typing import Any
 from tests.faults.catalogue import ALL, FAULTS
 from tests.faults.inventory import scenarios
 from tests.faults.stand import Stand
+from tests.servers.releases import kind_of
 
 
 def test_each_fault_has_a_scenario() -> None:
@@ -44,7 +45,7 @@ def test_each_scenario_says_what_it_is() -> None:
     for one in scenarios():
         assert one.name.startswith(f"{one.number:02}_")
         assert one.what, one.name
-        assert set(one.kinds) <= set(ALL)
+        assert {kind_of(kind) for kind in one.kinds} <= set(ALL)
         assert len(set(one.kinds)) == len(one.kinds), one.name
 
 

@@ -61,9 +61,10 @@ def test_server_that_cannot_be_had_is_a_failure(tmp_path: Path) -> None:
         "def test_shared(consul):\n    pass\n\ndef test_own(consul_server):\n    consul_server()\n",
         PATH=str(tmp_path),
         LEADERSHIP_SERVERS=str(tmp_path / "cache"),
+        PIP_NO_INDEX="1",  # so that there is no toolchain to build it with, either
     )
 
-    assert "consul is not to be had: there is no apt here" in said
+    assert "consul is not to be had: " in said
     assert "skipped" not in said
     assert "passed" not in said
 
