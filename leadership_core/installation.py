@@ -14,7 +14,7 @@ __all__ = ["how_to_install"]
 def how_to_install(part: str) -> str:
     """Return the command that installs a backend from where the core came from.
 
-    Nothing but that place is named: on a public index the name may belong to somebody else.
+    Nothing but that place is named: on a public index the name may belong to another project.
 
     Args:
         part: of a name such as `leadership-consul`, what follows the hyphen.

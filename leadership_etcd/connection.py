@@ -152,8 +152,8 @@ class Connection:
         if not found.header.cluster_id and not any(one.ID for one in found.members):
             self._known.discard(self.address)
             raise Unreached(
-                "it is an etcd grpc-proxy, which renews leases by itself, so nobody can know "
-                "when they end; put the addresses of the etcd servers into the URL",
+                "it is an etcd grpc-proxy, which renews leases by itself, so the time "
+                "when they end is not known; put the addresses of the etcd servers into the URL",
                 lasting=True,
             )
 
