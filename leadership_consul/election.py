@@ -1,8 +1,12 @@
-"""The race for one key, as Consul's own clients run it, with a guard on every write.
+"""An election on Consul: a lock on one key, as Consul's own clients take it, with guarded writes.
 
 A request can arrive long after its sender has given up on it. So every write of a claim is a
-transaction that begins with `check-index`: it applies to the key exactly as the sender saw it,
-and that index never comes back. The index of the write that locks the key is the token.
+transaction that begins with `check-index`: it applies to the key only as the sender has seen it,
+because Consul never uses a modify index twice. The modify index of the write that locks the key
+is the fencing token.
+
+See https://developer.hashicorp.com/consul/docs/automate/application-leader-election for the
+protocol, and https://developer.hashicorp.com/consul/api-docs/txn for the transactions.
 """
 
 from __future__ import annotations
@@ -11,148 +15,176 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
+from math import inf
 
-from leadership_core.budget import budget, remaining_budget
-from leadership_core.errors import (
-    ClaimUnknown,
-    ConfigurationError,
-    SessionLost,
-    StoreUnavailable,
-)
-from leadership_core.fork import inert_in_child
-from leadership_core.store import (
+from leadership_core.backend import (
     Absent,
     Claim,
+    ClaimOutcomeUnknown,
+    ClaimStatus,
     Closable,
+    ConfigurationError,
     Leader,
     Leading,
     Session,
-    Standing,
+    SessionLost,
+    StoreUnavailable,
     Waiting,
+    half_timeout,
+    inert_in_child,
 )
 
 from .claim import LOCK_FLAG, SEMAPHORE_FLAG, ConsulClaim, leader_of
-from .client import Client, Record, TxnRefused, operation
-from .errors import is_definite, session_is_gone
-from .sight import Sight
-from .view import Found, Scope
+from .client import Client, KeyValue, Operation, TxnConflict, operation
+from .errors import is_not_applied, session_is_gone
+from .key_state import KeyState
+from .subscriptions import Found, WatchScope
 from .watch import Watcher
 
 __all__ = ["LOCK_FLAG", "SEMAPHORE_FLAG", "ConsulElection"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
-_SESSION = 3  # requests that it takes to get another session
-_ENTERING = 7.0  # requests from the look at who leads to the watch over what one has won
-_TRYING = 4.0  # requests to enter a race, to watch it and to ask for the standing once
-_RESIGNING = 20.0  # requests that it takes to leave, stand again, see another one win, and win
+# How many requests something takes, for the rate limit.
+_NEW_SESSION = 3  # to open another session
+_ENTERING = 1.0  # to lock a free key; where it is missing or an answer lost, the rest is a debt
+_STARTING = 4.0  # to enter, to watch the key, and to query the status once
+_PREPAID = 2  # polls after a lock: one reports the lock itself, the other one its loss
+_RESIGNING = 20.0  # to withdraw, enter again, see another candidate lead, and lead again
 
 
-@inert_in_child("enter", "standing", "withdraw", "on_turn", "clean_up", "leader", "watch_leader")
+@inert_in_child("enter", "status", "withdraw", "watch_claim", "clean_up", "leader", "watch_leader")
 class ConsulElection:
-    """One race; see `leadership_core.store.Election`."""
+    """An election; thread-safe. See `leadership_core.backend.Election`.
+
+    Args:
+        client: of the store.
+        watcher: of the store.
+        key: with the prefix.
+    """
 
     def __init__(self, client: Client, watcher: Watcher, key: str) -> None:
-        self._sight = Sight(client, key, watcher.ended)
-        self._pace, self._client = self._sight.pace, self._sight.client
+        self._state = KeyState(client, key, watcher.ended)
+        self._limiter, self._client = self._state.limiter, self._state.client
         self._watcher = watcher
         self._key = key
-        self._seen: Record | None = None  # what `standing` has found vacant last
-        self._invited = False  # it has just said that the way is free
+        self._seen: KeyValue | None = None  # the key as `status` has last seen it unlocked
+        self._invited = False  # `status` has just answered that the key is unlocked
         self._starts: deque[None] = deque()  # one for each candidate that has yet to enter
-        # Which claim the session last entered here: withdrawing an older one again must not
-        # release the key for the one that has followed it.
+        # The last claim of each session: to withdraw an older one again must not unlock the key
+        # for the one that has followed it.
         self._latest: weakref.WeakValueDictionary[str, ConsulClaim] = weakref.WeakValueDictionary()
 
     def candidate_started(self) -> None:
-        """Let the next `enter`, and the first question after it, pass at once.
+        """Exempt the next `enter`, and the first `status` after it, from the rate limit.
 
-        No server can make a user start a candidate, so what that takes is not charged, either: a
-        program that tries for a lock again and again does not wait for the pace, and keeps no other
-        candidate of the key waiting.
+        No server can make a user start a candidate, so its requests are not charged either: a
+        program that tries to take a lock again and again is not delayed, and delays no other
+        candidate of the key.
         """
         self._starts.append(None)
 
-    def _takes_start(self) -> bool:
+    def enter(self, session: Session, value: bytes) -> ConsulClaim:
         try:
             self._starts.pop()
         except IndexError:
-            return False
-        self._pace.give(_TRYING)
-        return True
-
-    def enter(self, session: Session, value: bytes) -> ConsulClaim:
-        claim = ConsulClaim(self._key, session, value, first=self._takes_start())
+            started = False
+        else:
+            started = True
+            self._limiter.pay(_STARTING)
+        claim = ConsulClaim(self._key, session, value, first=started)
         self._latest[session.id] = claim
-        # Whoever has just been told that the way is free has had its turn with that.
+        # `status` has waited for the rate limit already when it answered that the key is unlocked.
         invited, self._invited = self._invited, False
-        at_once = invited or claim.first
-        if not at_once and not self._client.await_turn(_ENTERING):
-            return claim  # nothing was sent for it; once there is time, the way is found free
-        # What `standing` has just found vacant saves reading it again, in the very moment that
-        # everybody waits for: if it is out of date, its index does not fit, and nothing happens.
-        vacant, self._seen = self._seen, None
-        if vacant is not None and not self._lock(claim, vacant):
-            vacant = None
-        if vacant is None and (vacant := self._vacancy(claim)) is not None:
-            self._lock(claim, vacant)
+        if not (invited or started) and not self._client.wait_for_turn(_ENTERING):
+            return claim  # nothing was sent; a later `status` finds the key unlocked
+        # The state that `status` has just read needs no second read, at the very moment at which
+        # all candidates enter. If it is out of date, its index does not match and nothing happens.
+        unlocked, self._seen = self._seen, None
+        if unlocked is not None and not self._lock(claim, unlocked):
+            if self._state.is_outdated(unlocked):
+                claim.woken = True
+                return claim  # the watch reports the next leader, or that the key is free again
+            unlocked = None
+        if unlocked is None and (unlocked := self._unlocked_key(claim)) is not None:
+            self._lock(claim, unlocked)
         return claim
 
-    def standing(self, claim: Claim) -> Standing:
-        found = self._standing(claim)
+    def status(self, claim: Claim) -> ClaimStatus:
+        found = self._read_status(ConsulClaim.of(claim))
         if not isinstance(found, Leading):
             ConsulClaim.of(claim).doubted = True
         return found
 
-    def _standing(self, claim: Claim) -> Standing:
-        mine = ConsulClaim.of(claim)
-        idle = mine.token is None and mine.settled and mine.watched  # there is nothing of it yet
-        first, mine.first = mine.first, False
-        if idle and not first and not self._client.await_turn(_ENTERING):
-            return Waiting(watched=False)  # so it is asked again, later each time
-        if idle and self._sight.is_free(mine.vacancy):
-            self._seen, self._invited = mine.vacancy, True
+    def _read_status(self, claim: ConsulClaim) -> ClaimStatus:
+        if claim.fresh and claim.watched:
+            # The answer that granted it is linearizable, and the watch reports what has changed since.
+            claim.fresh = False
+            if claim.first and claim.token is not None:
+                return Leading(claim.token)
+        idle = claim.token is None and claim.settled and claim.watched  # no request of it is out
+        first, claim.first = claim.first, False
+        if idle and not first:
+            if self._state.is_newly_unlocked(claim.unlocked):
+                self._client.pause(self._state.lock_jitter())
+            if (reported := self._reported_status(claim)) is not None:
+                return reported
+            if not self._client.wait_for_turn(_ENTERING):
+                return Waiting(watched=False)  # the engine asks again, later each time
+        if idle and self._state.is_newly_unlocked(claim.unlocked):
+            self._seen, self._invited = claim.unlocked, True
             return Absent()
-        record = self._sight.read()
-        holder = None if record is None else record.session
-        if record is not None and holder == claim.session.id:
-            if record.modified == claim.token:
-                return Leading(record.modified)
+        if idle and not first and (reported := self._reported_status(claim)) is not None:
+            return reported
+        pair = self._state.read()
+        holder = None if pair is None else pair.session
+        if pair is not None and holder == claim.session.id:
+            if pair.modify_index == claim.token:
+                return Leading(pair.modify_index)
             if claim.token is None and self._is_latest(claim):
-                # A request of its own has landed after all, unseen. It is never adopted: nobody
-                # knows since when it stood. Without this, nobody would lead for ever.
-                mine.settled = False
-                self.withdraw(mine)
+                # A request of this claim took effect, unseen. The lock is never adopted, because
+                # it is unknown since when it is held; unless it is released, no candidate can
+                # ever lead.
+                claim.settled = False
+                self.withdraw(claim)
                 return Absent()
             if self._is_latest(claim):
-                # Somebody has written over it, and Consul leaves it locked. Nobody leads, so it
-                # is not `Waiting`: who has not believed yet would wait for itself, for ever.
+                # A client has written over it, and Consul leaves the key locked. There is no
+                # leader. `Waiting` would make the candidate wait for its own lock without end.
                 return Absent(overwritten=True)
         if holder is not None:
             return Waiting()
         if claim.token is not None and self._client.session_name(claim.session.id) is None:
-            self._pace.spend(_SESSION)
+            self._limiter.consume(_NEW_SESSION)
             raise SessionLost("Consul has ended the session")
-        self._seen = None if record is None or record.flags == SEMAPHORE_FLAG else record
+        self._seen = None if pair is None or pair.flags == SEMAPHORE_FLAG else pair
         self._invited = idle
-        # What has ended its lock leaves the flag, what was put in its place does not have it.
-        return Absent(overwritten=record is not None and record.flags != LOCK_FLAG)
+        # The end of its lock leaves the flags as they are; a client's write replaces them.
+        return Absent(overwritten=pair is not None and pair.flags != LOCK_FLAG)
+
+    def _reported_status(self, claim: ConsulClaim) -> Waiting | None:
+        """The status by what the watch has reported; None if the key has to be read, or is free.
+
+        A waiting claim need not read what its watch has just reported: it is woken by whatever comes
+        after that.
+        """
+        return Waiting() if claim.held or self._state.is_outdated(claim.unlocked) else None
 
     def withdraw(self, claim: Claim) -> None:
         mine = ConsulClaim.of(claim)
         if mine.withdrawn or (mine.settled and mine.token is None):
-            return  # nothing of it is in the race
+            return  # nothing of it is in the election
         if mine.token is not None and not mine.doubted:
-            self._pace.refill(_RESIGNING)  # no store makes a user resign
+            self._limiter.reset(_RESIGNING)  # a user call: no server makes a leader resign
         mine.doubted = True
         problem: StoreUnavailable | None = None
-        for _ in self._sight.tries():
+        for _ in self._state.attempts():
             try:
-                with _share():
-                    gone = self._remove(mine)
+                with half_timeout():
+                    gone = self._try_withdraw(mine)
             except StoreUnavailable as error:
-                if is_definite(error):
+                if is_not_applied(error):
                     raise
                 problem = error
             else:
@@ -163,178 +195,195 @@ class ConsulElection:
             f"{self._key!r} changes faster than the claim can be withdrawn"
         )
 
-    def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
-        def look(found: Found, after_outage: bool) -> None:
+    def watch_claim(self, claim: Claim, wake: Callable[[], None]) -> Closable:
+        def on_state(found: Found, after_outage: bool) -> None:
             if isinstance(found, StoreUnavailable):
-                return  # the renewals notice by themselves; the end of it wakes
-            record = found[0] if found else None
-            self._sight.note(record)
-            mine.vacancy = record if record is not None and record.session is None else None
-            if after_outage or mine.may_have_turned(record):
+                return  # the renewals fail, too; the end of the outage wakes the candidate
+            pair = found[0] if found else None
+            self._state.observe(pair)
+            mine.unlocked = pair if pair is not None and pair.session is None else None
+            differs = after_outage or mine.status_may_differ(pair)
+            if differs and not after_outage:
+                # A poll that began before the request to lock may report what that has replaced.
+                differs = not self._state.is_outdated(mine.unlocked) and not mine.replaces(pair)
+            if differs:
+                mine.woken, mine.fresh = True, False
+            mine.held = mine.woken and not mine.status_may_differ(pair)
+            if differs:
                 wake()
+
+        def spare() -> float:
+            if mine.prepaid_polls:
+                mine.prepaid_polls -= 1
+                return -inf
+            return _ENTERING + self._state.random_reserve()
 
         mine = ConsulClaim.of(claim)
         ttl = claim.session.ttl
         mine.watched = True
-        return self._watcher.subscribe(Scope(self._key), look, pace=self._pace, ttl=ttl)
+        return self._watcher.subscribe(
+            *(WatchScope(self._key), on_state),
+            limiter=self._limiter,
+            spare=spare,
+            hurry=mine.prepaid_polls > 0,
+            ttl=ttl,
+        )
 
     def clean_up(self) -> None:
-        """Delete the key if it is vacant, as `consul lock` does with its own.
+        """Delete the key if it is unlocked, as `consul lock` deletes its own.
 
-        Under the index with which it was found vacant: who locks it meanwhile keeps it, and a lock
-        request that was made for it before, however late, does not apply to a key made anew. The
-        tokens go on to grow, because they are indexes of the whole of Consul.
+        Only with the index with which it was seen unlocked: a claim that locks it meanwhile keeps
+        it, and a late request to lock it does not apply to a key that is created again. Tokens
+        still grow afterwards, because modify indexes grow over the whole datacenter.
         """
-        record = self._client.read(self._key)
-        if record is None or record.session is not None or record.flags != LOCK_FLAG:
+        pair = self._client.read(self._key)
+        if pair is None or pair.session is not None or pair.flags != LOCK_FLAG:
             return
-        with suppress(TxnRefused):  # somebody uses it again
+        with suppress(TxnConflict):  # it is in use again
             self._client.txn(
-                operation("check-index", self._key, index=record.modified),
+                operation("check-index", self._key, index=pair.modify_index),
                 operation("delete", self._key),
             )
 
     def leader(self) -> Leader | None:
-        return leader_of(self._sight.peek())
+        return leader_of(self._state.read_unlimited())
 
     def watch_leader(
         self, on_change: Callable[[Leader | StoreUnavailable | None], None]
     ) -> Closable:
-        def look(found: Found, _: bool) -> None:
+        def on_state(found: Found, _: bool) -> None:
             if isinstance(found, StoreUnavailable):
                 on_change(found)
             else:
-                self._sight.note(found[0] if found else None)
+                self._state.observe(found[0] if found else None)
                 on_change(leader_of(found[0] if found else None))
 
-        return self._watcher.subscribe(Scope(self._key), look, confirm=True, pace=self._pace)
+        return self._watcher.subscribe(
+            WatchScope(self._key), on_state, confirm=True, limiter=self._limiter
+        )
 
     def _is_latest(self, claim: Claim) -> bool:
         return self._latest.get(claim.session.id) is claim
 
-    def _vacancy(self, claim: ConsulClaim) -> Record | None:
-        """Read the key, made if it was missing; None if somebody holds it."""
-        record = self._sight.read() or self._create() or self._sight.read()
-        if record is None:
-            raise StoreUnavailable(f"{self._key!r} was deleted as soon as it was made")
-        if record.flags == SEMAPHORE_FLAG:
+    def _unlocked_key(self, claim: ConsulClaim) -> KeyValue | None:
+        """Read the key, and create it if it is missing; None if it is locked."""
+        # Where the first candidates of many keys start, the poll of their folder has shown that.
+        missing = self._watcher.reports_missing(self._key)
+        pair = None if missing else self._state.read()
+        if pair is None:
+            # It is created before it is locked: a guard "does not exist" would be met again after
+            # the next deletion, an index never is. A late copy creates an empty key, at most.
+            create = operation("cas", self._key, index=0, value=b"", flags=LOCK_FLAG)
+            with suppress(TxnConflict):  # another candidate was faster
+                pair = self._client.txn(create)[0]
+            pair = pair or self._state.read()
+        if pair is None:
+            raise StoreUnavailable(f"{self._key!r} was deleted as soon as it was created")
+        if pair.flags == SEMAPHORE_FLAG:
             raise ConfigurationError(
                 f"{self._key!r} is the key of a Consul semaphore (`consul lock -n`): choose another key"
             )
-        if record.session == claim.session.id:
-            # What an earlier claim of the session has left behind is not this claim's.
-            if not self._unlock(claim, record.modified):
+        if pair.session == claim.session.id:
+            # An earlier claim of the session has left the key locked; that lock is not adopted.
+            if not self._unlock(claim, pair.modify_index):
                 return None
-            record = self._sight.read()
-        return None if record is None or record.session is not None else record
+            pair = self._state.read()
+        return None if pair is None or pair.session is not None else pair
 
-    def _create(self) -> Record | None:
-        # A guard "is not there" would hold again after the next deletion; an index never does.
-        # So the key is made first, and entered afterwards. A late copy makes an empty key, at most.
-        try:
-            vacant = operation("cas", self._key, index=0, value=b"", flags=LOCK_FLAG)
-            return self._client.txn(vacant)[0]
-        except TxnRefused:
-            return None  # another one was faster
-
-    def _lock(self, claim: ConsulClaim, vacant: Record) -> bool:
-        """Lock the key as it was; False if it surely is not like that any more."""
+    def _lock(self, claim: ConsulClaim, unlocked: KeyValue) -> bool:
+        """Lock the key as it was; False if it certainly has changed since."""
         sid = claim.session.id
-        claim.guard = vacant.modified
-        self._sight.tried(vacant)
+        claim.guard = unlocked.modify_index
+        self._state.note_attempt(unlocked)
         problem: StoreUnavailable | None = None
-        for _ in self._sight.tries():
+        for _ in self._state.attempts():
             try:
-                with _share():
+                with half_timeout():
                     done = self._client.txn(
-                        operation("check-index", self._key, index=vacant.modified),
+                        operation("check-index", self._key, index=unlocked.modify_index),
                         operation(
                             "lock", self._key, session=sid, value=claim.value, flags=LOCK_FLAG
                         ),
                     )
-                if done[-1].modified <= vacant.modified:
-                    raise StoreUnavailable("the lock has an index from before it")
-                claim.token, claim.granted, claim.settled = done[-1].modified, True, True
-                self._sight.note(done[-1])
+                if done[-1].modify_index <= unlocked.modify_index:
+                    raise StoreUnavailable("the index of the lock is not above that of its guard")
+                claim.token, claim.granted, claim.settled = done[-1].modify_index, True, True
+                claim.fresh, claim.prepaid_polls = True, _PREPAID
+                self._state.observe(done[-1])
+                self._state.note_locked()
                 return True
-            except TxnRefused as refusal:
-                if session_is_gone(refusal.what):
-                    claim.settled = True  # no copy of the request can lock with it any more
-                    self._pace.spend(_SESSION)
-                    raise SessionLost("Consul has ended the session") from refusal
-                log.debug("%s was not granted: %s", self._key, refusal.what)
-                if claim.settled:  # nothing else was sent
-                    return refusal.step != 0
+            except TxnConflict as conflict:
+                if session_is_gone(conflict.reason):
+                    claim.settled = True  # no copy of the request can lock with this session
+                    self._limiter.consume(_NEW_SESSION)
+                    raise SessionLost("Consul has ended the session") from conflict
+                log.debug("%s was not locked: %s", self._key, conflict.reason)
+                if claim.settled:  # no other request was sent
+                    if conflict.step == 0:
+                        self._state.note_outdated(unlocked)
+                    return conflict.step != 0
             except StoreUnavailable as error:
-                if claim.settled and is_definite(error):
+                if claim.settled and is_not_applied(error):
                     raise
                 claim.settled, problem = False, error
             try:
-                with _share():
-                    if self._read_back(claim, vacant):
+                with half_timeout():
+                    if self._read_back(claim, unlocked):
                         return True
             except StoreUnavailable as error:
                 problem = error
-        raise ClaimUnknown(
+        raise ClaimOutcomeUnknown(
             f"no answer whether {self._key!r} was locked: {problem}", claim
         ) from problem
 
-    def _read_back(self, claim: ConsulClaim, vacant: Record) -> bool:
-        """Find out what has become of the request to lock; True if that is certain now."""
-        record = self._client.read(self._key)
-        if record is not None and record.modified == vacant.modified:
-            return False  # it has not landed, and still may
-        if record is not None and record.session == claim.session.id:
-            # Nothing but the request that was sent leaves the key like this; an overwrite puts
-            # the count of locks back to 0, even if it writes the same value.
-            landed = (record.created, record.locked) == (vacant.created, vacant.locked + 1)
-            if landed and (record.value, record.flags) == (claim.value, LOCK_FLAG):
-                claim.token, claim.granted = record.modified, True
-            elif not self._unlock(claim, record.modified):
-                return False  # it has changed again: look again
+    def _read_back(self, claim: ConsulClaim, unlocked: KeyValue) -> bool:
+        """Find out whether the request to lock took effect; True if that is certain now."""
+        pair = self._client.read(self._key)
+        if pair is not None and pair.modify_index == unlocked.modify_index:
+            return False  # it has not taken effect, and still may
+        if pair is not None and pair.session == claim.session.id:
+            # Only the request that was sent leaves the key like this; a write without the lock
+            # sets the lock index back to 0, even if it writes the same value.
+            same_key = pair.create_index == unlocked.create_index
+            applied = same_key and pair.lock_index == unlocked.lock_index + 1
+            if applied and (pair.value, pair.flags) == (claim.value, LOCK_FLAG):
+                claim.token, claim.granted = pair.modify_index, True
+            elif not self._unlock(claim, pair.modify_index):
+                return False  # it has changed again: read it again
         claim.settled = True
         return True
 
-    def _remove(self, claim: ConsulClaim) -> bool:
-        """Try once to take a claim out; True when it is confirmed that nothing is left of it."""
+    def _try_withdraw(self, claim: ConsulClaim) -> bool:
+        """Try once to remove a claim; True if it is confirmed that nothing of it is left."""
         if claim.token is not None and self._unlock(claim, claim.token):
             return True
-        record = self._client.read(self._key)
-        if record is None:
-            return True  # its guard names an index that no later key has
-        if record.session == claim.session.id and self._is_latest(claim):
-            return self._unlock(claim, record.modified)  # somebody has overwritten it meanwhile
-        if not claim.settled and record.modified == claim.guard:
-            return self._spoil(record)
-        return True
+        pair = self._client.read(self._key)
+        if pair is None:
+            return True  # the claim's guard is an index that no later key has
+        if pair.session == claim.session.id and self._is_latest(claim):
+            return self._unlock(claim, pair.modify_index)  # a client has written over it
+        if claim.settled or pair.modify_index != claim.guard:
+            return True
+        # The request to lock may still arrive: change the index of the key, so that it does not
+        # apply. Consul keeps the index where a write changes nothing; a key that is deleted and
+        # created again always has a new one.
+        return self._try_txn(
+            operation("check-index", self._key, index=pair.modify_index),
+            operation("delete", self._key),
+            operation("set", self._key, value=pair.value, flags=pair.flags),
+        )
 
     def _unlock(self, claim: ConsulClaim, index: int) -> bool:
-        """Release the key as it was at `index`; False if it is not like that any more."""
+        """Unlock the key with the modify index `index`; False if it has another one."""
+        # The value is deleted with the lock, so that no client reads it as the leader's.
+        return self._try_txn(
+            operation("check-index", self._key, index=index),
+            operation("unlock", self._key, session=claim.session.id, flags=LOCK_FLAG),
+        )
+
+    def _try_txn(self, *operations: Operation) -> bool:
         try:
-            # The value goes with the lock, so that nobody takes it for the leader's.
-            self._client.txn(
-                operation("check-index", self._key, index=index),
-                operation("unlock", self._key, session=claim.session.id, flags=LOCK_FLAG),
-            )
-        except TxnRefused:
+            self._client.txn(*operations)
+        except TxnConflict:
             return False
         return True
-
-    def _spoil(self, record: Record) -> bool:
-        """Move the index of a vacant key on, so that no request with the old one applies to it."""
-        try:
-            # Consul leaves the index alone where a write would change nothing; made anew, the
-            # key gets one for certain.
-            self._client.txn(
-                operation("check-index", self._key, index=record.modified),
-                operation("delete", self._key),
-                operation("set", self._key, value=record.value, flags=record.flags),
-            )
-        except TxnRefused:
-            return False
-        return True
-
-
-def _share() -> AbstractContextManager[None]:
-    # Half of the time, so that an answer that does not come leaves some to find out.
-    return budget(remaining_budget() / 2)

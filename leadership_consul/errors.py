@@ -1,7 +1,8 @@
-"""What py-consul, the network and Consul itself say, in the words of `leadership_core.errors`."""
+"""Mapping of the errors of py-consul, the network and Consul to those of `leadership_core`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import BadStatusLine, RemoteDisconnected
@@ -15,52 +16,58 @@ from consul.exceptions import (
     NotFound,
 )
 
-from leadership_core.errors import (
+from leadership_core.backend import (
+    ConfigurationError,
+    ConnectFailure,
     LeadershipError,
-    NotDone,
+    NotApplied,
     SessionLost,
     StoreRefused,
     StoreUnavailable,
+    cannot_connect,
+    one_line,
+    shortened,
 )
-from leadership_core.failures import ConnectFailure, shortened
 
 __all__ = [
     "OLDEST",
     "NotConsul",
-    "broken",
+    "connect_failed",
+    "connection_lost",
     "has_no_leader",
-    "is_answer",
-    "is_definite",
+    "is_consul_answer",
+    "is_not_applied",
     "is_unknown_path",
+    "map_errors",
     "session_is_gone",
-    "strange",
-    "translated",
-    "unreached",
+    "ttl_is_refused",
+    "ttl_refusal",
+    "unexpected_response",
 ]
 
-OLDEST = "Consul 1.8 or later is needed"  # older ones have not been tried
+OLDEST = "Consul 1.8 or later is needed"  # older releases are untested
 
 _UNKNOWN_PATH = {404, 405, 501}
-"""What an HTTP server says to a request for something that it does not have."""
+"""Statuses with which an HTTP server answers a request for a path that it does not serve."""
 _INVALID_TTL = "invalid session ttl"
 
 
 class NotConsul(StoreUnavailable):
-    """What answers is another service, by what it says; it may also be a proxy that is in trouble."""
+    """The answer is not Consul's: that of another service, or of a faulty proxy."""
 
 
 def is_unknown_path(status: int) -> bool:
-    """Whether a server says with this status that it does not have what Consul has there."""
+    """Whether the status means that the server does not serve the path, as Consul would."""
     return status in _UNKNOWN_PATH
 
 
-def is_definite(error: StoreUnavailable) -> bool:
-    """Whether the request surely did not take effect."""
-    return isinstance(error, NotDone | StoreRefused)
+def is_not_applied(error: StoreUnavailable) -> bool:
+    """Whether the request certainly did not take effect."""
+    return isinstance(error, NotApplied | StoreRefused)
 
 
 def session_is_gone(text: str) -> bool:
-    """Whether Consul refused a request because of its session."""
+    """Whether Consul refused a request because its session does not exist."""
     return "invalid session" in text.lower() and not ttl_is_refused(text)
 
 
@@ -70,22 +77,45 @@ def ttl_is_refused(text: str) -> bool:
 
 
 def has_no_leader(body: str) -> bool:
-    """Whether an agent has refused a request because its servers have no leader."""
+    """Whether an agent refused a request because the Consul servers have no leader."""
     return "no cluster leader" in body.lower()
 
 
-def is_answer(body: str) -> bool:
-    """Whether a 500 is Consul's answer to the request, rather than trouble of its own."""
+def is_consul_answer(body: str) -> bool:
+    """Whether a status of 500 is the answer to the request, rather than a failure of the agent."""
     return session_is_gone(body) or ttl_is_refused(body)
 
 
-@contextmanager
-def translated(doing: str, *, session: bool = False) -> Iterator[None]:
-    """Turn what a call of py-consul raises into ours; the original is the cause.
+def ttl_refusal(ttl: str, said: str) -> ConfigurationError:
+    """The error of a session whose ttl Consul refuses.
 
     Args:
-        doing: what cannot be done then, for the message.
-        session: whether it is done with a session, which may be gone.
+        ttl: as it was requested.
+        said: Consul's text, with the limits.
+    """
+    bounds = re.search(r"\[([\w.]{1,20})=([\w.]{1,20})\]", said, re.ASCII)
+    allowed = (
+        f"from {bounds[1]} to {bounds[2]}" if bounds else f"other values ({one_line(said, 200)})"
+    )
+    return ConfigurationError(
+        f"Consul refuses a ttl of {ttl}: this server allows {allowed}; ask for a ttl within that, "
+        "or lower session_ttl_min in the configuration of the Consul servers"
+    )
+
+
+@contextmanager
+def map_errors(doing: str, *, session: bool = False) -> Iterator[None]:
+    """Raise the errors of a py-consul call as those of `leadership_core`, with it as the cause.
+
+    Args:
+        doing: the action that fails, for the message: ``cannot {doing}``.
+        session: whether the request names a session, which may have ended.
+
+    Raises:
+        SessionLost: the session does not exist any more.
+        StoreRefused: Consul refused the request.
+        NotApplied: Consul did not process the request.
+        StoreUnavailable: no answer, or none of Consul's; the request may have been processed.
     """
     try:
         yield
@@ -98,7 +128,7 @@ def translated(doing: str, *, session: bool = False) -> Iterator[None]:
         ) from error
     except ACLDisabled as error:
         raise StoreRefused(
-            f"cannot {doing}: Consul knows no tokens ({shortened(error)}); leave the token out, or enable ACLs"
+            f"cannot {doing}: ACLs are disabled in Consul ({shortened(error)}); remove the token from the URL, or enable ACLs"
         ) from error
     except NotFound as error:
         raise StoreUnavailable(f"cannot {doing}: not found ({shortened(error)})") from error
@@ -109,33 +139,35 @@ def translated(doing: str, *, session: bool = False) -> Iterator[None]:
     except ClientError as error:
         if str(error).startswith("413"):
             raise StoreRefused(f"cannot {doing}: {shortened(error)}") from error
-        if str(error).startswith("429"):  # too many requests: it has not looked at this one
-            raise NotDone(f"cannot {doing}: {shortened(error)}") from error
+        if str(error).startswith("429"):  # too many requests: this one was not processed
+            raise NotApplied(f"cannot {doing}: {shortened(error)}") from error
         raise StoreUnavailable(f"cannot {doing}: {shortened(error)}") from error
     except ConsulException as error:
         if session and session_is_gone(str(error)):
             raise SessionLost(f"cannot {doing}: {shortened(error)}") from error
         if "missing index header" in str(error).lower():
             raise StoreUnavailable(
-                f"cannot {doing}: what answers there is not a Consul agent; check host and port"
+                f"cannot {doing}: the server that answers is not a Consul agent; check host and port"
             ) from error
         raise StoreUnavailable(f"cannot {doing}: {shortened(error)}") from error
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
-        # py-consul takes JSON apart as it comes.
-        # Perhaps a proxy's page about an outage, so it is no reason to give up.
+        # py-consul reads JSON without checking it. The answer may be a proxy's page about an
+        # outage, so this is not a lasting error.
         raise StoreUnavailable(
             f"cannot {doing}: the answer is not Consul's ({shortened(repr(error))}); check host and port"
         ) from error
     except RecursionError as error:
-        raise StoreUnavailable(f"cannot {doing}: the answer is nested too deep") from error
+        raise StoreUnavailable(
+            f"cannot {doing}: the JSON of the answer is nested too deeply"
+        ) from error
 
 
-def broken(failure: ConnectFailure, given: float) -> StoreUnavailable:
-    """Say that an agent took a request and gave no answer.
+def connection_lost(failure: ConnectFailure, given: float) -> StoreUnavailable:
+    """The error of a request that was sent and has no answer.
 
     Args:
         failure: how the connection ended.
-        given: seconds that the request had.
+        given: seconds that the request was allowed to take.
     """
     if isinstance(failure.error, TimeoutError):
         return StoreUnavailable(f"{failure.place} gave no answer within {given:.2f} s")
@@ -146,20 +178,17 @@ def broken(failure: ConnectFailure, given: float) -> StoreUnavailable:
             f"{failure.place} does not speak HTTP ({shortened(failure.error)}); check host and port"
         )
     return StoreUnavailable(
-        f"{failure.place} broke off before the answer: {shortened(failure.error)}"
+        f"{failure.place} closed the connection before the answer: {shortened(failure.error)}"
     )
 
 
-def strange(agent: str, status: int) -> StoreUnavailable:
-    """Say that an answer has a status that Consul's answers do not have."""
+def unexpected_response(agent: str, status: int) -> StoreUnavailable:
+    """The error for an answer with a status that Consul does not use."""
     return NotConsul(
         f"{agent} answers with the status {status}, as no Consul agent does; check host and port"
     )
 
 
-def unreached(failed: Sequence[ConnectFailure]) -> StoreUnavailable:
-    """Say that no agent could be connected to."""
-    said = "; ".join(f"{one.place}: {one.explained('an agent')}" for one in failed)
-    if failed and all(one.is_lasting for one in failed):
-        return StoreRefused(f"cannot connect to Consul: {said}")
-    return NotDone(f"cannot connect to Consul: {said or 'no time left'}")
+def connect_failed(failed: Sequence[ConnectFailure]) -> StoreUnavailable:
+    """The error of a request for which no agent could be connected to."""
+    return cannot_connect("Consul", "an agent", failed)

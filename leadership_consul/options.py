@@ -1,36 +1,43 @@
-"""What the URL says about a Consul: its agents, its datacenter, its token, its TLS."""
+"""The options of a Consul store: agents, prefix, datacenter, token, TLS and lock delay."""
 
 from __future__ import annotations
 
-import os
+import re
 from dataclasses import dataclass
 from typing import Any, Self
 
-from leadership_core.errors import URLError
-from leadership_core.precautions import warn_about_connection
-from leadership_core.tls import ClientTLS
-from leadership_core.url import Host, StoreURL, seconds, text
+from leadership_core.backend import (
+    ClientTLS,
+    Host,
+    StoreURL,
+    as_seconds,
+    as_text,
+    warn_about_connection,
+)
 
-from .credentials import Token
-from .wire import adapt
+from .tls import Token, client_tls
 
-__all__ = ["Options"]
+__all__ = ["Options", "format_go_duration", "parse_go_duration"]
 
 DEFAULT_PORT = 8500
-MAX_LOCK_DELAY = 60.0  # seconds; Consul documents no more
+MAX_LOCK_DELAY = 60.0  # seconds; the maximum that Consul documents
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to reach a Consul, and how to lock there.
+    """How to reach Consul, and how to lock there.
 
     Attributes:
-        hosts: of the agents, each with its port, in the order in which they are tried.
+        hosts: the agents, each with its port, in the order in which they are tried.
         prefix: what the URL puts before every key.
-        token: the ACL token, or where it comes from.
+        token: the ACL token.
         tls: None for plain HTTP.
         dc: the datacenter, or None for the agent's own.
-        lock_delay: seconds for which a key stays locked after its session was ended for it.
+        lock_delay: seconds for which a key cannot be locked again after its session was
+            invalidated; see https://developer.hashicorp.com/consul/docs/automate/session.
     """
 
     hosts: tuple[Host, ...]
@@ -42,15 +49,15 @@ class Options:
 
     @classmethod
     def read(cls, url: StoreURL) -> Self:
-        """Read them from a URL.
+        """Read the options of a URL.
 
         Raises:
             ConfigurationError: a part is wrong, or a file that it names cannot be used.
         """
-        known = {"token": text, "token_file": text, "dc": text, "lock_delay": _lock_delay}
+        known = {"token": as_text, "token_file": as_text, "dc": as_text, "lock_delay": _lock_delay}
         found: dict[str, Any] = url.read_options(known, tls=True)
-        token = _token(url, found)
-        tls = ClientTLS.of_options(found, adapt) if url.tls else None
+        token = Token.of_url(url, found)
+        tls = client_tls(found) if url.tls else None
         warn_about_connection(
             url, verify=found.get("verify", True), secret=token.secret, kind="token"
         )
@@ -64,29 +71,30 @@ class Options:
         )
 
 
+def format_go_duration(seconds: float) -> str:
+    """Write a duration for Consul, to the nanosecond, which is Go's resolution."""
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+
+
+def parse_go_duration(text: str) -> float:
+    """Read a duration of Consul's, such as ``7.5s`` or ``1m30s``; returns seconds.
+
+    This is Go's grammar, not that of `leadership_core.backend.parse_duration`: it has units down
+    to ``ns``, and a number without a unit is no duration, so no answer with one is Consul's.
+
+    Raises:
+        ValueError: it is no duration.
+    """
+    parts = _PART.findall(text)
+    if not parts or "".join(map("".join, parts)) != text:
+        raise ValueError(f"not a duration: {text!r}")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
 def _lock_delay(value: str) -> float:
-    delay = seconds(value)
+    delay = as_seconds(value)
     if delay > MAX_LOCK_DELAY:
         raise ValueError(
             f"{value!r} is more than the {MAX_LOCK_DELAY:g} seconds that Consul allows"
         )
     return delay
-
-
-def _token(url: StoreURL, found: dict[str, Any]) -> Token:
-    if url.username:
-        raise URLError("consul:// has no users: the token goes in the password place, ':TOKEN@'")
-    given = {
-        "the password place": url.password,
-        "token=": found.get("token"),
-        "token_file=": found.get("token_file"),
-    }
-    places = [place for place, value in given.items() if value]
-    if len(places) > 1:
-        raise URLError(f"the token is given twice, in {' and in '.join(places)}")
-    if path := given["token_file="]:
-        return Token.from_file(path)
-    # What the URL says wins over what the shell happens to have.
-    return Token.from_text(
-        given["the password place"] or given["token="] or os.environ.get("CONSUL_HTTP_TOKEN")
-    )

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set as AbstractSet
 
-from leadership_core.budget import remaining_budget
-from leadership_core.errors import StoreUnavailable
-from leadership_core.fork import inert_in_child
-from leadership_core.store import (
+from leadership_core.backend import (
     ANY,
     Capability,
     Change,
     Closable,
     Entry,
     Expected,
+    Fence,
+    RateLimiter,
     Session,
+    StoreUnavailable,
+    StoreURL,
+    inert_in_child,
+    remaining_timeout,
 )
-from leadership_core.url import StoreURL
 
 from .client import Client
 from .election import ConsulElection
-from .entries import Entries, below
+from .kv import KVEntries, path_below
 from .options import Options
-from .pace import Pace
 from .session import ConsulSession
-from .view import Found, Scope
+from .subscriptions import Found, WatchScope
 from .watch import Watcher
 
 __all__ = ["ConsulStore"]
 
-_RATE, _BURST = 0.5, 4.0  # sessions a second that may follow on lost ones
-_TRIES, _TRIES_BURST = 2.0, 4.0  # a second, to open one and to renew it, that come to nothing
+_LOSS_RATE, _LOSS_BURST = 0.5, 4.0  # sessions per second that replace lost ones
+_RETRY_RATE, _RETRY_BURST = 2.0, 4.0  # failed attempts per second to open and to renew a session
 
 
 @inert_in_child(
@@ -38,27 +39,28 @@ _TRIES, _TRIES_BURST = 2.0, 4.0  # a second, to open one and to renew it, that c
     silent=("close",),
 )  # fmt: skip
 class ConsulStore:
-    """A Consul; see `leadership_core.store.Store`.
+    """A Consul datacenter; thread-safe. See `leadership_core.backend.StoreBackend`.
 
-    Its revisions are Consul's modify indexes.
+    The revision of an entry is its modify index. Every method that makes a request blocks for
+    `remaining_timeout` at most.
 
     Args:
         url: ``consul[+tls]://[:token@]host[:port][,host...][/prefix][?option=value]``.
 
     Raises:
-        ConfigurationError: the URL does not work; nobody was contacted.
+        ConfigurationError: the URL is wrong, or a file that it names cannot be used.
     """
 
-    least_margin = 0.0
+    least_margin: float = 0.0
 
     def __init__(self, url: StoreURL) -> None:
         self._url = url
         self._options = Options.read(url)
-        self._client = Client(self._options)
-        self._entries = Entries(self._client)
-        self._watcher = Watcher(self._client)
-        self._losses = Pace(_RATE, _BURST)
-        self._tries = Pace(_TRIES, _TRIES_BURST)
+        self.client: Client = Client(self._options)
+        self._entries = KVEntries(self.client)
+        self._watcher = Watcher(self.client)
+        self._losses = RateLimiter(_LOSS_BURST, _LOSS_RATE)
+        self._retries = RateLimiter(_RETRY_BURST, _RETRY_RATE)
 
     @property
     def capabilities(self) -> AbstractSet[Capability]:
@@ -69,7 +71,8 @@ class ConsulStore:
         return self._options.prefix
 
     def expires_within(self, ttl: float) -> float:
-        # Consul counts a ttl twice before it acts on it.
+        # Consul invalidates a session after twice its ttl at the latest:
+        # https://developer.hashicorp.com/consul/api-docs/session#ttl
         return 2 * ttl + self._options.lock_delay
 
     def get(self, key: str) -> Entry | None:
@@ -79,7 +82,7 @@ class ConsulStore:
         return self._entries.exists(key)
 
     def list(self, prefix: str) -> list[Entry]:
-        return self._entries.tree(prefix)
+        return self._entries.list_below(prefix)
 
     def put(
         self,
@@ -88,7 +91,7 @@ class ConsulStore:
         *,
         expect: Expected = ANY,
         session: Session | None = None,
-        fence: tuple[str, int] | None = None,
+        fence: Fence | None = None,
     ) -> Entry:
         return self._entries.put(key, value, expect, session, fence)
 
@@ -105,7 +108,7 @@ class ConsulStore:
         *,
         tree: bool = False,
     ) -> Closable:
-        def look(found: Found, _: bool) -> None:
+        def on_state(found: Found, _: bool) -> None:
             if isinstance(found, StoreUnavailable):
                 on_change(found)
                 return
@@ -115,24 +118,30 @@ class ConsulStore:
             else:
                 on_change(entries[0] if entries else None)
 
-        scope = Scope(below(key), below=True) if tree else Scope(key)
-        return self._watcher.subscribe(scope, look)
+        scope = WatchScope(path_below(key), below=True) if tree else WatchScope(key)
+        return self._watcher.subscribe(scope, on_state)
 
     def open_session(self, ttl: float) -> ConsulSession:
-        if (wait := max(self._losses.wait(), self._tries.wait())) > 0:
-            limit = remaining_budget() / 2
-            self._watcher.ended.wait(min(wait, limit))
-            if wait > limit:  # as fast as they are lost they would be opened, for ever
-                raise StoreUnavailable("sessions come to nothing; the next try comes later")
-        self._tries.spend()
-        return ConsulSession.open(self._client, ttl, self._losses.spend, self._tries)
+        if (delay := max(self._losses.delay(), self._retries.delay())) > 0:
+            limit = remaining_timeout() / 2
+            self._watcher.ended.wait(min(delay, limit))
+            if delay > limit:  # otherwise sessions would be opened as fast as they are lost
+                raise StoreUnavailable(
+                    f"sessions expire as fast as they are opened; backing off for {delay:.1f} s"
+                )
+        self._retries.consume()
+        return ConsulSession.open(self.client, ttl, self._losses.consume, self._retries)
 
     def election(self, key: str) -> ConsulElection:
-        return ConsulElection(self._client, self._watcher, key)
+        return ConsulElection(self.client, self._watcher, key)
 
     def close(self) -> None:
         self._watcher.close()
-        self._client.close()
+        self.client.close()
+
+    def after_fork_in_child(self) -> None:
+        self._watcher.after_fork_in_child()
+        self.client.after_fork_in_child()
 
     def __repr__(self) -> str:
         return f"<ConsulStore {self._url}>"

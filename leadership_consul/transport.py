@@ -1,9 +1,9 @@
-"""The HTTP layer that py-consul speaks through: deadlines, failover, and nothing from outside.
+"""The HTTP transport of py-consul: connections with deadlines, and failover between agents.
 
-py-consul asks its `http_connect` for an object that gets, puts and deletes. Ours gives each
-request one total time, from the budget of the call, and knows several agents, by several hosts or
-by several addresses of a host: one that cannot be connected to is passed over within the same
-request, because nothing was sent to it.
+py-consul calls its `http_connect` for an object that gets, puts and deletes. This one gives each
+request one total time, the `remaining_timeout` of the call, and knows several agents: several
+hosts, and several addresses of a host. An agent that cannot be connected to is skipped within the
+same request, because nothing was sent to it.
 """
 
 from __future__ import annotations
@@ -11,41 +11,75 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from http.client import HTTPException, HTTPMessage
-from typing import Any
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from consul import base
 
-from leadership_core import clock
-from leadership_core.addresses import Address, Addresses, Attempt
-from leadership_core.budget import remaining_budget
-from leadership_core.errors import StoreClosed
-from leadership_core.failures import ConnectFailure
-from leadership_core.tls import ClientTLS, is_hang_up, is_refused_by_server
-from leadership_core.url import Host
+from leadership_core.backend import (
+    Address,
+    Addresses,
+    Attempt,
+    ClientTLS,
+    ConnectFailure,
+    Host,
+    StoreClosed,
+    clock,
+    is_hang_up,
+    is_refused_by_server,
+    remaining_timeout,
+)
 
-from .credentials import Token
-from .errors import broken, has_no_leader, is_answer, strange, unreached
-from .lane import Answer, Lane
-from .wire import LONGEST, LONGEST_LIST, Line
+from .connection import Connection, Response
+from .errors import (
+    connect_failed,
+    connection_lost,
+    has_no_leader,
+    is_consul_answer,
+    unexpected_response,
+)
+from .sockets import MAX_LIST_SIZE, MAX_RESPONSE_SIZE
+from .tls import Token
+
+if TYPE_CHECKING:
+
+    class _HTTPClient:
+        """The part of py-consul's class, which has no types, that is used here."""
+
+        scheme: str
+
+        def __init__(self, *, scheme: str) -> None: ...
+else:
+    _HTTPClient = base.HTTPClient
 
 __all__ = ["Transport"]
 
-_CONNECT = 5.0  # seconds, at most, of a request's time for all its connects; a poll has more time
-
-_MOST_FREE = 4  # connections that stay open although no request uses them
-
+_CONNECT_TIMEOUT = 5.0  # seconds, for all connects of a request; a long poll may take longer
+_MAX_IDLE = 4  # connections that stay open while no request uses them
 _INDEX = "X-Consul-Index"
 
 Callback = Callable[[Any], Any]
 
 
-class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no types
-    """Requests to whichever agent answers; safe for several threads, which share its lanes.
+class Transport(_HTTPClient):
+    """Requests to any agent that answers; thread-safe.
 
-    A request takes a lane that no other uses, or opens one: it never waits for another request. An
-    agent counts connections, 200 for each address, so those that are free again are used again.
+    A request takes an idle connection, or opens one: it never waits for another request. An agent
+    limits the connections of one client address to 200 (`limits.http_max_conns_per_client`), so
+    idle ones are used again.
+
+    py-consul calls `get`, `put`, `delete` and `post` with a callback, which reads the answer and
+    whose result they return. They block for `remaining_timeout` at most.
+
+    Args:
+        hosts: the agents, in the order in which they are tried.
+        token: sent with every request.
+        tls: None for plain HTTP.
+
+    Raises:
+        StoreUnavailable: from each request, if there is no answer of Consul's.
+        StoreClosed: from each request, after `close`.
     """
 
     def __init__(self, hosts: Sequence[Host], token: Token, tls: ClientTLS | None) -> None:
@@ -54,23 +88,23 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         self._token = token
         self._tls = tls
         self._local = threading.local()
-        self._lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
-        self._lock = threading.RLock()  # a signal handler may make a request, too
-        self._free: list[Lane] = []
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._lock = threading.RLock()  # reentrant: a signal handler may make a request, too
+        self._idle: list[Connection] = []
         self._closed = False
 
     def get(self, callback: Callback, path: str, params: Any = None, **options: Any) -> Any:
-        is_long = any(name == "recurse" for name, _ in params or ())
+        is_list = any(name == "recurse" for name, _ in params or ())
         return callback(
-            self._request("GET", path, params, None, options.get("headers"), is_long=is_long)
+            self._request("GET", path, params, None, options.get("headers"), is_list=is_list)
         )
 
     def put(
         self, callback: Callback, path: str, params: Any = None, data: Any = "", **options: Any
     ) -> Any:
-        is_long = bool(options.get("long"))
+        is_list = bool(options.get("is_list"))
         return callback(
-            self._request("PUT", path, params, data, options.get("headers"), is_long=is_long)
+            self._request("PUT", path, params, data, options.get("headers"), is_list=is_list)
         )
 
     def delete(
@@ -83,46 +117,42 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
     ) -> Any:
         return callback(self._request("POST", path, params, data, options.get("headers")))
 
-    def lane(self) -> Lane:
-        """A lane for the calling thread alone, which others can cut.
+    def thread_connection(self) -> Connection:
+        """The connection that all requests of the calling thread use from now on.
+
+        Another thread can abort it, and so end a long poll.
 
         Raises:
-            StoreClosed: no more requests are made.
+            StoreClosed: the transport is closed.
         """
-        lane: Lane | None = getattr(self._local, "lane", None)
-        if lane is None:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
             with self._lock:
-                self._local.lane = lane = self._new_lane()
-        return lane
+                self._local.connection = connection = self._new_connection()
+        return connection
 
-    def _new_lane(self) -> Lane:
+    def _new_connection(self) -> Connection:
         if self._closed:
             raise StoreClosed("the Consul store is closed")
-        lane = Lane(self._tls, self._token)
-        self._lanes.add(lane)
-        return lane
-
-    def _take_lane(self) -> Lane:
-        with self._lock:
-            # The one that was used last: its connection is the least likely to have been closed.
-            return self._free.pop() if self._free else self._new_lane()
-
-    def _give_back(self, lane: Lane) -> None:
-        with self._lock:
-            if not self._closed and len(self._free) < _MOST_FREE:
-                self._free.append(lane)
-                return
-        lane.close()
+        connection = Connection(self._tls, self._token)
+        self._connections.add(connection)
+        return connection
 
     def close(self) -> None:
-        """Cut every request that is under way, and let no other begin."""
+        """Abort every request under way, and let no other begin."""
         with self._lock:
             self._closed = True
-            lanes = list(self._lanes)
-            self._free.clear()
-        for lane in lanes:
-            lane.line.cut()
-            lane.close()
+            connections = list(self._connections)
+            self._idle.clear()
+        for connection in connections:
+            connection.deadline.abort()
+            connection.close()
+
+    def after_fork_in_child(self) -> None:
+        """Let no request begin; takes no lock, and touches no socket."""
+        self._closed = True
+        for connection in list(self._connections):
+            connection.deadline.end_in_child()
 
     def _request(
         self,
@@ -132,81 +162,88 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul has no type
         data: Any,
         headers: Mapping[str, str] | None,
         *,
-        is_long: bool = False,
+        is_list: bool = False,
     ) -> Any:
-        own: Lane | None = getattr(self._local, "lane", None)
-        lane = self._take_lane() if own is None else own
+        own: Connection | None = getattr(self._local, "connection", None)
+        connection = own
+        if connection is None:
+            with self._lock:
+                # The last one used: it is the least likely to have been closed by the agent.
+                connection = self._idle.pop() if self._idle else self._new_connection()
         try:
-            return self._request_on(lane, method, path, params, data, headers, is_long=is_long)
+            target = quote(path, safe="/") + (f"?{urlencode(params)}" if params else "")
+            body = data.encode() if isinstance(data, str) else data
+            max_size = MAX_LIST_SIZE if is_list else MAX_RESPONSE_SIZE
+            return self._request_on(connection, method, target, headers or {}, body, max_size)
         finally:
             if own is None:
-                self._give_back(lane)
+                with self._lock:
+                    kept = not self._closed and len(self._idle) < _MAX_IDLE
+                    if kept:
+                        self._idle.append(connection)
+                if not kept:
+                    connection.close()
 
     def _request_on(
         self,
-        lane: Lane,
+        connection: Connection,
         method: str,
-        path: str,
-        params: Any,
-        data: Any,
-        headers: Mapping[str, str] | None,
-        *,
-        is_long: bool,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        max_size: int,
     ) -> Any:
-        line = lane.line
-        longest = LONGEST_LIST if is_long else LONGEST
-        given = remaining_budget()
-        line.until = clock.now() + given
-        connect_until = clock.now() + min(given, _CONNECT)
-        target = quote(path, safe="/") + (f"?{urlencode(params)}" if params else "")
-        sent = data.encode() if isinstance(data, str) else data
+        deadline = connection.deadline
+        given = remaining_timeout()
+        deadline.until = clock.now() + given
+        connect_until = clock.now() + min(given, _CONNECT_TIMEOUT)
         failed: list[ConnectFailure] = []
-        answer: Answer | None = None
-        answered = ""
+        response: Response | None = None
+        agent = ""
         for attempt in self._addresses.attempts(
-            connect_until, is_connected=lane.is_connected, wanted=lambda: not line.is_cut
+            connect_until,
+            is_connected=connection.is_connected,
+            wanted=lambda: not deadline.is_aborted,
         ):
             address = attempt.address
             if address is None:
                 failed.append(self._failure(attempt, attempt.error or OSError()))
                 continue
-            line.sent, line.received, line.longest = False, 0, longest
-            line.connect_until = attempt.until
+            deadline.sent, deadline.received, deadline.max_size = False, 0, max_size
+            deadline.connect_until = attempt.until
             try:
-                answer = lane.send(address, method, target, headers or {}, sent)
+                response = connection.send(address, method, target, headers, body)
             except (OSError, HTTPException) as error:
-                if line.is_cut:
-                    raise StoreClosed("the request was cut off: it is no longer wanted") from error
+                if deadline.is_aborted:
+                    raise StoreClosed("the request was cut off: the store is closed") from error
                 self._addresses.failed(address)
-                failure = self._failure(attempt, self._told_why(error, address, line))
-                if line.sent and not is_refused_by_server(failure.error):
-                    raise broken(failure, given) from failure.error
+                reason: Exception = error
+                if self._tls is not None and deadline.is_unanswered and is_hang_up(error):
+                    # With TLS 1.3 a server refuses a client's certificate after the handshake.
+                    reason = self._tls.why_hung_up(address, deadline.until) or error
+                failure = self._failure(attempt, reason)
+                if deadline.sent and not is_refused_by_server(failure.error):
+                    raise connection_lost(failure, given) from failure.error
                 failed.append(failure)
                 continue
-            answered = self._place(address)
-            if answer.status < 500 or is_answer(answer.body):
+            agent = self._place(address)
+            if response.status < 500 or is_consul_answer(response.body):
                 self._addresses.works(address)
                 break
-            # An agent that has lost its servers says so with a 500; another may still have them.
+            # An agent without a connection to its servers says so with a 500; another agent may
+            # have one. A write is sent again only if it certainly was not applied.
             self._addresses.failed(address)
-            if not (method == "GET" or has_no_leader(answer.body)) or clock.now() >= line.until:
+            resend = method == "GET" or has_no_leader(response.body)
+            if not resend or clock.now() >= deadline.until:
                 break
-        if answer is None:
-            raise unreached(failed) from (failed[-1].error if failed else None)
-        if answer.status != 200 and not 400 <= answer.status < 600:
-            raise strange(answered, answer.status)  # a redirect, for one
-        return base.Response(answer.status, self._told(answer.headers), answer.body)
-
-    def _told_why(self, error: Exception, address: Address, line: Line) -> Exception:
-        first = line.sent and line.fresh and not line.received
-        if self._tls is None or not first or not is_hang_up(error):
-            return error
-        return self._tls.why_hung_up(address, line.until) or error
-
-    def _told(self, headers: HTTPMessage) -> dict[str, str]:
-        # py-consul looks at no other, and repeats what it gets in its errors.
-        index = headers.get(_INDEX)
-        return {} if index is None else {_INDEX: self._token.masked(index)}
+        if response is None:
+            raise connect_failed(failed) from (failed[-1].error if failed else None)
+        if response.status != 200 and not 400 <= response.status < 600:
+            raise unexpected_response(agent, response.status)  # such as a redirect
+        # py-consul reads no other header, and repeats this one in its errors.
+        index = response.headers.get(_INDEX)
+        kept = {} if index is None else {_INDEX: self._token.masked(index)}
+        return base.Response(response.status, kept, response.body)
 
     def _place(self, where: Address | Host) -> str:
         return f"{self.scheme}://{where}"

@@ -1,9 +1,10 @@
-"""Who waits for which keys, and the few long polls that serve them all.
+"""The watches of a store, and the few long polls that serve all of them.
 
-An agent allows 200 connections from one address, so a poll for each key would soon be refused.
-A key that is alone in its folder is polled by itself. Keys of one folder share a poll of the
-folder. When that still makes more than eight polls, those with the most in common are merged,
-but never into a poll of all that Consul has; what is left then shares one poll that goes round.
+An agent limits the connections of one client address to 200, so a poll for each key would soon be
+refused. A key without others in its folder has a poll of its own. Keys of one folder share a poll
+of the folder. If there are still more than eight polls, those whose paths have the most in common
+are merged, but never into a poll of all keys in Consul; what is left then shares one poll that
+reads its scopes in turn.
 """
 
 from __future__ import annotations
@@ -14,25 +15,32 @@ import os.path
 import threading
 from math import inf
 
-from leadership_core.budget import remaining_budget
-from leadership_core.errors import NotDone, StoreClosed
+from leadership_core.backend import (
+    NotApplied,
+    RateLimiter,
+    StoreClosed,
+    StoreUnavailable,
+    remaining_timeout,
+)
 
 from .client import Client
-from .pace import Pace
-from .poll import Poll
-from .view import Look, Scope, Subscription
+from .long_poll import LongPoll
+from .subscriptions import Spare, Subscription, WatchCallback, WatchScope
 
 __all__ = ["MAX_POLLS", "Watcher"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 MAX_POLLS = 8
 
-_Changed = tuple[list[Poll], list[Poll]]
+_Changed = tuple[list[LongPoll], list[LongPoll]]
 
 
 class Watcher:
-    """All watches of one store; safe for several threads.
+    """All watches of one store; thread-safe.
+
+    Args:
+        client: of the store.
 
     Attributes:
         ended: set when it is closed.
@@ -41,53 +49,75 @@ class Watcher:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lock = threading.Lock()
-        self._polls: list[Poll] = []  # in the order in which they were started
-        self._changed: list[Poll] = []  # to be started or stopped once the lock is free
+        self._polls: list[LongPoll] = []  # in the order in which they were started
+        self._changed: list[LongPoll] = []  # to be started or stopped when the lock is released
         self._closed = False
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
 
     def subscribe(
         self,
-        scope: Scope,
-        look: Look,
+        scope: WatchScope,
+        callback: WatchCallback,
         *,
         confirm: bool = False,
-        pace: Pace | None = None,
+        limiter: RateLimiter | None = None,
+        spare: Spare | None = None,
+        hurry: bool = False,
         ttl: float = inf,
     ) -> Subscription:
-        """Call `look` with what is there, soon, and whenever that changes.
+        """Call `callback` with the current state, soon, and with every change; makes no request.
 
         Args:
             scope: the key, or the keys.
-            look: called from any thread, with what is there or why that is not known, and with
-                whether the store was away before.
-            confirm: whether to call again from time to time although nothing has changed.
-            pace: how often to look; the subscription is a member of it until it is closed.
-            ttl: seconds, where it is for one who stands for election: a link that has died is
-                noticed within that time and a few seconds more.
+            callback: called from any thread, with the pairs or the error, and with whether the
+                store was unavailable before.
+            confirm: whether to call from time to time although nothing has changed.
+            limiter: of the reads; the subscription is a member of it until it is closed.
+            spare: returns how many requests the limit has to leave for the callback; None for none.
+            hurry: whether the next read is made at once, whatever the limiter says.
+            ttl: seconds; that of a candidate's session. A dead connection is noticed within that
+                time and a few seconds more.
 
         Raises:
-            StoreClosed: the store was closed.
-            NotDone: no thread can be started for it now.
+            StoreClosed: the store is closed.
+            NotApplied: no thread can be started for it now.
         """
-        subscription = Subscription(scope, look, self._drop, confirm=confirm, pace=pace, ttl=ttl)
+        subscription = Subscription(
+            *(scope, callback, self._drop),
+            confirm=confirm,
+            limiter=limiter,
+            spare=spare,
+            hurry=hurry,
+            ttl=ttl,
+        )
         with self._lock:
             if self._closed:
                 raise StoreClosed("the Consul store is closed")
             self._place(subscription)
             poll = next(poll for poll in self._polls if subscription in poll.subscriptions)
-            view = poll.view
+            snapshot = poll.snapshot
             changed = self._take_changed()
-        _carry_out(changed)
+        _start_and_stop(changed)
         if not poll.started:
             subscription.close()
-            raise NotDone("no thread can be started for a watch now: try again")
-        if view is not None:
-            subscription.show(poll, view)
+            raise NotApplied("no thread can be started for a watch now: try again")
+        if snapshot is not None:
+            subscription.publish(poll, snapshot)
         return subscription
 
+    def reports_missing(self, key: str) -> bool:
+        """Whether a poll that reads the key anyway has last found that it does not exist."""
+        scope = WatchScope(key)
+        for poll in list(self._polls):
+            snapshot = poll.snapshot
+            if snapshot is not None and any(one.covers(scope) for one in poll.scopes):
+                return (
+                    not isinstance(snapshot.pairs, StoreUnavailable) and key not in snapshot.pairs
+                )
+        return False
+
     def close(self) -> None:
-        """End all threads, within the budget; may be called again."""
+        """End all threads; blocks for `remaining_timeout` at most; may be called again."""
         with self._lock:
             self._closed = True
             self.ended.set()
@@ -98,52 +128,60 @@ class Watcher:
         for subscription in subscriptions:
             subscription.close()
         for poll in polls:
-            poll.join(remaining_budget())
+            poll.join(remaining_timeout())
+
+    def after_fork_in_child(self) -> None:
+        """Let no watch begin; takes no lock. The threads do not exist in the child."""
+        self._closed = True
 
     def _drop(self, subscription: Subscription) -> None:
+        scope = subscription.scope
         with self._lock:
-            for poll in self._polls:
-                if subscription in poll.subscriptions:
-                    poll.subscriptions.remove(subscription)
-                    self._trim(poll, subscription.scope)
-                    break
+            poll = next((poll for poll in self._polls if subscription in poll.subscriptions), None)
+            if poll is not None:
+                poll.subscriptions.remove(subscription)
+                if not poll.subscriptions:
+                    if len(poll.scopes) > 1 or not poll.started:
+                        self._end(poll)  # any other one ends by itself, unless it is used again
+                elif len(poll.scopes) > 1 and all(one.scope != scope for one in poll.subscriptions):
+                    poll.scopes = [one for one in poll.scopes if one != scope]
             changed = self._take_changed()
-        _carry_out(changed)
+        _start_and_stop(changed)
 
-    def _trim(self, poll: Poll, scope: Scope) -> None:
-        if not poll.subscriptions:
-            if len(poll.scopes) > 1 or not poll.started:
-                self._end(poll)  # any other one ends by itself, unless somebody comes back
-        elif len(poll.scopes) > 1 and all(one.scope != scope for one in poll.subscriptions):
-            poll.scopes = [one for one in poll.scopes if one != scope]
-
-    def _unused(self, poll: Poll) -> None:
-        """End a poll, in its thread, unless a subscriber has come back."""
+    def _end_unused(self, poll: LongPoll) -> None:
+        """End a poll, in its thread, unless it has got a subscription again."""
         with self._lock:
             if poll in self._polls and not poll.subscriptions:
                 self._end(poll)
             changed = self._take_changed()
-        _carry_out(changed)
+        _start_and_stop(changed)
 
     def _place(self, subscription: Subscription) -> None:
+        """Add the subscription to a poll, which is made if there is none for it."""
         scope = subscription.scope
         for poll in self._polls:
             if any(one.covers(scope) for one in poll.scopes):
-                if len(poll.scopes) == 1 and poll.held > subscription.wait:
-                    # Should its link have died, that would show too late for this one.
+                if len(poll.scopes) == 1 and poll.waiting > subscription.wait:
+                    # A dead connection would be noticed too late for this subscription.
                     self._begin(poll.scopes, subscription)
                 else:
                     _join(poll, subscription)
                 return
         wanted = [scope]
-        if scope.folder and any(_shares_folder(poll, scope) for poll in self._polls):
-            wanted = [Scope(scope.folder, below=True)]
+        if scope.folder and any(
+            poll.subscriptions
+            and len(poll.scopes) == 1
+            and not poll.scopes[0].below
+            and poll.scopes[0].folder == scope.folder
+            for poll in self._polls
+        ):
+            wanted = [WatchScope(scope.folder, below=True)]
         self._begin(wanted, subscription)
         while len(self._polls) > MAX_POLLS:
-            self._make_room()
+            self._merge()
 
-    def _begin(self, scopes: list[Scope], *subscriptions: Subscription) -> None:
-        """Start a poll, which takes over those that it covers."""
+    def _begin(self, scopes: list[WatchScope], *subscriptions: Subscription) -> None:
+        """Start a poll, which takes over the subscriptions of those that it covers."""
         covered = [
             poll
             for poll in self._polls
@@ -154,7 +192,7 @@ class Watcher:
         used = {poll.name for poll in self._polls}
         names = (f"leadership-consul-watch-{number}" for number in itertools.count(1))
         name = next(name for name in names if name not in used)
-        new = Poll(self._client, scopes, self._lock, name, self._unused)
+        new = LongPoll(self._client, scopes, self._lock, name, self._end_unused)
         for subscription in itertools.chain(
             subscriptions, *(poll.subscriptions for poll in covered)
         ):
@@ -162,12 +200,12 @@ class Watcher:
         self._polls.append(new)
         self._changed.append(new)
 
-    def _end(self, poll: Poll) -> None:
+    def _end(self, poll: LongPoll) -> None:
         self._polls.remove(poll)
         self._changed.append(poll)
 
-    def _make_room(self) -> None:
-        """Turn two polls into one, or end one that nobody subscribes to."""
+    def _merge(self) -> None:
+        """Merge two polls into one, or end one without subscriptions."""
         if unused := next((poll for poll in self._polls if not poll.subscriptions), None):
             self._end(unused)
             return
@@ -175,21 +213,22 @@ class Watcher:
             (poll.scopes[0] for poll in self._polls if len(poll.scopes) == 1),
             key=lambda scope: scope.path,
         )
-        # The two that have the most in common stand beside each other.
+        # In sorted order, the two that have the most in common are neighbours.
         shared = (
             os.path.commonprefix([one.path, other.path])  # noqa: RUF071  # not only folders
             for one, other in itertools.pairwise(single)
         )
         if prefix := max(shared, key=len, default=""):
-            self._begin([Scope(prefix, below=True)])
+            self._begin([WatchScope(prefix, below=True)])
             return
-        # Nothing is in common but the root, and that may be all that a company has in Consul.
+        # Only the root is in common, and that may be all that a company has in Consul.
         rounds = [poll for poll in self._polls if len(poll.scopes) > 1]
         newest = [poll for poll in self._polls if len(poll.scopes) == 1][-1]
         merged = rounds[0] if rounds else self._polls[-2]
         self._begin(merged.scopes + newest.scopes)
 
     def _take_changed(self) -> _Changed:
+        """The polls to start and those to stop, when the lock is released."""
         changed, self._changed = self._changed, []
         # Those that could not be started the last time are tried again, too.
         begun = [poll for poll in self._polls if poll in changed or not poll.started]
@@ -197,26 +236,20 @@ class Watcher:
         return begun, ended
 
 
-def _join(poll: Poll, subscription: Subscription) -> None:
+def _join(poll: LongPoll, subscription: Subscription) -> None:
     subscription.follow(poll)
     poll.subscriptions.add(subscription)
+    poll.joined.set()
+    if subscription.hurry:
+        poll.hurry()
 
 
-def _shares_folder(poll: Poll, scope: Scope) -> bool:
-    return (
-        bool(poll.subscriptions)
-        and len(poll.scopes) == 1
-        and not poll.scopes[0].below
-        and poll.scopes[0].folder == scope.folder
-    )
-
-
-def _carry_out(changed: _Changed) -> None:
+def _start_and_stop(changed: _Changed) -> None:
     begun, ended = changed
     for poll in ended:
         poll.stop()
     for poll in begun:
         try:
             poll.start()
-        except NotDone as error:
+        except NotApplied as error:
             log.warning("%s", error)

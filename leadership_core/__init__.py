@@ -1,121 +1,107 @@
-"""Leader election for clustered programs, on the key-value store that they already have."""
+"""Leader election for clustered programs, on the key-value store that they already have.
+
+These are the names for programs. Store plugins import from `leadership_core.backend`, and their
+tests from `leadership_core.testing`. The modules are loaded when a name of theirs is first used.
+
+PYTEST_DONT_REWRITE: the plugin for pytest is no reason to rewrite this package.
+"""
 
 from __future__ import annotations
 
-from .candidate import Candidate
-from .default_election import DefaultElection
-from .errors import (
-    ClaimUnknown,
-    ConfigurationError,
-    Conflict,
-    Fenced,
-    ForkedStore,
-    InvalidKey,
-    LeadershipError,
-    LeadershipLost,
-    MissingPlugin,
-    NotDone,
-    NotElected,
-    PluginError,
-    SessionLost,
-    StoreClosed,
-    StoreError,
-    StoreRefused,
-    StoreUnavailable,
-    URLError,
-)
-from .events import (
-    Campaigning,
-    CandidateEvent,
-    Elected,
-    Event,
-    FollowerEvent,
-    LeaderChanged,
-    Lost,
-    LostReason,
-    Resigned,
-    Resumed,
-    Stopped,
-    StoreDown,
-    StoreUp,
-    Suspended,
-)
-from .follower import Follower
-from .handle import StoreHandle, open_store
-from .lock import Lock
-from .plugins import hookimpl
-from .registry import installed_stores
-from .shutdown import graceful_exit
-from .store import (
-    ABSENT,
-    ANY,
-    Absent,
-    Capability,
-    Claim,
-    Closable,
-    Election,
-    Entry,
-    FullStore,
-    Leader,
-    Leading,
-    Session,
-    Standing,
-    Store,
-    Waiting,
-)
-from .term import Term
-from .url import Host, StoreURL
+from typing import TYPE_CHECKING
+
+from .lazy import lazy_names, module_of_names
+
+if TYPE_CHECKING:
+    from .backend.entries import ABSENT, ANY, Entry
+    from .backend.fence import Fence
+    from .backend.observation import observe
+    from .backend.protocols import Capability, Closable, Leader, Session
+    from .backend.url import StoreURL
+    from .candidate import Candidate
+    from .errors import (
+        ConfigurationError,
+        Conflict,
+        Fenced,
+        ForkedStore,
+        InvalidKey,
+        LeadershipError,
+        LeadershipLost,
+        MissingPlugin,
+        NotApplied,
+        NotElected,
+        PluginError,
+        SessionLost,
+        StoreClosed,
+        StoreError,
+        StoreRefused,
+        StoreUnavailable,
+        URLError,
+    )
+    from .events import (
+        Campaigning,
+        CandidateEvent,
+        Elected,
+        Event,
+        FollowerEvent,
+        LeaderChanged,
+        Lost,
+        LostReason,
+        Resigned,
+        Resumed,
+        Stopped,
+        StoreDown,
+        StoreUp,
+        Suspended,
+    )
+    from .follower import Follower
+    from .lock import Lock
+    from .registry import installed_stores
+    from .shutdown import graceful_exit
+    from .store import Store, open_store
+    from .term import Term
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ABSENT",
     "ANY",
-    "Absent",
     "Campaigning",
     "Candidate",
     "CandidateEvent",
     "Capability",
-    "Claim",
-    "ClaimUnknown",
     "Closable",
     "ConfigurationError",
     "Conflict",
-    "DefaultElection",
     "Elected",
-    "Election",
     "Entry",
     "Event",
+    "Fence",
     "Fenced",
     "Follower",
     "FollowerEvent",
     "ForkedStore",
-    "FullStore",
-    "Host",
     "InvalidKey",
     "Leader",
     "LeaderChanged",
     "LeadershipError",
     "LeadershipLost",
-    "Leading",
     "Lock",
     "Lost",
     "LostReason",
     "MissingPlugin",
-    "NotDone",
+    "NotApplied",
     "NotElected",
     "PluginError",
     "Resigned",
     "Resumed",
     "Session",
     "SessionLost",
-    "Standing",
     "Stopped",
     "Store",
     "StoreClosed",
     "StoreDown",
     "StoreError",
-    "StoreHandle",
     "StoreRefused",
     "StoreURL",
     "StoreUnavailable",
@@ -123,9 +109,37 @@ __all__ = [
     "Suspended",
     "Term",
     "URLError",
-    "Waiting",
     "graceful_exit",
-    "hookimpl",
     "installed_stores",
+    "observe",
     "open_store",
 ]
+
+# The names of each module; a test compares them with the declarations above.
+_MODULE_OF = module_of_names(
+    {
+        ".backend.entries": "ABSENT ANY Entry",
+        ".backend.fence": "Fence",
+        ".backend.observation": "observe",
+        ".backend.protocols": "Capability Closable Leader Session",
+        ".backend.url": "StoreURL",
+        ".candidate": "Candidate",
+        ".errors": (
+            "ConfigurationError Conflict Fenced ForkedStore InvalidKey LeadershipError "
+            "LeadershipLost MissingPlugin NotApplied NotElected PluginError SessionLost "
+            "StoreClosed StoreError StoreRefused StoreUnavailable URLError"
+        ),
+        ".events": (
+            "Campaigning CandidateEvent Elected Event FollowerEvent LeaderChanged Lost "
+            "LostReason Resigned Resumed Stopped StoreDown StoreUp Suspended"
+        ),
+        ".follower": "Follower",
+        ".lock": "Lock",
+        ".registry": "installed_stores",
+        ".shutdown": "graceful_exit",
+        ".store": "Store open_store",
+        ".term": "Term",
+    }
+)
+if not TYPE_CHECKING:  # for a type checker, every name would exist
+    __getattr__, __dir__ = lazy_names(globals(), _MODULE_OF)

@@ -1,126 +1,146 @@
-"""A candidate: what a program holds that wants to lead."""
+"""Candidate: a participant in one election, for the whole life of a program."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from .callbacks import check_callback, refuse_unrun
-from .candidacy import Candidacy
-from .errors import ConfigurationError, LeadershipLost
-from .events import CandidateEvent
-from .internals import internals
-from .shutdown import uninterrupted
-from .tenure import Reign, Verdicts
+from .backend.protocols import Closable
+from .backend.validation import check_callback, check_cooldown, check_timeout
+from .engine.callbacks import Call
+from .engine.candidate_arguments import check_candidate
+from .engine.candidate_control import CandidateControl
+from .engine.candidate_state import LeadershipIterator
+from .engine.candidate_work import lead, working
+from .engine.deferred_exit import uninterrupted
+from .engine.gates import Gates
+from .engine.open_store import StoreBase, internals
+from .events import CandidateEvent, Lost, Resigned
+from .only_leader import OnlyLeader
 from .term import Term
-from .timing import check_cooldown, check_timeout, check_ttl, margin_for
-
-if TYPE_CHECKING:
-    from .handle import StoreHandle
 
 __all__ = ["Candidate"]
 
-_LONGEST_VALUE = 64 * 1024
-
 
 class Candidate:
-    """Stands for election on a store, again and again, until it is stopped.
+    """Campaigns in an election on a store, again and again, until it is stopped.
 
-    The constructor contacts nobody; the first of `start`, `run_for_election`, `events`,
+    The constructor sends no request; the first of `start`, `run_for_election`, `events`,
     `wait_elected`, `leading` and `lead` starts the campaign. As a context manager it is started
     at the beginning and stopped at the end. All methods may be called from any thread, and from
     a signal handler.
 
     Args:
-        store: from `open_store`.
-        key: the election; the same on all candidates and followers of it.
+        store: the store, from `open_store`.
+        key: the key of the election; the same for all its candidates and followers.
         value: what followers see while this candidate leads, at most 64 KiB of UTF-8.
         ttl: seconds after which a leader that has died is replaced, at the earliest.
-        margin: seconds before the ttl at which a leader that cannot reach the store stops
-            believing; by default a tenth of the ttl and at least half a second.
+        margin: seconds before the end of the ttl at which a leader that cannot reach the store
+            stops leading; by default a tenth of the ttl, and at least half a second.
+        on_elected: called with the `Term` of each `Elected`.
+        on_lost: called with the event that ends each term, `Lost` or `Resigned`; all callbacks one
+            at a time and in order, in a thread of this candidate alone, as those of `add_listener`.
+        ready: says whether the program can lead. While it returns a false value, raises, or hangs,
+            this candidate does not stand for election, and a leader resigns. It is called in a thread
+            of its own: before each campaign, then every third of the ttl, at least every 5 s,
+            and each second while it says no; an answer has the same time.
+        watchdog: seconds after which a leader whose work has called neither `term.check()` nor
+            `term.heartbeat()` loses its term (`LostReason.WATCHDOG`). Its claim is withdrawn when its
+            work has ended, or at the end of the lease, and it campaigns again. Time in which the
+            process is paused counts, but its work then has the same time once more.
 
     Raises:
-        ConfigurationError: the key, the value, the ttl or the margin cannot work.
+        ConfigurationError: an argument is invalid.
         StoreClosed: the store is closed.
-        ForkedStore: the store is that of the parent process.
+        ForkedStore: the store belongs to the parent process.
 
     Example:
-        >>> with Candidate(store, "service/api", "node-1") as candidate:
-        ...     while True:
-        ...         serve(as_leader=candidate.is_leader)
+        >>> with Candidate(store, "service/api", "node-1", ttl=15) as candidate:
+        ...     term = candidate.wait_elected(timeout=5)
+        ...     candidate.is_leader
+        True
     """
-
-    _terms_once = False  # whether it leaves for good when its first term ends
 
     def __init__(
         self,
-        store: StoreHandle,
+        store: StoreBase,
         key: str,
         value: str,
         *,
         ttl: float = 15.0,
         margin: float | None = None,
+        on_elected: Callable[[Term], object] | None = None,
+        on_lost: Callable[[Lost | Resigned], object] | None = None,
+        ready: Callable[[], object] | None = None,
+        watchdog: float | None = None,
     ) -> None:
-        key, ttl = check_candidacy(store, key, value, ttl, margin), float(ttl)
-        self._store = internals(store)
-        self._candidacy = Candidacy(self._store, key, value, ttl, margin, once=self._terms_once)
-        self._tenure = self._candidacy.tenure
+        self._store = opened = internals(store)
+        normalised = check_candidate(opened, key, value, ttl, margin)
+        if on_elected is not None:
+            check_callback("on_elected", on_elected, "term")
+        if on_lost is not None:
+            check_callback("on_lost", on_lost, "event")
+        self._control = CandidateControl(
+            opened, normalised, value, float(ttl), margin, gates=Gates(ready, watchdog)
+        )
+        self._control.call_for_terms(on_elected, on_lost)
+        self._state = self._control.state
 
     @property
     def key(self) -> str:
-        """The election's key, normalised."""
-        return self._candidacy.key
+        """The key of the election, normalised."""
+        return self._control.key
 
     @property
     def value(self) -> str:
         """What followers see while this candidate leads."""
-        return self._candidacy.value
+        return self._control.value
 
     @property
     def ttl(self) -> float:
-        """Seconds, as asked for; the store may grant another one."""
-        return self._candidacy.ttl
+        """Seconds, as requested; the store may grant another ttl."""
+        return self._control.ttl
 
-    # -- what it is ------------------------------------------------------------------------
+    # -- state -----------------------------------------------------------------------------
 
     @property
     def is_leader(self) -> bool:
         """Whether this candidate leads at this moment: computed from the clock, never stored.
 
-        As long as nothing has started the candidate it cannot lead; the first time that this is
-        asked then, a warning is logged.
+        A candidate that was never started cannot lead; the first read then logs a warning.
         """
-        reign = self._tenure.reign
-        if reign is None:
-            self._candidacy.warn_unless_started()
+        current = self._state.current
+        if current is None:
+            self._control.warn_unless_started()
             return False
-        return reign.state.stands()
+        state = current.state
+        return not state.ended and state.lease.check() is None  # `is_valid`, inlined
 
     @property
     def term(self) -> Term | None:
-        """The term that it leads for at this moment, or None; see `is_leader`."""
-        reign = self._tenure.reign
-        if reign is None:
-            self._candidacy.warn_unless_started()
+        """The term for which it leads at this moment, or None; see `is_leader`."""
+        current = self._state.current
+        if current is None:
+            self._control.warn_unless_started()
             return None
-        return reign.term if reign.state.stands() else None
+        return current.term if current.state.is_valid() else None
 
-    # -- standing --------------------------------------------------------------------------
+    # -- campaigning -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start to campaign; does not block, and does nothing if it campaigns already.
+        """Start to campaign; does not block, and has no effect while it campaigns already.
 
         Raises:
-            ConfigurationError: it was stopped, or the store has refused what it is to do.
+            ConfigurationError: it was stopped; or it has ended because the store refuses the ttl.
             StoreRefused: it has ended because the store cannot be used as configured.
             StoreClosed: the store is closed.
-            ForkedStore: the store is that of the parent process.
+            ForkedStore: the store belongs to the parent process.
         """
         self._store.guard()
-        self._candidacy.raise_if_ended()
-        self._candidacy.start()
+        self._control.raise_if_ended()
+        self._control.start()
 
     def __enter__(self) -> Self:
         self.start()
@@ -138,38 +158,79 @@ class Candidate:
     def run_for_election(self) -> Iterator[bool]:
         """Start to campaign, and return an iterator over the outcome: whether it leads.
 
-        The campaign starts at the call. Each call returns an iterator of its own that begins
-        with the present value (False at first) and then has one value for each change; each
-        step blocks until there is one. A term that began and ended between two steps is left
-        out. Leaving the loop stops nothing; after `stop` the iterator ends, with a last False
-        if the value before was True.
+        The campaign starts at the call. Each call returns an independent iterator, which begins
+        with the present value (False at first) and has one value for each change after that. Each
+        step blocks until there is one, without a limit. A term that began and ended between two
+        steps is skipped. Leaving the loop stops nothing; after `stop` the iterator ends, with a
+        last False if the value before was True.
 
         Raises:
-            ConfigurationError: from the iterator, when the store refuses the ttl.
-            StoreRefused: from the iterator, when the store cannot be used as configured and
+            StoreClosed: the store is closed.
+            ConfigurationError: raised by the iterator, when the store refuses the ttl.
+            StoreRefused: raised by the iterator, when the store cannot be used as configured, and
+                has never worked.
+
+        Example:
+            >>> candidate = Candidate(store, "service/api", "node-1")
+            >>> for elected in candidate.run_for_election():
+            ...     print("leader" if elected else "not leader")
+            ...     if elected:
+            ...         stopped = candidate.stop()
+            not leader
+            leader
+            not leader
+        """
+        self._store.guard()
+        outcomes = LeadershipIterator(self._state, lambda: self._control.ended)
+        self._control.start()
+        return outcomes
+
+    def events(self) -> Iterator[CandidateEvent]:
+        """Start to campaign, and return an iterator over typed events.
+
+        It begins with the events that describe the present state, and ends after `Stopped`. Each
+        step blocks until there is an event, without a limit.
+
+        Raises:
+            StoreClosed: the store is closed.
+            ConfigurationError: raised by the iterator, when the store refuses the ttl.
+            StoreRefused: raised by the iterator, when the store cannot be used as configured, and
                 has never worked.
         """
         self._store.guard()
-        verdicts = Verdicts(self._tenure, lambda: self._candidacy.ended)
-        self._candidacy.start()
-        return verdicts
+        stream = self._state.broadcaster.stream()
+        self._control.start()
+        return stream
 
-    def events(self) -> Iterator[CandidateEvent]:
-        """Start to campaign, and return an iterator over all that happens, as typed events.
+    def add_listener(self, callback: Callable[[CandidateEvent], object]) -> Closable:
+        """Call a function with every event, as `events` yields them; does not block or start anything.
 
-        It begins with where the candidate stands, and ends after `Stopped`.
+        It begins with the events that describe the present state, and ends after `Stopped`. All
+        callbacks of this candidate are called one at a time and in order, in a daemon thread of this
+        candidate alone. A slow one delays only the next ones; of more than 1,000 unread events,
+        terms and outages that are over are dropped. What a callback raises is logged, and changes
+        nothing. It may call every method. At the exit of the process, calls that are due have two
+        seconds, together with all releases.
+
+        Args:
+            callback: an ordinary function, not a coroutine function.
+
+        Returns:
+            Its `close` lets no further call begin; it does not wait for one that is under way.
+
+        Raises:
+            ConfigurationError: the callback cannot be called with an event.
+            ForkedStore: the store belongs to the parent process.
         """
-        self._store.guard()
-        story = self._tenure.announcer.story()
-        self._candidacy.start()
-        return story
+        check_callback("callback", callback, "event")
+        return self._control.listen(lambda event: Call("callback", callback, event))
 
     def wait_elected(self, timeout: float | None = None) -> Term | None:
         """Start to campaign, and block until elected; returns the term.
 
         Args:
             timeout: seconds to wait; None waits without a limit. With 0 the store is asked once:
-                the call returns as soon as the store has answered, at most a third of the ttl.
+                the call returns as soon as the store has answered, after a third of the ttl at most.
 
         Returns:
             None if it is not elected in time although the store answers, because another candidate
@@ -180,86 +241,113 @@ class Candidate:
                 answered; its `__cause__` is the `StoreUnavailable`.
             StoreRefused: the store cannot be used as configured, and has never worked.
             ConfigurationError: the store refuses the ttl.
+            StoreClosed: the store is closed.
         """
         timeout = check_timeout(timeout)
-        self._candidacy.start()
-        reign = self._candidacy.await_elected(timeout)
-        return None if reign is None else reign.term
+        self._control.start()
+        current = self._control.await_elected(timeout)
+        return None if current is None else current.term
 
     @contextmanager
     def leading(self, timeout: float | None = None) -> Iterator[Term]:
-        """Stand while entered: yields the term once elected, leaves the election at the exit.
+        """Campaign while entered: yields the term once elected, leaves the election at the end.
+
+        Leaving blocks until the store has confirmed it, for one ttl at most.
 
         Args:
             timeout: seconds to wait for the election, as for `wait_elected`.
 
         Raises:
-            NotElected: it was not elected in time; where the store is to blame for that, the
-                `StoreUnavailable` is its `__cause__`.
-            LeadershipLost: at the end of a block that has ended normally, when the term had been
-                lost by then: what the block has done may have collided with the next leader. Not
+            NotElected: it was not elected in time; its `__cause__` is the `StoreUnavailable` if the
+                store did not answer.
+            LeadershipLost: at the end of a block that has ended normally, if the term was lost
+                before: what the block did may have overlapped with the next leader. Not raised
                 when the program itself has ended the term (`resign`, `stop`, `store.close`).
+
+        Example:
+            >>> with Candidate(store, "service/api", "node-1").leading(timeout=5) as term:
+            ...     store.put("service/state", b"ready", fence=term).value
+            b'ready'
         """
         timeout = check_timeout(timeout)
         try:
-            self._candidacy.start()
-            reign = self._candidacy.await_elected(timeout)
-            if reign is None:
-                raise self._candidacy.not_elected(timeout)
-            yield reign.term
-            lost = self._candidacy.loss_of(reign)
+            self._control.start()
+            current = self._control.await_elected(timeout)
+            if current is None:
+                raise self._control.not_elected(timeout)
+            yield current.term
+            lost = self._control.loss_of(current)
         finally:
             if not self._store.forked:
-                self._leave()
+                uninterrupted(self._control.leave)()
         if lost is not None:
             raise lost
 
     def lead(self, work: Callable[[Term], object], *, cooldown: float = 1.0) -> None:
-        """Call `work(term)` each time it is elected, in this thread, until it is stopped.
+        """Call `work(term)` in this thread each time it is elected; blocks until it is stopped.
 
-        The claim is released only after the work has returned: until then nobody else is
-        elected, at most for the rest of the lease. Work that runs long calls `term.check()`,
-        or looks at `term.lost`; leaving by the `LeadershipLost` of its own term is a return.
+        The claim is withdrawn only after the work has returned: until then no other candidate is
+        elected, for the rest of the lease at most. Work that runs long calls `term.check()`, or
+        reads `term.lost`; leaving by the `LeadershipLost` of its own term counts as a return.
 
         Args:
-            work: what the leader does: an ordinary function, no coroutine function. When it
-                returns, the candidate resigns and stands again.
-            cooldown: seconds for which it lets others win after that.
+            work: the work of the leader: an ordinary function, not a coroutine function. When it
+                returns, the candidate resigns and campaigns again.
+            cooldown: seconds for which it does not campaign after that, so that others win.
 
         Raises:
             ConfigurationError: the work cannot be called with a term, or makes a coroutine that
                 nothing would await.
             Exception: what the work raises, after the candidate has resigned and stopped.
+
+        Example:
+            >>> candidate = Candidate(store, "service/api", "node-1")
+            >>> def work(term):
+            ...     print(f"term {term.token} begins")
+            ...     candidate.stop()
+            >>> candidate.lead(work)
+            term 1 begins
         """
         check_callback("work", work, "term")
         check_cooldown(cooldown)
-        self._candidacy.start()
-        while (reign := self._candidacy.await_elected(None)) is not None:
-            term = reign.term
-            if not reign.state.begin_work():
-                self._candidacy.end_work(reign)
-                continue
-            try:
-                refuse_unrun("work", work, work(term))
-            except LeadershipLost:
-                if not term.lost:
-                    self._work_ended(reign, stop=True)
-                    raise
-                self._work_ended(reign)
-            except BaseException:
-                self._work_ended(reign, stop=True)
-                raise
-            else:
-                self._work_ended(reign, cooldown=cooldown)
+        self._control.start()
+        lead(self._control, work, cooldown)
 
-    def _work_ended(self, reign: Reign, *, cooldown: float = 0.0, stop: bool = False) -> None:
-        if self._store.forked:
-            return
-        self._candidacy.end_work(reign)
-        if stop:
-            self.stop()
-        elif not reign.term.lost:
-            self.resign(cooldown)
+    @contextmanager
+    def working(self) -> Iterator[Term]:
+        """Work for the present term while entered: its claim is withdrawn only after the block.
+
+        It does not wait to be elected. Blocks may be nested, may overlap, and may end in another
+        thread. Until the last one has ended no other candidate is elected, for the rest of the lease
+        at most. `stop`, `resign` and `store.close` wait for that within their own time limits; in
+        the thread of a block they do not wait.
+
+        Raises:
+            NotElected: at the beginning, at once, if it does not lead; its `__cause__` is the
+                `StoreUnavailable` if the store does not answer.
+            LeadershipLost: at the end of a block that has ended normally, if the term was lost before.
+                Not raised when the program itself has ended the term (`resign`, `stop`,
+                `store.close`).
+            ForkedStore: the store belongs to the parent process.
+
+        Example:
+            >>> with Candidate(store, "service/api", "node-1") as candidate:
+            ...     elected = candidate.wait_elected(timeout=5)
+            ...     with candidate.working() as term:
+            ...         store.put("service/state", b"ready", fence=term).value
+            b'ready'
+        """
+        with working(self._control) as term:
+            assert term is not None
+            yield term
+
+    @property
+    def only_leader(self) -> OnlyLeader:
+        """A decorator of functions, and coroutine functions, that only the leader may run.
+
+        Each call is work for the present term, as in a `working` block. See `OnlyLeader`.
+        """
+        return OnlyLeader(self._control)
 
     # -- leaving ---------------------------------------------------------------------------
 
@@ -267,64 +355,44 @@ class Candidate:
     def resign(self, cooldown: float = 1.0) -> bool:
         """Give up the term, so that another candidate is elected.
 
-        Blocks until the store has confirmed it, at most for one ttl. Called from inside the
-        work of `lead`, it does not wait: the release follows when the work has returned.
+        Blocks until the store has confirmed it, for one ttl at most. Called inside the work of
+        `lead` it does not wait: the claim is withdrawn when the work has returned.
 
         Args:
-            cooldown: seconds for which this candidate does not stand, so that others win.
+            cooldown: seconds for which this candidate does not campaign, so that others win.
 
         Returns:
-            True once the store has confirmed; False at once when it does not lead.
+            True once the store has confirmed; False at once if it does not lead.
+
+        Raises:
+            ConfigurationError: the cooldown is not a number of seconds, 0 or more.
+            StoreClosed: the store is closed.
+            ForkedStore: the store belongs to the parent process.
         """
         self._store.guard()
         check_cooldown(cooldown)
-        return self._candidacy.resign(cooldown)
+        return self._control.resign(cooldown)
 
     @uninterrupted
     def stop(self, timeout: float | None = None) -> bool:
-        """Leave for good: release what is held, and end all iterators.
+        """Leave for good: withdraw the claim, and end all iterators.
 
-        May be called again, from any thread, from the loop over `run_for_election`, and from
+        May be called repeatedly, from any thread, from the loop over `run_for_election`, and from
         the work of `lead`, where it does not wait. A new run needs a new `Candidate`.
 
         Args:
-            timeout: seconds to wait for the store's confirmation; None means up to one ttl.
-                Without it in time, the release goes on in the background.
+            timeout: seconds to wait for the confirmation of the store; None means one ttl. If it
+                is not confirmed in time, the candidate goes on to leave in the background.
 
         Returns:
             Whether nothing of this candidate is left at the store.
+
+        Raises:
+            ConfigurationError: the timeout is not a number of seconds, 0 or more.
+            ForkedStore: the store belongs to the parent process.
         """
         self._store.fork_guard()
-        return self._candidacy.stop(check_timeout(timeout))
-
-    @uninterrupted
-    def _leave(self) -> None:
-        self._candidacy.leave()
+        return self._control.stop(check_timeout(timeout))
 
     def __repr__(self) -> str:
         return f"<Candidate {self.value!r} for {self.key} on {self._store.url}>"
-
-
-def check_candidacy(
-    store: StoreHandle, key: str, value: str, ttl: float, margin: float | None
-) -> str:
-    """Check what a candidate is made with, and return its key, normalised; contacts nobody.
-
-    Raises:
-        ConfigurationError: the key, the value, the ttl or the margin cannot work.
-        StoreClosed: the store is closed.
-        ForkedStore: the store is that of the parent process.
-    """
-    inner = internals(store)
-    inner.guard()
-    if not isinstance(value, str):
-        raise ConfigurationError(f"the value is a str, not {type(value).__name__}")
-    try:
-        raw = value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise ConfigurationError(f"the value has a lone surrogate: {value!r:.60}") from None
-    if len(raw) > _LONGEST_VALUE:
-        raise ConfigurationError(f"the value has {len(raw)} bytes, {_LONGEST_VALUE} are allowed")
-    normalised = inner.normalise(key)
-    margin_for(check_ttl(ttl), margin, inner.engine.least_margin)
-    return normalised

@@ -1,22 +1,22 @@
-"""Everything this library raises.
+"""Errors of this library.
 
     LeadershipError
-    ├── ConfigurationError            what you asked for cannot work (also a ValueError)
-    │   ├── URLError                  the text is not a store URL, or not one of this store's
+    ├── ConfigurationError            an argument or option is invalid (also a ValueError)
+    │   ├── URLError                  not a store URL, or not one of this store
     │   └── InvalidKey                no store accepts this key
     ├── PluginError                   the plugin that serves the scheme does not work
-    │   └── MissingPlugin             no plugin that is installed serves the scheme
-    ├── StoreError                    the store, or the way to it
-    │   ├── StoreUnavailable          no answer: whether the request took effect is not known
-    │   │   ├── NotDone               no answer, and it surely took no effect
-    │   │   ├── StoreRefused          an answer that time alone does not mend: permission, TLS, unknown host
-    │   │   └── ClaimUnknown          a claim may or may not have entered the race
+    │   └── MissingPlugin             no installed plugin serves the scheme
+    ├── StoreError                    the store, or the connection to it
+    │   ├── StoreUnavailable          no answer: whether the request took effect is unknown
+    │   │   ├── NotApplied            no answer, and the request took no effect
+    │   │   ├── StoreRefused          it lasts until it is repaired: permission, TLS, unknown host
+    │   │   └── ClaimOutcomeUnknown   a claim may or may not have entered the election
     │   ├── SessionLost               the store has ended the session
-    │   ├── Conflict                  compare-and-set: the entry is not what was expected
+    │   ├── Conflict                  compare-and-set: the entry is not the expected one
     │   │   └── Fenced                a fenced write came after its term
-    │   ├── StoreClosed               you closed it
-    │   └── ForkedStore               it belongs to the parent of this process
-    ├── NotElected                    not elected within the time given
+    │   ├── StoreClosed               the store was closed in this process
+    │   └── ForkedStore               the store belongs to the parent of this process
+    ├── NotElected                    not elected within the given time
     └── LeadershipLost                the term is over
 
 The error of a client library is kept as ``__cause__``.
@@ -24,13 +24,7 @@ The error of a client library is kept as ``__cause__``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .election import Claim
-
 __all__ = [
-    "ClaimUnknown",
     "ConfigurationError",
     "Conflict",
     "Fenced",
@@ -39,7 +33,7 @@ __all__ = [
     "LeadershipError",
     "LeadershipLost",
     "MissingPlugin",
-    "NotDone",
+    "NotApplied",
     "NotElected",
     "PluginError",
     "SessionLost",
@@ -56,7 +50,7 @@ class LeadershipError(Exception):
 
 
 class ConfigurationError(LeadershipError, ValueError):
-    """What you asked for cannot work; the message says what to change."""
+    """An argument, an option or a combination of them is invalid; the message says what to change."""
 
 
 class URLError(ConfigurationError):
@@ -72,22 +66,22 @@ class PluginError(LeadershipError):
 
 
 class MissingPlugin(PluginError):
-    """No plugin that is installed here serves the scheme."""
+    """No installed plugin serves the scheme of the URL."""
 
 
 class StoreError(LeadershipError):
-    """The store did not do what was asked."""
+    """The store, or the connection to it, has failed a request."""
 
 
 class StoreUnavailable(StoreError):
-    """The store gave no usable answer; whether the request took effect is not known.
+    """The store gave no usable answer; whether the request took effect is unknown.
 
     It says nothing about a session: the session may be alive or gone.
     """
 
 
-class NotDone(StoreUnavailable):
-    """The store gave no usable answer, but the request surely took no effect.
+class NotApplied(StoreUnavailable):
+    """The store gave no usable answer, and the request took no effect.
 
     It was not sent, for example, or the database was locked by another process.
     """
@@ -96,21 +90,13 @@ class NotDone(StoreUnavailable):
 class StoreRefused(StoreUnavailable):
     """The store cannot be used as configured: permission denied, TLS failure, unknown host.
 
-    Waiting does not mend it, a person does. It is raised to the user when the store has
-    never worked, and retried like any other `StoreUnavailable` once it has.
+    It lasts until the configuration or the server is repaired. It is raised to the user while the
+    store has never worked, and retried like any other `StoreUnavailable` once it has.
     """
 
 
-class ClaimUnknown(StoreUnavailable):
-    """A request that enters a claim got no answer, and reading back gave none either."""
-
-    def __init__(self, message: str, claim: Claim) -> None:
-        super().__init__(message)
-        self.claim = claim
-
-
 class SessionLost(StoreError):
-    """The store says that the session is no longer there, and with it all that it held."""
+    """The store says that the session has ended, and with it all that was bound to it."""
 
 
 class Conflict(StoreError):
@@ -134,4 +120,4 @@ class NotElected(LeadershipError):
 
 
 class LeadershipLost(LeadershipError):
-    """The term is over; what you are about to do belongs to the next leader."""
+    """The term is over: from now on another candidate may lead."""

@@ -1,11 +1,11 @@
-"""The story of a candidate, as typed events.
+"""Events of candidates and followers, as typed values.
 
     Campaigning ── Elected ──┬── Lost ─────┬── Campaigning ... Stopped
                      │       └── Resigned ─┘
                      └ Suspended, Resumed
 
-A term that was led ends with exactly one of `Lost` and `Resigned`. `Stopped` is the last.
-`StoreDown` and `StoreUp` may come anywhere before it, and take turns. A follower's story has
+A term ends with exactly one of `Lost` and `Resigned`. `Stopped` is the last event. `StoreDown` and
+`StoreUp` may come anywhere before it, and alternate. A follower has these three, and
 `LeaderChanged` in place of all the others.
 """
 
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import StoreUnavailable
-from .lease import LostReason
+from .term import LostReason
 
 if TYPE_CHECKING:
-    from .store import Leader
+    from .backend.protocols import Leader
     from .term import Term
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a candidate."""
+    """The base of all events of candidates and followers."""
 
     @property
     def name(self) -> str:
@@ -52,19 +52,19 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Campaigning(Event):
-    """It stands for election."""
+    """The candidate campaigns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Elected(Event):
-    """It leads, for this term."""
+    """The candidate leads, for this term."""
 
     term: Term
 
 
 @dataclass(frozen=True, slots=True)
 class Suspended(Event):
-    """It still leads, but a renewal went unanswered; the term ends in `remaining` seconds."""
+    """The candidate still leads, but a renewal is unanswered; the term ends in `remaining` seconds."""
 
     remaining: float
 
@@ -76,14 +76,14 @@ class Resumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Lost(Event):
-    """The term ended, and it was not its leader's wish."""
+    """The term has ended, and not at the wish of its leader."""
 
     reason: LostReason
 
 
 @dataclass(frozen=True, slots=True)
 class Resigned(Event):
-    """The term ended by `resign`, by `stop`, or because the work returned."""
+    """The term has ended by `resign`, by `stop`, or because the work returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class LeaderChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class StoreDown(Event):
-    """The store gives no usable answers; campaigning goes on."""
+    """The store gives no usable answers; the candidate or follower goes on."""
 
     error: StoreUnavailable
 
@@ -107,13 +107,13 @@ class StoreUp(Event):
 
 @dataclass(frozen=True, slots=True)
 class Stopped(Event):
-    """The candidate has left for good; nothing comes after it."""
+    """The candidate or follower has stopped; no event comes after it."""
 
 
 CandidateEvent: TypeAlias = (
     Campaigning | Elected | Suspended | Resumed | Lost | Resigned | StoreDown | StoreUp | Stopped
 )
-"""All that `Candidate.events` yields, so that a type checker knows whether a `match` is complete."""
+"""The events of `Candidate.events`; a type checker can check a `match` over them for completeness."""
 
 FollowerEvent: TypeAlias = LeaderChanged | StoreDown | StoreUp | Stopped
-"""All that `Follower.events` yields."""
+"""The events of `Follower.events`."""

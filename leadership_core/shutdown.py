@@ -1,7 +1,7 @@
-"""Signals that end the program: candidates are stopped first, then the main thread unwinds.
+"""Graceful exit on signals: candidates are stopped first, then the main thread unwinds.
 
 Python's default for SIGTERM ends the process at once: no `with` block is left, no atexit
-function runs, and what was held stays at the store until its ttl is over.
+function runs, and claims stay at the store until their ttl is over.
 """
 
 from __future__ import annotations
@@ -9,26 +9,14 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from functools import wraps
 from types import FrameType, TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Self
 
-from . import lifetimes
+from .engine.deferred_exit import exit_by_signal, is_exiting
+from .engine.process_hooks import begin_close_all
 from .errors import ConfigurationError
 
-__all__ = ["GracefulExit", "graceful_exit", "uninterrupted"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-_postponed: list[int] = []
-"""Signals that came while a release must not be interrupted; main thread only."""
-
-
-class _Exit(SystemExit):
-    """Raised by the handler: as long as it is being handled, the main thread unwinds."""
+__all__ = ["GracefulExit", "graceful_exit"]
 
 
 def graceful_exit(*signals: int) -> GracefulExit:
@@ -41,35 +29,39 @@ def graceful_exit(*signals: int) -> GracefulExit:
     has ended already, and only other threads run, nothing is raised: those that wait on a
     candidate or a follower end, and the process ends with them.
 
+    While the main thread runs an event loop of asyncio, the loop raises it, between two steps of its
+    tasks: `asyncio.run` cancels all tasks then, and waits until they have left their blocks.
+
     Call it once, early, in the main thread; or use it as a `with` block, outside of that of the
     store, which puts back the handlers that were there before. Does not block.
 
     Args:
-        signals: numbers; by default SIGTERM and SIGHUP. A signal that is ignored (as SIGHUP is
-            under nohup), or for which the program has a handler of its own, is left as it is.
+        signals: signal numbers; by default SIGTERM and SIGHUP. A signal that is ignored (as SIGHUP
+            is under nohup), or for which the program has its own handler, is left unchanged.
 
     Returns:
-        What was done: `installed` and `left_alone` have the signals. It is true if none was left
-        alone but a default one that is ignored.
+        The result: `installed` and `left_alone` list the signals. It is true unless a signal was
+        left unchanged; an ignored one of the default signals does not count.
 
     Raises:
-        ConfigurationError: it was called outside of the main thread, or there is no such signal,
-            or none that can be handled.
+        ConfigurationError: it was called outside of the main thread, or a signal does not exist
+            or cannot be handled.
 
     Example:
-        >>> graceful_exit()
-        >>> with open_store("etcd://127.0.0.1:2379") as store:
-        ...     Candidate(store, "service/api", "node-1").lead(work)
+        >>> with graceful_exit() as result:
+        ...     with open_store("memory://") as store, Candidate(store, "api", "node-1") as candidate:
+        ...         candidate.wait_elected(timeout=5) is not None
+        True
     """
     return GracefulExit(signals)
 
 
 class GracefulExit:
-    """What `graceful_exit` has done; as a `with` block it is undone at the end.
+    """The result of `graceful_exit`; as a `with` block it restores the handlers at the end.
 
     Attributes:
         installed: the signals that end the program gracefully.
-        left_alone: those that are ignored, or have a handler that somebody else installed.
+        left_alone: the signals that are ignored, or have another handler.
     """
 
     def __init__(self, signals: tuple[int, ...]) -> None:
@@ -78,7 +70,9 @@ class GracefulExit:
                 "graceful_exit() must be called in the main thread: "
                 "Python handles signals in no other one"
             )
-        numbers = [_checked(number) for number in dict.fromkeys(signals or _usual())]
+        hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+        usual = (signal.SIGTERM,) if hang_up is None else (signal.SIGTERM, hang_up)
+        numbers = [_checked(number) for number in dict.fromkeys(signals or usual)]
         self.installed: tuple[int, ...] = ()
         self.left_alone: tuple[int, ...] = ()
         self._before: dict[int, object] = {}
@@ -106,7 +100,7 @@ class GracefulExit:
         traceback: TracebackType | None,
     ) -> None:
         for number, before in self._before.items():
-            if signal.getsignal(number) is _handle:  # nobody has put another one there since
+            if signal.getsignal(number) is _handle:  # not replaced since
                 signal.signal(number, before)  # type: ignore[arg-type]  # as getsignal returned it
 
     def __repr__(self) -> str:
@@ -114,64 +108,33 @@ class GracefulExit:
         return f"<graceful exit at {done}>"
 
 
-def uninterrupted(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorate what must not be left half done: the handler's `SystemExit` waits for its end."""
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return _run_uninterrupted(function, *args, **kwargs)
-        finally:
-            _raise_postponed()
-
-    return call
-
-
-def _run_uninterrupted(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    # The handler looks for this very frame: a counter would be wrong for ever after an exception
-    # between counting and the `try`.
-    return function(*args, **kwargs)
-
-
-def _raise_postponed() -> None:
-    if not _postponed or threading.current_thread() is not threading.main_thread():
-        return
-    if not _is_uninterrupted(sys._getframe()):  # noqa: SLF001 - as the handler is given
-        number = _postponed[0]
-        _postponed.clear()
-        raise _Exit(128 + number)
-
-
 def _handle(number: int, frame: FrameType | None) -> None:
-    lifetimes.begin_close_all()
-    if _is_unwinding() or not threading.main_thread().is_alive():
+    begin_close_all()
+    if is_exiting() or not threading.main_thread().is_alive():
         return  # or the interpreter ends: other threads are awaited, then the stores are closed
-    if _is_uninterrupted(frame):
-        _postponed.append(number)
-        return
-    raise _Exit(128 + number)
+    if not _exit_by_loop(number):
+        exit_by_signal(number, frame)
 
 
-def _is_unwinding() -> bool:
-    error = sys.exception()
-    while error is not None:
-        if isinstance(error, _Exit):
-            return True
-        error = error.__context__
-    return False
+def _exit_by_loop(number: int) -> bool:
+    """Let the event loop of the main thread raise the exit, if it is running; False if it is not.
 
+    An exception that is raised anywhere in a loop may lose what the loop is about to do: a task then
+    waits without end, and so does `asyncio.run`, which waits for all tasks.
+    """
+    asyncio = sys.modules.get("asyncio")  # a program that runs a loop has imported it
+    if asyncio is None:
+        return False
 
-def _is_uninterrupted(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code is _run_uninterrupted.__code__:
-            return True
-        frame = frame.f_back
-    return False
+    def exit_now() -> None:
+        if not is_exiting():
+            exit_by_signal(number, sys._getframe())  # noqa: SLF001 - as a handler is given
 
-
-def _usual() -> tuple[int, ...]:
-    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
-    return (signal.SIGTERM,) if hang_up is None else (signal.SIGTERM, hang_up)
+    try:
+        asyncio.get_running_loop().call_soon_threadsafe(exit_now)
+    except (AttributeError, RuntimeError):  # it is being imported, or no loop runs, or it is closed
+        return False
+    return True
 
 
 def _checked(number: object) -> int:

@@ -1,7 +1,8 @@
 """The etcd store of `leadership`: ``etcd://h1:2379,h2:2379/prefix``.
 
-It keeps to the protocol of etcd's own clients, so that `etcdctl elect` and programs in other
-languages stand in the same elections: a lease, and a queue of keys that are bound to leases.
+It uses the recipe of etcd's own clients, so that `etcdctl elect` and programs in other languages
+take part in the same elections: a lease for each session, and a queue of keys bound to leases.
+See https://pkg.go.dev/go.etcd.io/etcd/client/v3/concurrency#Election
 """
 
 from __future__ import annotations
@@ -9,12 +10,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from leadership_core.greenlets import refuse_eventlet
-from leadership_core.plugins import hookimpl
+from leadership_core.backend import hookimpl, refuse_eventlet
 
 if TYPE_CHECKING:
-    from leadership_core.store import Store
-    from leadership_core.url import StoreURL
+    from leadership_core.backend import StoreBackend, StoreURL
 
 __all__ = ["leadership_open_store"]
 
@@ -22,21 +21,27 @@ _loading = threading.Lock()
 
 
 @hookimpl
-def leadership_open_store(url: StoreURL) -> Store | None:
-    """Open the store of an ``etcd://`` URL; nobody is contacted.
+def leadership_open_store(url: StoreURL) -> StoreBackend | None:
+    """Open the store of an ``etcd://`` URL; connects to no server, so it does not block.
+
+    Returns:
+        None for the URL of another store.
 
     Raises:
-        ConfigurationError: the URL does not work, or eventlet has patched the process.
+        ConfigurationError: the URL cannot work, or eventlet has patched the process.
+        ForkedStore: this is a forked child in which gRPC cannot be loaded once more.
     """
     if url.scheme != "etcd":
         return None
     refuse_eventlet("etcd://", "gRPC would stop all of it at every wait")
-    # The modules of a package that several threads import at once may be seen half made: Python
-    # lets go of its own lock where two of them wait for each other.
+    # Threads that import modules of a package at once may see them half initialised: Python lets
+    # go of its own lock where two of them wait for each other.
     with _loading:
-        from .fork import renew_grpc, use_greenlets
+        from .compat import reload_grpc
 
-        renew_grpc()
+        reload_grpc()
+        from .compat import use_greenlets  # of the module that may have been loaded once more
+
         use_greenlets()
         from .store import EtcdStore
 

@@ -1,36 +1,42 @@
-"""A claim in a race on etcd, and how it looks there."""
+"""A claim in an election on etcd, and the queue of claims.
+
+The recipe is that of etcd's Go client: https://pkg.go.dev/go.etcd.io/etcd/client/v3/concurrency#Election
+"""
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-from leadership_core.store import Claim
+from leadership_core.backend import Claim
 
-from .messages import encode
+from .claim_watch import ClaimWatch
+from .client import Client
+from .rpc import RANGE, KeyValue, RangeResult, decode_key, encode_key, prefix_range, range_request
 
-if TYPE_CHECKING:
-    from .turn import Turn
+__all__ = ["CandidateQueue", "EtcdClaim", "has_claim_name", "is_claim"]
 
-__all__ = ["EtcdClaim", "is_claim", "names_claim"]
-
+log: logging.Logger = logging.getLogger(__name__)
 
 _LEASE = re.compile(rb"[1-9a-f][0-9a-f]{0,15}")
+_LEAST_DIGITS = 14  # of the id of a lease that etcd has chosen
+_PAGE = 4  # keys; claims come first, nearly always
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class EtcdClaim(Claim):
     """A claim; its token is the create revision of its key, also while it waits.
 
     Attributes:
-        turn: what watches over it, once somebody wants to know.
-        leads: it was the first when somebody asked; it stays that as long as it stands.
-        withdrawn: it was confirmed that it is out of the race.
+        watch: of the claim, once it has been asked for.
+        was_leading: the last `status` was `Leading`; a claim leads as long as its key is intact.
+        withdrawn: it is confirmed that its key is gone.
     """
 
-    turn: Turn | None = None
-    leads: bool = False
+    watch: ClaimWatch | None = None
+    was_leading: bool = False
     withdrawn: bool = False
 
     @property
@@ -38,9 +44,9 @@ class EtcdClaim(Claim):
         return int(self.session.id, 16)
 
     @property
-    def own(self) -> bytes:
-        """Its key: that of the election, and the lease."""
-        return encode(f"{self.key}/{self.session.id}")
+    def claim_key(self) -> bytes:
+        """The key of the claim: that of the election, and the lease."""
+        return encode_key(f"{self.key}/{self.session.id}")
 
     @classmethod
     def of(cls, claim: Claim) -> EtcdClaim:
@@ -48,26 +54,106 @@ class EtcdClaim(Claim):
             raise TypeError(f"not a claim of an etcd election: {claim!r}")
         return claim
 
-    def is_intact(self, kv: Any) -> bool:
-        """Whether its key is there as it was made: nobody has written it since."""
-        as_made = (self.token, self.token, self.lease)
-        return bool((kv.create_revision, kv.mod_revision, kv.lease) == as_made)
+    def is_intact(self, kv: KeyValue) -> bool:
+        """Whether this is the claim's key as it was created, with no later write."""
+        as_created = (self.token, self.token, self.lease)
+        return (kv.create_revision, kv.mod_revision, kv.lease) == as_created
 
 
-def is_claim(key: str, kv: Any) -> bool:
-    """Whether something below an election's key is a candidate's claim.
+def is_claim(key: str, kv: KeyValue) -> bool:
+    """Whether a key below an election's key is a candidate's claim.
 
-    It is named after the lease that it is bound to, in the way of etcd's own clients. What is
-    named otherwise belongs to somebody else, an election below this one, for example; what is
-    bound to no lease was written by hand and would stay for ever.
+    It is named after the lease to which it is bound, as etcd's own clients do it. A key with another
+    name belongs to something else, such as an election below this one; a key without a lease was
+    written by hand and would stay forever.
     """
-    name = kv.key[len(encode(key)) + 1 :]
+    name = kv.key[len(encode_key(key)) + 1 :]
     return bool(kv.lease and name == b"%x" % kv.lease)
 
 
-def names_claim(key: str, name: bytes) -> bool:
-    """Whether a key below an election's may be a claim, by its name alone.
+def has_claim_name(key: str, claim_key: bytes) -> bool:
+    """Whether a key below an election's key may be a claim, by its name alone.
 
-    For where nothing else of it is known for certain, and it is read before it counts.
+    For where the lease is not known, and the key is read before it counts.
     """
-    return _LEASE.fullmatch(name[len(encode(key)) + 1 :]) is not None
+    return _LEASE.fullmatch(claim_key[len(encode_key(key)) + 1 :]) is not None
+
+
+class CandidateQueue:
+    """The claims of one election in the order of their creation; thread-safe.
+
+    A read fetches a few keys, and more only where those are not claims. It fetches the values, too:
+    a claim is recognised by its lease, which etcd omits from answers with `keys_only` (seen with
+    3.7.3). The reads are linearizable, see https://etcd.io/docs/v3.5/learning/api_guarantees/
+    """
+
+    def __init__(self, client: Client, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._range = prefix_range(key)
+        self._reported: tuple[bytes, ...] = ()  # keys without a lease
+
+    def first_request(self, up_to: int = 0) -> Any:
+        """The read that finds the first claim, also for use in a transaction.
+
+        Args:
+            up_to: only claims whose token is not larger; 0 for all.
+        """
+        return range_request(*self._range, order="first", limit=_PAGE, max_create_revision=up_to)
+
+    def predecessor_request(self, token: int) -> Any:
+        """The read that finds the claim before that token's, for use in a transaction."""
+        newest = token - 1
+        return range_request(*self._range, order="last", limit=_PAGE, max_create_revision=newest)
+
+    def first(self, up_to: int = 0) -> tuple[KeyValue | None, int]:
+        """Read the first claim, and the revision as of which it is the first."""
+        page = self._client.call(RANGE, self.first_request(up_to))
+        return self._search(page, order="first", up_to=up_to), page.revision
+
+    def first_of(self, page: RangeResult) -> KeyValue | None:
+        """The first claim, from the answer to `first_request()`; reads more if it has to."""
+        return self._search(page, order="first")
+
+    def predecessor_of(self, page: RangeResult, token: int) -> KeyValue | None:
+        """The claim before that token's, from the answer to `predecessor_request`."""
+        return self._search(page, order="last", up_to=token - 1)
+
+    def first_in(self, page: RangeResult) -> KeyValue | None:
+        """The first claim of an answer, if it contains one; reads nothing.
+
+        Logs a warning, once for each key, of a key with the name of a claim and no lease.
+        """
+        for kv in page.kvs:
+            if is_claim(self._key, kv):
+                return kv
+            # A short name such as "1" is more likely that of an entry.
+            digits = len(kv.key) - len(encode_key(self._key)) - 1
+            blocks_others = digits >= _LEAST_DIGITS and has_claim_name(self._key, kv.key)
+            if not kv.lease and blocks_others and kv.key not in self._reported:
+                self._reported += (kv.key,)
+                log.warning(
+                    "the key %s has the name of a claim for %r and no lease: it is ignored here, "
+                    "but etcdctl elect and etcd's Go client wait until it is deleted; delete it if "
+                    "it is a leftover",
+                    decode_key(kv.key),
+                    self._key,
+                )
+        return None
+
+    def _search(
+        self, page: RangeResult, *, order: Literal["first", "last"], up_to: int = 0
+    ) -> KeyValue | None:
+        limit, revision = _PAGE, page.revision
+        while (found := self.first_in(page)) is None and page.more:
+            # From the start again: of keys that one transaction has made, a page may end with any.
+            limit *= 8
+            request = range_request(
+                *self._range,
+                order=order,
+                limit=limit,
+                revision=revision,
+                max_create_revision=up_to,
+            )
+            page = self._client.call(RANGE, request)
+        return found

@@ -1,201 +1,235 @@
-"""Calls to whichever endpoint answers: deadlines, failover and tokens, in this one place."""
+"""etcd client: calls with deadlines, failover between endpoints, and authentication tokens."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-from leadership_core import clock
-from leadership_core.budget import remaining_budget
-from leadership_core.errors import NotDone, StoreClosed, StoreRefused, StoreUnavailable
-from leadership_core.fork import leak, note_owned
-from leadership_core.secret import Secret
-from leadership_core.text import one_line
-from leadership_core.threads import join, start_daemon
+from leadership_core.backend import (
+    NotApplied,
+    Secret,
+    StoreClosed,
+    StoreRefused,
+    StoreUnavailable,
+    clock,
+    join,
+    leak,
+    note_owned,
+    one_line,
+    remaining_timeout,
+    start_daemon,
+)
 
-from .answers import LONGEST_PAGE, bound_of
-from .connection import Connection
-from .errors import Senseless, Unreached, Verdict, is_too_long, translated, unreached, verdict
-from .lanes import Lane, Lanes
-from .methods import AUTHENTICATE, STATUS, Method
+from .compat import grpc
+from .connection import Connection, ResponseStream
+from .errors import (
+    ConnectFailed,
+    FailureKind,
+    InvalidResponse,
+    connect_error,
+    failure_kind,
+    is_response_too_large,
+    map_error,
+)
 from .options import Options
-from .proto import grpc
+from .response_checks import MAX_PAGE_SIZE, max_response_size
+from .rpc import AUTHENTICATE, STATUS, Method, Result
+from .transport import ChannelPool, TrafficClass
 
-__all__ = ["Client", "Lane"]
+__all__ = ["Client", "TrafficClass"]
+
+ResultT = TypeVar("ResultT")
 
 _NO_TOKEN = Secret("")
-_SIGN_INS = 3  # in one call: a token may be taken away as soon as it is there
+# Another endpoint would say the same.
+_FINAL = {FailureKind.REJECTED, FailureKind.UNAUTHENTICATED}
+_MAX_SIGN_INS = 3  # in one call: a token may be revoked as soon as it is there
 
 
 class Client:
-    """An etcd; safe for several threads. Every call takes at most the budget.
+    """An etcd; thread-safe. Every call blocks for the remaining timeout at most.
 
     Attributes:
-        revision: the newest one that an answer has told of.
+        revision: the largest one that an answer has had.
     """
 
     def __init__(self, options: Options) -> None:
-        self.revision = 0
+        self.revision: int = 0
         self._revision_lock = threading.Lock()
         self._options = options
-        self._lanes = Lanes(options, self.masked)
-        self._token: Secret | None = None  # `_NO_TOKEN` where etcd wants none
+        self._pool = ChannelPool(options, self.masked)
+        self._token: Secret | None = None  # `_NO_TOKEN` where etcd requires none
         note_owned(self)
 
     def call(
         self,
-        method: Method,
+        method: Method[ResultT],
         request: Any,
         *,
-        lane: Lane = Lane.REQUESTS,
+        traffic: TrafficClass = TrafficClass.REQUESTS,
         repeatable: bool | None = None,
-    ) -> Any:
+    ) -> ResultT:
         """Make a call, at several endpoints if the first do not answer.
 
         Args:
             method: which.
             request: its message.
-            lane: what it may wait for.
-            repeatable: whether it is harmless if it is done twice, or late; only then is it sent
-                again. None is what the method says.
+            traffic: its class, that is, what it may have to wait for.
+            repeatable: whether it is harmless if it is executed twice, or late; only then is it
+                sent again. None is what the method says.
 
         Raises:
-            NotDone: it was not sent.
-            StoreUnavailable: no answer, and it may have been done.
+            NotApplied: it was not sent.
+            StoreUnavailable: no answer, and it may have been executed.
             StoreRefused: etcd refuses it, or cannot be used.
-            SessionLost: its lease is gone.
+            SessionLost: its lease has ended.
             ConfigurationError: its value or its ttl is too large.
             StoreClosed: the client is closed.
         """
         again = method.repeatable if repeatable is None else repeatable
-        if lane is Lane.REQUESTS and bound_of(method, request) > LONGEST_PAGE:
-            lane = Lane.LISTS
-        until = clock.now() + remaining_budget()
-        done = 0
-        unsure = False  # whether one of the tries may have been done
+        if traffic is TrafficClass.REQUESTS and max_response_size(method, request) > MAX_PAGE_SIZE:
+            traffic = TrafficClass.LISTS
+        until = clock.now() + remaining_timeout()
+        tried = 0
+        unsure = False  # whether one of the tries may have been executed
         while True:
-            share = self._share(until, done) if again else until
+            share = self._share(until, tried) if again else until
             try:
-                connection = self._reach(lane, share)
-            except NotDone as error:
+                connection = self._reach(traffic, share)
+            except NotApplied as error:
                 if unsure:
                     raise StoreUnavailable(str(error)) from error
                 raise
             # Counted now, as a name may have been resolved. Even with one address, a connection
             # that broke is worth a new one.
-            left = max(1, max(1 + again, self._lanes.count) - done)
-            done += 1
+            left = max(1, max(1 + again, self._pool.count) - tried)
+            tried += 1
             sent = clock.now()
             try:
-                answer = self._ask(connection, method, request, share)
+                result = self._call_once(connection, method, request, share)
             except grpc.RpcError as error:
-                what = verdict(error)
-                too_long = is_too_long(error)  # it would be that the next time, too
-                if too_long or what is Verdict.REFUSED or what is Verdict.STALE:
-                    problem = translated(error, connection.endpoint, 0)
-                    if unsure and isinstance(problem, NotDone):
+                kind = failure_kind(error)
+                not_sent = kind is FailureKind.NOT_SENT
+                if kind in _FINAL or is_response_too_large(error):
+                    problem = map_error(error, connection.endpoint, 0)
+                    if unsure and isinstance(problem, NotApplied):
                         problem = StoreUnavailable(str(problem))
                     raise problem from error
-                if self._lanes.closed:
+                if self._pool.closed:
                     raise StoreClosed("the etcd store is closed") from error
-                self._lanes.give_up(connection, more=left > 1 and clock.now() < until)
-                unsure |= what is not Verdict.NOT_SENT
-                if left == 1 or clock.now() >= until or not (again or what is Verdict.NOT_SENT):
-                    problem = translated(error, connection.endpoint, clock.now() - sent)
+                self._pool.mark_failed(connection, retry=left > 1 and clock.now() < until)
+                unsure |= not not_sent
+                if left == 1 or clock.now() >= until or not (again or not_sent):
+                    problem = map_error(error, connection.endpoint, clock.now() - sent)
                     if not unsure:
-                        raise NotDone(str(problem)) from error
+                        raise NotApplied(str(problem)) from error
                     raise problem from error
             except ValueError as error:  # the channel is closed
                 raise StoreClosed("the etcd store is closed") from error
-            except Senseless as error:
-                self._lanes.give_up(connection, more=True)
-                raise Senseless(
-                    f"{connection.endpoint} gives no answer of etcd's to {method.path}: {error}"
+            except InvalidResponse as error:
+                self._pool.mark_failed(connection, retry=True)
+                raise InvalidResponse(
+                    f"{connection.endpoint} gives no valid answer of etcd to {method.path}: {error}"
                 ) from error
             else:
-                self._note(answer)
-                return answer
+                if isinstance(result, Result):
+                    with self._revision_lock:
+                        self.revision = max(self.revision, result.revision)
+                return result
             finally:
-                self._lanes.give_back(connection)
+                self._pool.release(connection)
 
-    def _share(self, until: float, done: int) -> float:
-        """When the next try of a call that may be made again is over."""
-        count = self._lanes.count
-        left = max(1, max(2, count) - done)
+    def _share(self, until: float, tried: int) -> float:
+        """The end of the next try of a call that may be repeated: each gets an equal part.
+
+        With one address, the first try may take all of the time.
+        """
+        count = self._pool.count
+        left = max(1, max(2, count) - tried)
         return until if left > count else clock.now() + (until - clock.now()) / left
 
-    def warm(self, lane: Lane) -> None:
-        """Connect, so that the first call of a lane need not wait for that."""
-        with contextlib.suppress(StoreUnavailable, StoreClosed):  # the call itself will tell
-            self._lanes.give_back(self._reach(lane, clock.now() + remaining_budget()))
+    def preconnect_releases(self) -> None:
+        """Connect, so that the first release need not wait for that."""
+        with contextlib.suppress(StoreUnavailable, StoreClosed):  # the call itself will raise it
+            self._pool.release(
+                self._reach(TrafficClass.RELEASES, clock.now() + remaining_timeout())
+            )
 
-    def watch(self, requests: Any) -> tuple[Connection, Any]:
+    def watch(self, requests: Iterator[Any]) -> tuple[Connection, ResponseStream]:
         """Open a stream for watches, at an endpoint that works.
 
+        Args:
+            requests: what is sent; gRPC iterates over it in a thread of its own.
+
         Returns:
-            The connection, to be given to `end_watch`, and the stream.
+            The connection, for `end_watch`, and the stream.
 
         Raises:
             StoreUnavailable: no endpoint works.
-            NotDone: no thread can be started for it now.
+            NotApplied: no thread can be started for it now.
+            StoreClosed: the client is closed.
         """
-        _check_threads()
-        until = clock.now() + remaining_budget()
-        connection = self._reach(Lane.WATCHES, until)
+        # gRPC needs two threads for a stream, and does not recover if it cannot start them.
+        for thread in [start_daemon(lambda: None, "leadership-etcd-probe") for _ in range(2)]:
+            join(thread, 1.0)
+        until = clock.now() + remaining_timeout()
+        connection = self._reach(TrafficClass.WATCHES, until)
         try:
             metadata = _metadata(self._token)
             # A member that loses its cluster then ends the stream, instead of staying silent.
             return connection, connection.watch(requests, (*metadata, ("hasleader", "true")))
         except ValueError as error:  # the channel is closed
-            self._lanes.give_back(connection)
+            self._pool.release(connection)
             raise StoreClosed("the etcd store is closed") from error
         except RuntimeError as error:
             connection.leak()
-            self._lanes.retire(connection)
-            self._lanes.give_back(connection)
-            raise NotDone(f"no thread can be started for a watch now ({error})") from error
+            self._pool.retire(connection)
+            self._pool.release(connection)
+            raise NotApplied(f"no thread can be started for a watch now ({error})") from error
         except BaseException:
-            self._lanes.give_back(connection)
+            self._pool.release(connection)
             raise
 
-    def feel(self, connection: Connection, seconds: float, felt: Callable[[bool], None]) -> None:
-        """Ask for a sign of life and return at once.
+    def probe(
+        self, connection: Connection, seconds: float, on_result: Callable[[bool], None]
+    ) -> None:
+        """Send a small request over a connection, and return at once.
 
         Args:
             connection: which may carry streams; they go on.
-            seconds: that the answer may take.
-            felt: called in some thread with whether there was one, whatever it said.
+            seconds: until an answer counts as missing.
+            on_result: called in some thread with whether there was an answer, whatever it said.
         """
 
         def answered(call: Any) -> None:
-            felt(call.code() is not grpc.StatusCode.DEADLINE_EXCEEDED)
+            on_result(call.code() is not grpc.StatusCode.DEADLINE_EXCEEDED)
 
         channel = connection.channel
         if channel is None:
             return
         try:
-            asking = channel.unary_unary(
+            pending = channel.unary_unary(
                 STATUS.path, request_serializer=STATUS.request.SerializeToString
             ).future(STATUS.request(), timeout=seconds)
         except ValueError:
-            return  # the channel is closed, and what it carried
+            return  # the channel is closed, and its streams with it
         except RuntimeError:  # no thread can be started now
             connection.leak()
             alive = False
-            felt(alive)
+            on_result(alive)
         else:
-            asking.add_done_callback(answered)
+            pending.add_done_callback(answered)
 
     def end_watch(self, connection: Connection, *, broken: bool) -> None:
-        """A stream has ended."""
+        """A stream of that connection has ended."""
         if broken:
-            self._lanes.give_up(connection, more=True)
-        self._lanes.give_back(connection)
+            self._pool.mark_failed(connection, retry=True)
+        self._pool.release(connection)
 
     def forget_token(self) -> None:
-        """Sign in anew with the next call."""
+        """Authenticate again with the next call."""
         self._token = None
 
     def masked(self, text: str) -> str:
@@ -205,36 +239,38 @@ class Client:
                 text = secret.masked(text)
         return text
 
-    def on_move(self, moved: Callable[[], None]) -> None:
-        """Call this when all go to another endpoint; it must not block."""
-        self._lanes.on_move(moved)
+    def on_endpoint_change(self, moved: Callable[[], None]) -> None:
+        """Call `moved` when all traffic goes to another address; it must not block."""
+        self._pool.on_endpoint_change(moved)
 
     def is_current(self, connection: Connection) -> bool:
-        """Whether it goes to the endpoint that all go to."""
-        return self._lanes.is_current(connection)
+        """Whether it goes to the address that all traffic goes to now."""
+        return self._pool.is_current(connection)
 
     def close(self) -> None:
         """Cut off what is under way, and let nothing else begin; may be called again."""
-        self._lanes.close()
+        self._pool.close()
 
     def after_fork_in_child(self) -> None:
-        """Begin no call; without the lock, which a thread of the parent may hold for ever."""
-        self._lanes.closed = True
+        """Begin no call. No lock is taken here: a thread of the parent may hold it forever."""
+        self._pool.closed = True
         leak(self)  # to free a channel is to use gRPC, which does not survive a fork
 
     # -- one attempt -------------------------------------------------------------------------
 
-    def _ask(self, connection: Connection, method: Method, request: Any, until: float) -> Any:
-        for left in range(_SIGN_INS, 0, -1):
+    def _call_once(
+        self, connection: Connection, method: Method[ResultT], request: Any, until: float
+    ) -> ResultT:
+        for left in range(_MAX_SIGN_INS, 0, -1):
             token = self._token
             try:
                 return connection.invoke(method, request, _seconds(until), _metadata(token))
             except grpc.RpcError as error:
-                # It was turned away before it was looked at, so it may be sent again. Without a
+                # It was rejected before it was looked at, so it may be sent again. Without a
                 # token, etcd says that the name is empty.
-                details = str(error.details())
-                stale = verdict(error) is Verdict.STALE or "user name is empty" in details
-                if left == 1 or not stale or self._options.user is None:
+                invalid = failure_kind(error) is FailureKind.UNAUTHENTICATED
+                invalid = invalid or "user name is empty" in str(error.details())
+                if left == 1 or not invalid or self._options.user is None:
                     raise
             if self._token == token:
                 self._token = None
@@ -256,61 +292,49 @@ class Client:
         except grpc.RpcError as error:
             if "authentication is not enabled" not in str(error.details()):
                 raise
-            self._token = _NO_TOKEN  # as etcd's own clients do, so that it can be enabled under way
-
-    def _note(self, answer: Any) -> None:
-        revision = getattr(answer, "header", None) and answer.header.revision
-        with self._revision_lock:
-            self.revision = max(self.revision, revision or 0)
+            # As etcd's own clients do, so that it can be enabled while programs run.
+            self._token = _NO_TOKEN
 
     # -- connections -------------------------------------------------------------------------
 
-    def _reach(self, lane: Lane, until: float) -> Connection:
-        """A connection that works, to the address that all go to, or else to the next."""
-        failed: list[tuple[str, Unreached]] = []
-        while (left := self._lanes.count - len(failed)) > 0:
+    def _reach(self, traffic: TrafficClass, until: float) -> Connection:
+        """A connection that works, to the current address, or else to the next one that does."""
+        failed: list[tuple[str, ConnectFailed]] = []
+        while (left := self._pool.count - len(failed)) > 0:
             try:
-                connection = self._lanes.take(lane, until)
-            except Unreached as error:
+                connection = self._pool.get(traffic, until)
+            except ConnectFailed as error:
                 failed.append((error.where or "no host", error))
                 continue
-            left = max(left, self._lanes.count - len(failed))
+            left = max(left, self._pool.count - len(failed))
             share = clock.now() + (until - clock.now()) / left
             try:
-                connection.greet(share)
+                connection.check_health(share)
                 self._sign_in(connection, share)
-            except (Unreached, Senseless, grpc.RpcError, ValueError) as error:
-                if self._lanes.closed:
+            except (ConnectFailed, InvalidResponse, grpc.RpcError, ValueError) as error:
+                if self._pool.closed:
                     raise StoreClosed("the etcd store is closed") from error
-                problem = _as_unreached(error, connection)
-                failed.append((connection.endpoint, problem))
-                self._lanes.give_up(connection, more=True)
-                self._lanes.give_back(connection)
+                if isinstance(error, ConnectFailed):
+                    failure = error
+                elif isinstance(error, grpc.RpcError):
+                    problem = map_error(error, connection.endpoint, 0)
+                    lasting = isinstance(problem, StoreRefused)
+                    failure = ConnectFailed(str(problem), lasting=lasting)
+                else:
+                    failure = ConnectFailed(one_line(error, 300))
+                failed.append((connection.endpoint, failure))
+                self._pool.mark_failed(connection, retry=True)
+                self._pool.release(connection)
             except BaseException:
-                self._lanes.give_back(connection)
+                self._pool.release(connection)
                 raise
             else:
                 return connection
-        raise unreached(failed) from (failed[-1][1] if failed else None)
-
-
-def _check_threads() -> None:
-    """Raise `NotDone` if no thread can be started now: gRPC needs two for a stream."""
-    for thread in [start_daemon(lambda: None, "leadership-etcd-probe") for _ in range(2)]:
-        join(thread, 1.0)
+        raise connect_error(failed) from (failed[-1][1] if failed else None)
 
 
 def _metadata(token: Secret | None) -> tuple[tuple[str, str], ...]:
     return () if token is None or token is _NO_TOKEN else (("token", token.reveal()),)
-
-
-def _as_unreached(error: Exception, connection: Connection) -> Unreached:
-    if isinstance(error, Unreached):
-        return error
-    if isinstance(error, grpc.RpcError):
-        problem = translated(error, connection.endpoint, 0)
-        return Unreached(str(problem), lasting=isinstance(problem, StoreRefused))
-    return Unreached(one_line(error, 300))
 
 
 def _seconds(until: float) -> float:

@@ -1,4 +1,4 @@
-"""One gRPC channel to one endpoint, and what makes sure of it before anything is sent."""
+"""One gRPC channel to one endpoint, and the checks of the endpoint before a request is sent."""
 
 from __future__ import annotations
 
@@ -6,64 +6,72 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from leadership_core import clock
-from leadership_core.addresses import Address
-from leadership_core.fork import leak
-from leadership_core.text import one_line
-from leadership_core.tracebacks import bare
+from leadership_core.backend import Address, bare, clock, leak, one_line
 
-from .answers import read_answer, read_watch
-from .credentials import TLS, speaks_tls, target
-from .errors import Senseless, Unreached, Verdict, harmless, said, verdict
-from .methods import MEMBERS, STATUS, WATCH, Method
-from .preface import WRONG_SERVER, objection
-from .proto import grpc
+from .compat import grpc
+from .errors import (
+    ConnectFailed,
+    FailureKind,
+    InvalidResponse,
+    error_text,
+    failure_kind,
+    masked_error,
+)
+from .http2_probe import WRONG_SERVER, probe
+from .response_checks import read_response, read_watch_response
+from .rpc import MEMBERS, STATUS, WATCH, Method, WatchResult
+from .tls import TLS, speaks_tls, target
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "ResponseStream"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
 
 _OPTIONS: list[tuple[str, Any]] = [
     # Without this, channels to one address share a connection, and wait for each other in it.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
-    # What a name server says is no reason to send a write twice.
+    # A name server must not make gRPC send a write twice.
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
-    ("grpc.min_reconnect_backoff_ms", 2000),  # which is the time that a connect may take
-    # Nothing but identity: etcd compresses only for who asks for it.
+    ("grpc.min_reconnect_backoff_ms", 2000),  # which is the time limit of a connect
+    # Nothing but identity: etcd compresses only for clients that ask for it.
     ("grpc.compression_enabled_algorithms_bitset", 1),
 ]
-# A stream is silent for hours, so pings tell a dead peer from a quiet one. etcd hangs up on who
-# sends them more often than every 5 s, or with no call under way.
+# A stream is silent for hours, so pings distinguish a dead peer from a quiet one. etcd closes connections
+# that send them more often than every 5 s, or with no call under way.
 _PINGS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 5500),
     ("grpc.keepalive_timeout_ms", 2500),
-    ("grpc.http2.ping_timeout_ms", 2500),  # 60 s else, in spite of the line before
+    ("grpc.http2.ping_timeout_ms", 2500),  # otherwise 60 s, in spite of the line before
     ("grpc.http2.max_pings_without_data", 0),
 ]
-_DIAGNOSIS = 1.0  # seconds
-_OLDEST = (3, 4)  # version of a server
+_DIAGNOSIS_TIMEOUT = 1.0  # seconds
+_OLDEST_VERSION = (3, 4)
+_UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
 
 
 class Connection:
-    """A channel to an endpoint; safe for several threads.
+    """A channel to an endpoint; thread-safe.
 
     Args:
         address: of the endpoint.
         tls: None for plain text.
         streams: it is to carry streams.
-        longest: bytes that an answer may have.
-        known: the addresses where an etcd has answered to whoever came last.
-        masked: takes secrets from what a server says.
+        max_message_size: bytes that an answer may have.
+        verified: the addresses at which an etcd has answered last time; shared and changed.
+        masked: removes secrets from what a server says.
 
     Attributes:
-        users: calls that are under way, counted by its owner.
-        retired: its owner gives it to nobody any more.
-        silent_since: when the first call was sent that got no answer, with none since.
+        users: calls that are under way, counted by the pool.
+        retired: the pool hands it out no more.
+        unanswered_since: when the first call was sent that got no answer, with none since.
+        channel: of gRPC; None until it is made, and once it was leaked.
     """
 
     def __init__(
@@ -72,23 +80,23 @@ class Connection:
         tls: TLS | None,
         *,
         streams: bool,
-        longest: int,
-        known: set[Address],
+        max_message_size: int,
+        verified: set[Address],
         masked: Callable[[str], str],
     ) -> None:
         self.address = address
         self.users = 0
         self.retired = False
-        self.silent_since: float | None = None
+        self.unanswered_since: float | None = None
         self.channel: Any = None
         self._tls = tls
         self._options = [
             *_OPTIONS,
-            ("grpc.max_receive_message_length", longest),
+            ("grpc.max_receive_message_length", max_message_size),
             *(_PINGS if streams else []),
         ]
-        self._greeted = False
-        self._known = known
+        self._healthy = False
+        self._verified = verified
         self._masked = masked
         self._closed = False
         self._lock = threading.Lock()
@@ -99,76 +107,78 @@ class Connection:
         """Where it goes to, for messages."""
         return str(self.address)
 
-    def greet(self, until: float) -> None:
-        """Make sure, the first time, that an etcd answers there that knows its cluster's leader.
+    def check_health(self, until: float) -> None:
+        """Connect and check, the first time, that an etcd answers that knows its cluster's leader.
 
-        A request that is sent next has left when it fails, and what fails before has not. A
-        member that is cut off from its cluster says so here, instead of letting others wait.
+        A request that is sent afterwards has left when it fails; what fails here has not. A
+        member that is cut off from its cluster says so here, instead of delaying the request.
+
+        Args:
+            until: when to give up, on `clock.now`.
 
         Raises:
-            Unreached: there is none.
+            ConnectFailed: there is none.
         """
-        if self._greeted:
+        if self._healthy:
             return
-        if self.address not in self._known:
-            self._look(until)
+        if self.address not in self._verified:
+            self._probe_port(until)
         self._make_channel(until)
         try:
             status = self.invoke(STATUS, STATUS.request(), max(0.001, until - clock.now()))
-        except Senseless as error:
-            raise Unreached(f"what answers is not etcd ({error}); check the port") from error
+        except InvalidResponse as error:
+            raise ConnectFailed(
+                f"the server there is not an etcd ({error}); check the port"
+            ) from error
         except grpc.RpcError as error:
-            if verdict(error) is Verdict.REFUSED and error.code() is not _UNIMPLEMENTED:
-                self._greet()  # it may not tell us, but it is there
-                return
-            self._known.discard(self.address)
-            raise self._unreached(error, until) from error
-        if not status.leader:
-            raise Unreached("it knows no leader of its cluster")
-        self._refuse_old_version(status.version)
-        self._refuse_grpc_proxy(until)
-        self._greet()
-
-    def _refuse_old_version(self, version: str) -> None:
-        """Raise `Unreached` if the server is older than what is supported; if it says so."""
-        found = re.match(r"(\d{1,4})\.(\d{1,4})", version, re.ASCII)
-        if found is not None and (int(found[1]), int(found[2])) < _OLDEST:
-            self._known.discard(self.address)
-            raise Unreached(
-                f"it is etcd {one_line(version, 30)}; etcd 3.4 or later is needed", lasting=True
-            )
+            rejected = failure_kind(error) is FailureKind.REJECTED
+            if not rejected or error.code() is _UNIMPLEMENTED:
+                self._verified.discard(self.address)
+                raise self._connect_failed(error, until) from error
+            # The user may not read the status, but an etcd has answered.
+        else:
+            if not status.leader:
+                raise ConnectFailed("it knows no leader of its cluster")
+            found = re.match(r"(\d{1,4})\.(\d{1,4})", status.version, re.ASCII)
+            if found is not None and (int(found[1]), int(found[2])) < _OLDEST_VERSION:
+                self._verified.discard(self.address)
+                version = one_line(status.version, 30)
+                raise ConnectFailed(
+                    f"it is etcd {version}; etcd 3.4 or later is needed", lasting=True
+                )
+            self._refuse_grpc_proxy(until)
+        self._healthy = True
+        self._verified.add(self.address)
 
     def _refuse_grpc_proxy(self, until: float) -> None:
-        """Raise `Unreached` if it is one, which answers all but the list of members as etcd does.
+        """Raise `ConnectFailed` if the server is etcd's grpc-proxy.
 
-        It renews leases by itself, at times of its own, and tells its clients later. So the time
-        from which etcd counts is not known. Its list of members has no header, and no ids.
+        It renews leases by itself, at times of its own, and reports that to its clients later. So
+        the time from which etcd counts is not known. It answers everything but the list of members
+        as etcd does: its list has no header, and no ids.
+        See https://etcd.io/docs/v3.5/op-guide/grpc_proxy/#scalable-lease-api
         """
         try:
             found = self.invoke(MEMBERS, MEMBERS.request(), max(0.001, until - clock.now()))
-        except (Senseless, grpc.RpcError) as error:
+        except (InvalidResponse, grpc.RpcError) as error:
             log.debug("%s does not list its members: %s", self.endpoint, error)
-            return  # it may not tell us
+            return  # the user may not read them
         if not found.header.cluster_id and not any(one.ID for one in found.members):
-            self._known.discard(self.address)
-            raise Unreached(
+            self._verified.discard(self.address)
+            raise ConnectFailed(
                 "it is an etcd grpc-proxy, which renews leases by itself, so the time "
                 "when they end is not known; put the addresses of the etcd servers into the URL",
                 lasting=True,
             )
 
-    def _greet(self) -> None:
-        self._greeted = True
-        self._known.add(self.address)
-
-    def _look(self, until: float) -> None:
+    def _probe_port(self, until: float) -> None:
         try:
             context = None if self._tls is None else self._tls.unverified()
         except (OSError, ValueError) as error:
-            raise Unreached(f"TLS cannot begin: {error}") from error
-        if problem := objection(self.address, context, until):
-            diagnosis = self._diagnosis("", until) if clock.now() < until else None
-            raise Unreached(
+            raise ConnectFailed(f"TLS cannot be set up: {error}") from error
+        if problem := probe(self.address, context, until):
+            diagnosis = self._tls_problem("", until) if clock.now() < until else None
+            raise ConnectFailed(
                 diagnosis or problem, lasting=diagnosis is not None or problem is WRONG_SERVER
             )
 
@@ -182,7 +192,7 @@ class Connection:
                 else self._tls.channel(self.address, self._options, until)
             )
         except (OSError, ValueError) as error:
-            raise Unreached(f"TLS cannot begin: {error}") from bare(error)
+            raise ConnectFailed(f"TLS cannot be set up: {error}") from bare(error)
         with self._lock:
             surplus = self._closed or self.channel is not None
             if self.channel is None:
@@ -191,9 +201,25 @@ class Connection:
             made.close()
 
     def invoke(
-        self, method: Method, request: Any, timeout: float, metadata: tuple[Any, ...] = ()
-    ) -> Any:
-        """Make a call; raises `grpc.RpcError`, and `Senseless` for what is no answer to it."""
+        self,
+        method: Method[ResultT],
+        request: Any,
+        timeout: float,
+        metadata: tuple[Any, ...] = (),
+    ) -> ResultT:
+        """Make a call and check its answer; blocks for `timeout` seconds at most.
+
+        Args:
+            method: which.
+            request: its message.
+            timeout: seconds.
+            metadata: of the call, such as the token.
+
+        Raises:
+            grpc.RpcError: the call failed.
+            InvalidResponse: what came back is no answer to it.
+            ValueError: the channel is closed.
+        """
         call = self._calls.get(method.path)
         if call is None:
             call = self._calls[method.path] = self.channel.unary_unary(
@@ -205,31 +231,31 @@ class Connection:
         try:
             data = call(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
-            if verdict(error) is Verdict.UNKNOWN:
-                self.silent_since = self.silent_since or sent
+            if failure_kind(error) is FailureKind.UNKNOWN:
+                self.unanswered_since = self.unanswered_since or sent
             else:
-                self.silent_since = None
-            problem = harmless(error, self._masked)
+                self.unanswered_since = None
+            problem = masked_error(error, self._masked)
         except ValueError as error:  # the channel is closed
             problem = bare(error)
         else:
-            self.silent_since = None
+            self.unanswered_since = None
             try:
-                return read_answer(method, request, data)
-            except Senseless as error:
+                return read_response(method, request, data)
+            except InvalidResponse as error:
                 problem = bare(error)
         # A traceback with variables would show a password or a token.
         del request, metadata
         raise problem
 
-    def watch(self, requests: Any, metadata: tuple[Any, ...]) -> Answers:
+    def watch(self, requests: Iterator[Any], metadata: tuple[Any, ...]) -> ResponseStream:
         """Open the stream that carries watches."""
         stream = self.channel.stream_stream(
             WATCH.path,
             request_serializer=WATCH.request.SerializeToString,
-            response_deserializer=_named,
+            response_deserializer=_name_thread,
         )
-        return Answers(stream(requests, metadata=metadata), self._masked)
+        return ResponseStream(stream(requests, metadata=metadata), self._masked)
 
     def close(self) -> None:
         """Cut off what is under way; may be called again."""
@@ -240,10 +266,10 @@ class Connection:
             channel.close()
 
     def leak(self) -> None:
-        """Never close it: gRPC could not start a thread that it had counted.
+        """Never close the channel: gRPC has counted a thread that it could not start.
 
-        It would start none for this channel again, and whoever closed the channel would wait for
-        that thread's work for ever, as would the end of the process.
+        It would start none for this channel again, and `close`, or the end of the process, would
+        wait forever for the work of that thread.
         """
         with self._lock:
             channel, self.channel = self.channel, None
@@ -251,50 +277,59 @@ class Connection:
         if channel is not None:
             leak(channel)
 
-    def _unreached(self, error: grpc.RpcError, until: float) -> Unreached:
-        details = said(error)
+    def _connect_failed(self, error: grpc.RpcError, until: float) -> ConnectFailed:
+        details = error_text(error)
         if error.code() is _UNIMPLEMENTED:
-            return Unreached(
-                f"what answers is not etcd 3.4 or later ({details}); check the port", lasting=True
+            return ConnectFailed(
+                f"the server there is not etcd 3.4 or later ({details}); check the port",
+                lasting=True,
             )
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Unreached("no answer in time")
-        if problem := self._diagnosis(details, until):
-            return Unreached(problem, lasting=True)
+            return ConnectFailed("no answer in time")
+        if problem := self._tls_problem(details, until):
+            return ConnectFailed(problem, lasting=True)
         if "Connection refused" in details:
-            return Unreached("connection refused; is an etcd running there?")
-        return Unreached(details)
+            return ConnectFailed("connection refused; is an etcd running there?")
+        return ConnectFailed(details)
 
-    def _diagnosis(self, details: str, until: float) -> str | None:
-        """What is wrong with TLS, if that is it: gRPC does not tell."""
+    def _tls_problem(self, details: str, until: float) -> str | None:
+        """What is wrong with TLS, if that is the cause: gRPC does not report it."""
         if "onnection refused" in details:
             return None
-        until = min(until, clock.now() + _DIAGNOSIS)
+        until = min(until, clock.now() + _DIAGNOSIS_TIMEOUT)
         if self._tls is not None:
             return self._tls.trouble(self.address, until)
-        return "it wants TLS: write etcd+tls://" if speaks_tls(self.address, until) else None
+        if speaks_tls(self.address, until):
+            return "the server requires TLS: write etcd+tls:// in the URL"
+        return None
 
 
-class Answers:
-    """What comes on a stream of watches; raises `Senseless` for what is none of etcd's answers.
+class ResponseStream:
+    """The messages of a stream of watches, checked.
 
     Args:
         call: of gRPC.
-        masked: takes secrets from what a server says.
+        masked: removes secrets from what a server says.
     """
 
     def __init__(self, call: Any, masked: Callable[[str], str]) -> None:
         self._call, self._masked = call, masked
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[WatchResult]:
+        """Wait for the messages, one after the other.
+
+        Raises:
+            grpc.RpcError: the stream has ended.
+            InvalidResponse: a message is not one of etcd's.
+        """
         try:
             for data in self._call:
-                answer = read_watch(data)
-                if answer.cancel_reason:
-                    answer.cancel_reason = self._masked(answer.cancel_reason)
-                yield answer
+                result = read_watch_response(data)
+                if result.cancel_reason:
+                    result = replace(result, cancel_reason=self._masked(result.cancel_reason))
+                yield result
         except grpc.RpcError as error:
-            problem = harmless(error, self._masked)
+            problem = masked_error(error, self._masked)
         else:
             return
         raise problem
@@ -304,11 +339,8 @@ class Answers:
         self._call.cancel()
 
 
-_UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
-
-
-def _named(data: bytes) -> bytes:
-    # gRPC calls this in a thread of its own, that it started for the stream and gave no name.
+def _name_thread(data: bytes) -> bytes:
+    # gRPC calls this in a thread that it has started for the stream without a name.
     thread = threading.current_thread()
     if not thread.name.startswith("leadership-"):
         thread.name = "leadership-etcd-grpc"

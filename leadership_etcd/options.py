@@ -1,16 +1,21 @@
-"""What the URL says about an etcd: its endpoints, its user, its TLS."""
+"""Options of an ``etcd://`` URL: endpoints, user, TLS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Self
 
-from leadership_core.errors import URLError
-from leadership_core.precautions import warn_about_connection
-from leadership_core.secret import Secret, read_password
-from leadership_core.url import Host, StoreURL, text
+from leadership_core.backend import (
+    Host,
+    Secret,
+    StoreURL,
+    URLError,
+    as_text,
+    read_password,
+    warn_about_connection,
+)
 
-from .credentials import TLS
+from .tls import TLS
 
 __all__ = ["Options"]
 
@@ -19,12 +24,12 @@ DEFAULT_PORT = 2379
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to reach an etcd.
+    """How to connect to an etcd.
 
     Attributes:
         hosts: each with its port, in the order in which they are tried.
-        prefix: what the URL puts before every key.
-        user: None where etcd asks nobody who he is, or asks the certificate.
+        prefix: of every key.
+        user: None where etcd requires none, or takes it from the TLS certificate.
         password: of that user.
         tls: None for plain text.
     """
@@ -37,12 +42,12 @@ class Options:
 
     @classmethod
     def read(cls, url: StoreURL) -> Self:
-        """Read them from a URL.
+        """Read the options of a URL, and the files that it names.
 
         Raises:
-            ConfigurationError: a part is wrong, or a file that it names cannot be used.
+            ConfigurationError: a part is wrong, or a file cannot be used.
         """
-        found: dict[str, Any] = url.read_options({"password_file": text}, tls=True)
+        found: dict[str, Any] = url.read_options({"password_file": as_text}, tls=True)
         password = read_password(url, found.get("password_file"))
         if password is not None and not url.username:
             raise URLError("etcd:// needs a user with the password: 'USER:PASSWORD@'")

@@ -1,49 +1,66 @@
-"""A session is a lease."""
+"""Session: an etcd lease.
+
+See https://etcd.io/docs/v3.5/learning/api/#lease-api
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any
 
-from leadership_core.budget import shared_budget
-from leadership_core.errors import (
+from leadership_core.backend import (
     ConfigurationError,
     SessionLost,
     StoreRefused,
     StoreUnavailable,
+    inert_in_child,
+    single_timeout,
 )
-from leadership_core.fork import inert_in_child
 
-from .client import Client, Lane
-from .messages import read
-from .methods import GRANT, KEEP_ALIVE, RANGE, REVOKE
+from .client import Client, TrafficClass
+from .rpc import GRANT, KEEP_ALIVE, RANGE, REVOKE, LeaseResult, range_request
 
-__all__ = ["CONFIRMATION", "EtcdSession"]
+__all__ = ["QUORUM_READ", "EtcdSession"]
 
-CONFIRMATION = read(b"\0", limit=1, keys_only=True)
-"""Of no key that there is; etcd's leader asks the others whether it still leads, all the same."""
+QUORUM_READ = range_request(b"\0", limit=1, keys_only=True)
+"""A linearizable read of a key that does not exist: etcd's leader confirms with a majority that it
+still leads before it answers (https://etcd.io/docs/v3.5/learning/api_guarantees/)."""
 
 
 @inert_in_child("renew", "close")
 class EtcdSession:
-    """A lease of etcd; see `leadership_core.store.Session`."""
+    """A lease of etcd; see `leadership_core.backend.protocols.Session`.
 
-    def __init__(self, client: Client, lease: int, ttl: float) -> None:
+    Args:
+        client: of the store.
+        lease: its id.
+        granted_ttl: seconds.
+    """
+
+    def __init__(self, client: Client, lease: int, granted_ttl: float) -> None:
         self._client = client
-        self._ttl = ttl
+        self._granted_ttl = granted_ttl
         self.lease = lease
 
     @classmethod
-    def open(cls, client: Client, ttl: float) -> EtcdSession:
-        """Open one; etcd counts in whole seconds, and raises what it finds too short."""
-        if not 0 < ttl < math.inf:
-            raise ConfigurationError(f"a ttl of {ttl!r} seconds is not possible")
-        seconds = math.ceil(ttl)
+    def open(cls, client: Client, requested_ttl: float) -> EtcdSession:
+        """Open a session; etcd counts whole seconds, and raises a ttl that it finds too short.
+
+        Args:
+            client: of the store.
+            requested_ttl: seconds, rounded up.
+
+        Raises:
+            ConfigurationError: the ttl is not possible.
+            StoreUnavailable: etcd gives no answer.
+        """
+        if not 0 < requested_ttl < math.inf:
+            raise ConfigurationError(f"a ttl of {requested_ttl!r} seconds is not possible")
+        seconds = math.ceil(requested_ttl)
         if seconds >= 1 << 63:
-            raise ConfigurationError(f"a ttl of {ttl:g} seconds is too long")
-        granted = client.call(GRANT, GRANT.request(TTL=seconds), lane=Lane.RENEWALS)
-        return cls(client, granted.ID, float(granted.TTL))
+            raise ConfigurationError(f"a ttl of {requested_ttl:g} seconds is too long")
+        granted = client.call(GRANT, GRANT.request(TTL=seconds), traffic=TrafficClass.RENEWALS)
+        return cls(client, granted.lease, float(granted.ttl))
 
     @property
     def id(self) -> str:
@@ -51,35 +68,37 @@ class EtcdSession:
 
     @property
     def ttl(self) -> float:
-        return self._ttl
+        return self._granted_ttl
 
-    @shared_budget()
+    @single_timeout()
     def renew(self) -> float:
-        # A leader of the servers that was paused goes on as one for a moment. Older releases (seen
-        # with 3.4.23) acknowledge a renewal then, while another leader has counted the lease since
-        # before that. So a read that a majority has to confirm follows: where it finds the term of
-        # raft that the renewal found, nobody else can have led in between.
+        # A leader of etcd's members that was paused acts as leader for a moment afterwards. Older
+        # releases (seen with 3.4.23) acknowledge a renewal then, while another leader has counted
+        # the lease since before that. So a read that a majority has to confirm follows: if it finds
+        # the raft term of the renewal, no other member can have been leader in between.
         renewed = self._keep_alive()
         try:
-            term = self._client.call(RANGE, CONFIRMATION, lane=Lane.RENEWALS).header.raft_term
+            confirmed = self._client.call(RANGE, QUORUM_READ, traffic=TrafficClass.RENEWALS)
+            term = confirmed.raft_term
         except StoreRefused:
-            # A user who may not read it is told so after it was confirmed, and not which term it is.
-            term = self._keep_alive().header.raft_term
-        if term != renewed.header.raft_term:
-            raise StoreUnavailable("the servers of etcd have just elected another leader")
-        self._ttl = float(renewed.TTL)
-        return self._ttl
+            # A user without the permission is refused after the confirmation, without the term.
+            term = self._keep_alive().raft_term
+        if term != renewed.raft_term:
+            raise StoreUnavailable("the members of etcd have just elected another leader")
+        self._granted_ttl = float(renewed.ttl)
+        return self._granted_ttl
 
-    def _keep_alive(self) -> Any:
+    def _keep_alive(self) -> LeaseResult:
         request = KEEP_ALIVE.request(ID=self.lease)
-        renewed = self._client.call(KEEP_ALIVE, request, lane=Lane.RENEWALS)
-        if renewed.TTL <= 0:
+        renewed = self._client.call(KEEP_ALIVE, request, traffic=TrafficClass.RENEWALS)
+        if renewed.ttl <= 0:
             raise SessionLost("etcd has ended the lease")
         return renewed
 
     def close(self) -> None:
-        with contextlib.suppress(SessionLost):  # that is what is asked for
-            self._client.call(REVOKE, REVOKE.request(ID=self.lease), lane=Lane.RELEASES)
+        request = REVOKE.request(ID=self.lease)
+        with contextlib.suppress(SessionLost):  # which is the aim
+            self._client.call(REVOKE, request, traffic=TrafficClass.RELEASES)
 
     def __repr__(self) -> str:
-        return f"<EtcdSession {self.id} ttl={self._ttl:g}>"
+        return f"<EtcdSession {self.id} ttl={self._granted_ttl:g}>"

@@ -5,29 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Set as AbstractSet
 
-from leadership_core.fork import inert_in_child
-from leadership_core.store import (
+from leadership_core.backend import (
     ANY,
     Capability,
     Change,
     Closable,
     Entry,
     Expected,
+    Fence,
     Session,
+    StoreURL,
+    inert_in_child,
 )
-from leadership_core.url import StoreURL
 
 from .client import Client
+from .delayed import DelayedTasks
 from .election import EtcdElection
-from .entries import entry_of, read_below
-from .errands import Errands
-from .messages import below, delete, encode, read
-from .methods import DELETE, RANGE
+from .kv import KV
 from .options import Options
 from .session import EtcdSession
-from .views import EntryView, TreeView
-from .watcher import Watcher
-from .writes import Writes
+from .subscriptions import EntrySubscription, TreeSubscription
+from .watch import Watcher
 
 __all__ = ["EtcdStore"]
 
@@ -37,26 +35,27 @@ __all__ = ["EtcdStore"]
     silent=("close",),
 )  # fmt: skip
 class EtcdStore:
-    """An etcd; see `leadership_core.store.Store`.
+    """An etcd; thread-safe. See `leadership_core.backend.protocols.StoreBackend`.
 
-    Its revisions are etcd's, which count the writes of the whole cluster.
+    Its revisions are etcd's, which count the writes of the whole cluster. Reads are linearizable:
+    https://etcd.io/docs/v3.5/learning/api_guarantees/
 
     Args:
         url: ``etcd[+tls]://[user:password@]host[:port][,host...][/prefix][?option=value]``.
 
     Raises:
-        ConfigurationError: the URL does not work; nobody was contacted.
+        ConfigurationError: the URL cannot work; no server was contacted.
     """
 
-    least_margin = 0.0
+    least_margin: float = 0.0
 
     def __init__(self, url: StoreURL) -> None:
         self._url = url
         self._options = Options.read(url)
-        self._client = Client(self._options)
-        self._errands = Errands()
-        self._watcher = Watcher(self._client, self._errands)
-        self._writes = Writes(self._client)
+        self.client: Client = Client(self._options)
+        self._delayed = DelayedTasks()
+        self.watcher: Watcher = Watcher(self.client, self._delayed)
+        self._kv = KV(self.client)
 
     @property
     def capabilities(self) -> AbstractSet[Capability]:
@@ -67,16 +66,15 @@ class EtcdStore:
         return self._options.prefix
 
     def expires_within(self, ttl: float) -> float:
-        # etcd counts whole seconds, and looks every half second for what has expired. (When it
-        # elects a new leader of its own just then, it counts anew.)
+        # etcd counts whole seconds, and checks every half second which leases have expired. (If it
+        # elects a new leader of its members just then, it starts to count again.)
         return math.ceil(ttl) + 0.5
 
     def get(self, key: str) -> Entry | None:
-        found = self._client.call(RANGE, read(encode(key)))
-        return entry_of(found.kvs[0]) if found.kvs else None
+        return self._kv.get(key)
 
     def list(self, prefix: str) -> list[Entry]:
-        return [entry_of(kv) for kv in read_below(self._client, prefix)[0]]
+        return self._kv.list(prefix)
 
     def put(
         self,
@@ -85,37 +83,37 @@ class EtcdStore:
         *,
         expect: Expected = ANY,
         session: Session | None = None,
-        fence: tuple[str, int] | None = None,
+        fence: Fence | None = None,
     ) -> Entry:
-        return self._writes.put(key, value, expect, session, fence)
+        return self._kv.put(key, value, expect, session, fence)
 
     def delete(self, key: str, *, expect: Expected = ANY) -> bool:
-        return self._writes.delete(key, expect)
+        return self._kv.delete(key, expect)
 
     def delete_tree(self, prefix: str) -> int:
-        return int(self._client.call(DELETE, delete(*below(prefix))).deleted)
+        return self._kv.delete_tree(prefix)
 
     def watch(
         self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
     ) -> Closable:
-        view = TreeView if tree else EntryView
-        return view(self._client, self._watcher, self._errands, key, on_change)
+        subscription = TreeSubscription if tree else EntrySubscription
+        return subscription(self.client, self.watcher, self._delayed, key, on_change)
 
     def open_session(self, ttl: float) -> EtcdSession:
-        return EtcdSession.open(self._client, ttl)
+        return EtcdSession.open(self.client, ttl)
 
     def election(self, key: str) -> EtcdElection:
-        return EtcdElection(self._client, self._watcher, self._errands, key)
+        return EtcdElection(self.client, self.watcher, self._delayed, key)
 
     def close(self) -> None:
-        self._watcher.close()
-        self._errands.close()
-        self._client.close()
-        self._watcher.join()
-        self._errands.join()
+        self.watcher.close()
+        self._delayed.close()
+        self.client.close()
+        self.watcher.join()
+        self._delayed.join()
 
     def after_fork_in_child(self) -> None:
-        self._client.after_fork_in_child()
+        self.client.after_fork_in_child()
 
     def __repr__(self) -> str:
         return f"<EtcdStore {self._url}>"

@@ -1,4 +1,7 @@
-"""A claim in a race on ZooKeeper: its node, and where that stands in the queue."""
+"""A claim in a ZooKeeper election: its sequential node, and the nodes before it in the queue.
+
+See https://zookeeper.apache.org/doc/current/recipes.html#sc_leaderElection.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from leadership_core.store import Claim
+from leadership_core.backend import Claim
 
 from .session import ZooKeeperSession
 
-__all__ = ["ZooKeeperClaim", "first", "in_order"]
+__all__ = ["ZooKeeperClaim", "first_claim", "sorted_claims"]
 
 _NAME = re.compile(r"__lock__(-?\d{10})$", re.ASCII)
-"""What kazoo takes for a claim, whoever has made it."""
+"""The node names that kazoo's recipes count as claims."""
 
-_WORLD, _HALF = 2**32, 2**31
+# Sequence numbers are ZooKeeper's signed 32-bit numbers.
+_MODULUS, _HALF = 2**32, 2**31
 _LAST = 2**31 - 1
 
 
@@ -26,27 +30,26 @@ def _sequence(name: str) -> int | None:
     return None if match is None else int(match[1])
 
 
-def in_order(names: Iterable[str]) -> list[str]:
-    """The claims among the children of an election, in the order in which they came.
+def sorted_claims(names: Iterable[str]) -> list[str]:
+    """The claims among the children of an election's node, in the order of their creation.
 
-    The number at the end is ZooKeeper's, of 32 bits. Some releases go on below zero after
-    2,147,483,647, so what is near comes in the order of numbers. (Others do not go on at all:
-    see `ZooKeeperClaim.tells_order`.)
+    Some releases continue below zero after 2,147,483,647, so numbers are compared modulo 2^32.
+    (Others do not continue: see `ZooKeeperClaim.has_reliable_sequence`.)
     """
     numbers = {name: number for name in names if (number := _sequence(name)) is not None}
     if not numbers:
         return []
     one = next(iter(numbers.values()))
 
-    def place(name: str) -> tuple[int, str]:
-        return ((numbers[name] - one + _HALF) % _WORLD, name)
+    def position(name: str) -> tuple[int, str]:
+        return ((numbers[name] - one + _HALF) % _MODULUS, name)
 
-    return sorted(numbers, key=place)
+    return sorted(numbers, key=position)
 
 
-def first(names: Iterable[str]) -> str | None:
-    """The claim that leads, among the children of an election."""
-    return next(iter(in_order(names)), None)
+def first_claim(names: Iterable[str]) -> str | None:
+    """The leading claim among the children of an election's node."""
+    return next(iter(sorted_claims(names)), None)
 
 
 @dataclass(eq=False)
@@ -54,94 +57,133 @@ class ZooKeeperClaim(Claim):
     """A claim, and what is known of its node.
 
     Attributes:
-        prefix: how the name of its node begins; nobody else's does.
+        prefix: unique beginning of its node's name.
         path: of the node; None until it is known.
-        ahead: the claims before this one when it was looked at last, the nearest last; None if
-            that is not known. None comes to be added: who comes later, stands behind.
-        led: it was said to lead.
-        withdrawn: it was confirmed that it is out of the race.
-        wakes: who want to know that its standing may have changed.
-        watched: the nodes that matter to that.
+        predecessors: the claims before it at the last read, the nearest last; None if unknown.
+            No claim can join them: new claims come after it.
+        was_leading: it was reported as leading.
+        withdrawn: its node was confirmed to be gone.
+        listeners: called when its status may have changed.
+        watched: the paths of the nodes that its status depends on.
     """
 
     prefix: str = field(default_factory=lambda: f"{uuid.uuid4().hex}__lock__")
     path: str | None = None
-    ahead: list[str] | None = None
-    led: bool = False
+    predecessors: list[str] | None = None
+    was_leading: bool = False
     withdrawn: bool = False
-    wakes: list[Callable[[], None]] = field(default_factory=list)
+    listeners: list[Callable[[], None]] = field(default_factory=list)
     watched: set[str] = field(default_factory=set)
-    _gone: str = ""
+    _deleted: str = ""  # path of the last node that was deleted
 
     @classmethod
     def of(cls, claim: Claim) -> ZooKeeperClaim:
+        """Check the type of a claim.
+
+        Raises:
+            TypeError: it belongs to another kind of store.
+        """
         if not isinstance(claim, cls):
             raise TypeError(f"not a claim of a ZooKeeper election: {claim!r}")
         return claim
 
     @property
     def owner(self) -> ZooKeeperSession:
-        """The session that holds it."""
+        """The session that its node is bound to."""
         return ZooKeeperSession.of(self.session)
 
     @property
-    def tells_order(self) -> bool:
-        """Whether the number of its node says which claims came before it.
+    def has_reliable_sequence(self) -> bool:
+        """Whether the number of its node tells which claims were created before it.
 
-        What comes after the last number has the same one, or a negative one and then the last
-        one again (run, on 3.9.3): who came first shows in none of them.
+        After the last number ZooKeeper repeats it, or gives a negative one and then the last one
+        again (observed with 3.9.3), so none of these tells the order.
         """
         number = _sequence(self.path or "")
         return number is not None and 0 <= number < _LAST
 
-    def stand(self, folder: str, name: str, token: int) -> None:
-        """Its node is there."""
-        self.path = f"{folder}/{name}"
-        self.token = token
+    def set_node(self, folder: str, name: str, token: int) -> None:
+        """Record the node that was created for it.
 
-    def rank(self, names: Iterable[str]) -> list[str] | None:
-        """The claims before it, the nearest last; None if it is not among them itself."""
+        Args:
+            folder: the path of the election's node.
+            name: of the claim's node.
+            token: the id of the transaction that created it.
+        """
+        self.path = f"{folder}/{name}"
+        self.token: int | None = token
+
+    def creation(self, folder: str) -> Callable[[Any], Any]:
+        """Request the creation of its node; the answer contains the stat, too."""
+        return lambda kazoo: kazoo.create_async(
+            f"{folder}/{self.prefix}",
+            self.value,
+            ephemeral=True,
+            sequence=True,
+            include_data=True,
+        )
+
+    def is_created_by(self, folder: str, answer: tuple[str, Any]) -> bool:
+        """Whether an answer to `creation` describes its node, and not another one."""
+        path, stat = answer
+        below = path.startswith(f"{folder}/{self.prefix}") and "/" not in path[len(folder) + 1 :]
+        return bool(below and stat.czxid > 0 and stat.ephemeralOwner == self.owner.number)
+
+    def is_stat_of(self, stat: Any) -> bool:
+        """Whether a stat is that of its node."""
+        # No two nodes were created by one transaction, and a node never changes its owner.
+        return bool(stat.czxid == self.token)
+
+    def predecessors_among(self, names: Iterable[str]) -> list[str] | None:
+        """The claims before it, the nearest last; None if its own node is not among the names."""
         own = (self.path or "").rpartition("/")[2]
-        here = _sequence(own)
-        assert here is not None
-        # Whoever is woken has many behind it and few ahead, so only those are put in order.
-        ahead, found = [], False
+        own_number = _sequence(own)
+        assert own_number is not None
+        # A claim that is woken mostly has few predecessors, so only these are sorted.
+        before, found = [], False
         for name in names:
             match = _NAME.search(name)
             if name == own:
                 found = True
             elif match is not None:
-                distance = (int(match[1]) - here + _HALF) % _WORLD - _HALF
+                distance = (int(match[1]) - own_number + _HALF) % _MODULUS - _HALF
                 if (distance, name) < (0, own):
-                    ahead.append((distance, name))
-        return [name for _, name in sorted(ahead)] if found else None
+                    before.append((distance, name))
+        return [name for _, name in sorted(before)] if found else None
 
-    def known_ahead(self) -> list[str] | None:
-        """The claims that may still be before it; None if the queue is to be looked at."""
-        ahead = self.ahead
-        if not ahead or not self._gone.endswith(f"/{ahead[-1]}"):
-            return ahead
-        # What is gone stays gone, since no two nodes have one name. And most often it has led, so
-        # all before it have gone, too, which the queue tells at once.
-        return [] if len(ahead) == 1 else None
+    def known_predecessors(self) -> list[str] | None:
+        """The claims that may still be before it; None if the queue must be read again."""
+        before = self.predecessors
+        if not before or not self._deleted.endswith(f"/{before[-1]}"):
+            return before
+        # The nearest is gone, and stays gone, since no two nodes have one name. Mostly it was the leader,
+        # so all others are gone, too, which reading the queue tells at once.
+        return [] if len(before) == 1 else None
 
     def watch(self, *paths: str) -> Callable[[Any], None] | None:
-        """Let changes of these nodes wake who wants to know, if somebody does.
+        """Subscribe to changes of these nodes instead of earlier ones, if there are listeners.
 
         Returns:
-            What a watch of ZooKeeper is to call.
+            The function for ZooKeeper's watches of the nodes.
         """
-        bell = self.owner.bell
-        wanted = set(paths) if self.wakes else set()
-        bell.take_down(self.stirred, *self.watched - wanted)
+        dispatcher = self.owner.dispatcher
+        wanted = set(paths) if self.listeners else set()
+        dispatcher.unsubscribe(self.on_node_changed, *self.watched - wanted)
         for path in wanted - self.watched:
-            bell.hang(self.stirred, path)
+            dispatcher.subscribe(self.on_node_changed, path)
         self.watched = wanted
-        return bell.fired if wanted else None
+        return dispatcher.on_event if wanted else None
 
-    def stirred(self, path: str | None, gone: bool) -> None:
-        """A node that matters to it has changed, or all may have."""
-        if gone and path is not None:
-            self._gone = path
-        for wake in list(self.wakes):
-            wake()
+    def remove_listener(self, listener: Callable[[], None]) -> None:
+        """Stop calling a listener; without any, its nodes are not watched any more."""
+        if listener in self.listeners:
+            self.listeners.remove(listener)
+        if not self.listeners:
+            self.watch()
+
+    def on_node_changed(self, path: str | None, deleted: bool) -> None:
+        """Its own node or a predecessor changed; without a path, any of them may have."""
+        if deleted and path is not None:
+            self._deleted = path
+        for listener in list(self.listeners):
+            listener()

@@ -1,275 +1,322 @@
-"""The race for one key, as kazoo's `Election` and `Lock` run it.
+"""An election on ZooKeeper, compatible with kazoo's `Election` and `Lock` recipes.
 
-Each candidate has an ephemeral node with a sequence number below the key; the lowest leads,
-and each one watches the one before it, so that a handover is one write and wakes one candidate.
-The token is the id of the transaction that made the node: it grows over all of ZooKeeper.
+Each candidate creates an ephemeral sequential node below the key's node. The lowest sequence
+number leads, and each candidate watches the node before its own, so that a handover is one write
+and wakes one candidate. The fencing token is the id of the transaction that created the node,
+which grows over the whole ensemble.
+See https://zookeeper.apache.org/doc/current/recipes.html#sc_leaderElection.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from kazoo.exceptions import BadVersionError, NoNodeError, NotEmptyError
 
-from leadership_core.budget import budget, remaining_budget
-from leadership_core.delivery import WatchDelivery
-from leadership_core.errors import ClaimUnknown, NotDone, StoreUnavailable
-from leadership_core.fork import inert_in_child
-from leadership_core.store import (
+from leadership_core.backend import (
     Absent,
     Claim,
+    ClaimOutcomeUnknown,
+    ClaimStatus,
     Closable,
     Leader,
     Leading,
+    NotApplied,
     Session,
-    Standing,
+    StoreUnavailable,
     Waiting,
+    WatchDelivery,
+    half_timeout,
+    inert_in_child,
+    one_line,
 )
-from leadership_core.text import one_line
 
 from .claim import ZooKeeperClaim
-from .errors import is_definite, no_sense
-from .nodes import Nodes, check_size, children, delete, make_folders, path_of, read
+from .errors import is_not_applied, unexpected_response
+from .nodes import (
+    NodeReader,
+    check_size,
+    create,
+    create_folders,
+    delete,
+    get_children,
+    get_data,
+    path_of,
+)
 from .watch import Watcher
 
 __all__ = ["ZooKeeperElection"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _TRIES = 5
-_PERMANENT = {0, -(2**63)}
-"""The owner of a persistent node, and of a container."""
-_LONGEST_NAME = 300  # characters
+_NO_SESSION = {0, -(2**63)}
+"""The ephemeral owner of a persistent node, and of a container."""
+_MAX_NAME = 300  # characters in a log message
 
 
-@inert_in_child("enter", "standing", "withdraw", "on_turn", "clean_up", "leader", "watch_leader")
+@inert_in_child("enter", "status", "withdraw", "watch_claim", "clean_up", "leader", "watch_leader")
 class ZooKeeperElection:
-    """One race; see `leadership_core.store.Election`.
+    """One election; see `leadership_core.backend.protocols.Election`.
 
     Args:
-        nodes: of the store's own client, for those who only look.
-        watcher: likewise.
-        key: the election's.
+        nodes: reads for followers.
+        watcher: watches for followers.
+        key: of the election.
     """
 
-    def __init__(self, nodes: Nodes, watcher: Watcher, key: str) -> None:
+    def __init__(self, nodes: NodeReader, watcher: Watcher, key: str) -> None:
         self._nodes = nodes
         self._watcher = watcher
         self._key = key
         self._folder = path_of(key)
-        self._reported: set[str] = set()  # nodes that go with no session
+        self._reported: set[str] = set()  # nodes without a session
+        self._has_folder = False  # its creation was requested, and it was not deleted since
 
-    # -- standing ----------------------------------------------------------------------------
+    # -- candidates --------------------------------------------------------------------------
 
     def enter(self, session: Session, value: bytes) -> ZooKeeperClaim:
+        """Create the node of a claim, and grant it if it is the first; see `Election.enter`.
+
+        Two requests in one go, and more where the folder is missing. Blocks for the remaining
+        timeout at most.
+
+        Args:
+            session: of `ZooKeeperStore.open_session`.
+            value: of the candidate.
+
+        Raises:
+            NotApplied: it has not entered.
+            ClaimOutcomeUnknown: it may have entered; the claim must be withdrawn.
+            SessionLost: the session has ended.
+        """
         check_size(self._key, value)
         claim = ZooKeeperClaim(self._key, session, value)
-        link = claim.owner.usable_link
+        client = claim.owner.usable_client
         doing = f"enter {self._key!r}"
         for _ in range(_TRIES):
-            # Both at once: the list is read after the node was made, as it was then or later.
-            made, listed = link.send(self._creation(claim), children(self._folder))
+            # Sent without a wait in between, and executed in this order. The folder is probably missing
+            # when its first candidate starts; where it exists, its creation changes nothing.
+            folder = [] if self._has_folder else [create(self._folder, None)]
+            self._has_folder = True
+            *_, created, listed = client.send(
+                *folder, claim.creation(self._folder), get_children(self._folder)
+            )
             try:
-                with _share():
-                    answer = link.answer(made, doing)
-                _check_made(claim, self._folder, answer)
+                with half_timeout():
+                    answer = client.result(created, doing)
+                if not isinstance(answer, Exception) and not claim.is_created_by(
+                    self._folder, answer
+                ):
+                    raise unexpected_response(doing, ValueError("it is about another node"))
             except StoreUnavailable as error:
-                if is_definite(error):
+                if is_not_applied(error):
                     raise
                 self._read_back(claim, error)
-                if claim.tells_order:
+                if claim.has_reliable_sequence:
                     return claim
-                claim = self._begin_anew(claim)
+                claim = self._restart_sequence(claim)
                 continue
             if isinstance(answer, NoNodeError):
-                make_folders(link, self._folder)
+                create_folders(client, self._folder)
                 continue
             if isinstance(answer, Exception):
-                raise NotDone(f"cannot {doing}: {answer!r}") from answer
+                raise NotApplied(f"cannot {doing}: {answer!r}") from answer
             path, stat = answer
-            claim.stand(self._folder, path.rpartition("/")[2], stat.czxid)
-            if claim.tells_order:
-                self._grant(claim, listed)
-                return claim
-            claim = self._begin_anew(claim)
-        raise NotDone(f"cannot {doing}: its folder is deleted as soon as it is made")
+            claim.set_node(self._folder, path.rpartition("/")[2], stat.czxid)
+            if not claim.has_reliable_sequence:
+                claim = self._restart_sequence(claim)
+                continue
+            try:
+                names = client.result(listed, f"list {self._key!r}")
+            except StoreUnavailable:
+                return claim  # it has entered, and `status` reads the queue
+            if not isinstance(names, Exception):
+                claim.predecessors = claim.predecessors_among(names)
+                claim.granted = claim.was_leading = claim.predecessors == []
+            return claim
+        raise NotApplied(f"cannot {doing}: its folder is deleted as soon as it is created")
 
-    def _creation(self, claim: ZooKeeperClaim) -> Callable[[Any], Any]:
-        return lambda client: client.create_async(
-            f"{self._folder}/{claim.prefix}",
-            claim.value,
-            ephemeral=True,
-            sequence=True,
-            include_data=True,
-        )
+    def _restart_sequence(self, claim: ZooKeeperClaim) -> ZooKeeperClaim:
+        """Withdraw a claim without a reliable sequence number, and delete the folder.
 
-    def _grant(self, claim: ZooKeeperClaim, listed: Any) -> None:
-        try:
-            names = claim.owner.usable_link.answer(listed, f"list {self._key!r}")
-        except StoreUnavailable:
-            return  # it is in the race, and `standing` will tell the rest
-        if not isinstance(names, Exception):
-            claim.ahead = claim.rank(names)
-            claim.granted = claim.led = claim.ahead == []
+        The numbers of a new folder start at 0. The old one is deleted only without other claims.
 
-    def _begin_anew(self, claim: ZooKeeperClaim) -> ZooKeeperClaim:
-        """Take out a claim whose number is of no use, and the folder with it; return the next one.
-
-        Where the folder is made again, its numbers begin at 0. No claim is in it then.
+        Returns:
+            The next claim, which has not entered yet.
         """
         try:
-            with _share():
+            with half_timeout():
                 self.withdraw(claim)
-                (answer,) = claim.owner.usable_link.ask(
-                    f"begin {self._key!r} anew", delete(self._folder)
+                (answer,) = claim.owner.usable_client.request(
+                    f"restart the sequence numbers of {self._key!r}", delete(self._folder)
                 )
         except StoreUnavailable as error:
             if claim.withdrawn:
-                raise NotDone(f"{self._key!r} was not entered: {error}") from error
+                raise NotApplied(f"{self._key!r} was not entered: {error}") from error
             claim.settled = False
-            raise ClaimUnknown(f"no answer to leaving {self._key!r}: {error}", claim) from error
+            raise ClaimOutcomeUnknown(
+                f"no answer to leaving {self._key!r}: {error}", claim
+            ) from error
         if isinstance(answer, NotEmptyError):
-            raise NotDone(
-                f"ZooKeeper has no numbers left for what is below {self._folder}; they begin anew "
-                "when it is empty: wait until all who stand there have left, or delete it"
+            raise NotApplied(
+                f"ZooKeeper has no numbers left for the children of {self._folder}; they restart "
+                "when it is empty: wait until all candidates have left, or delete it"
             )
         return ZooKeeperClaim(self._key, claim.session, claim.value)
 
     def _read_back(self, claim: ZooKeeperClaim, error: StoreUnavailable) -> None:
-        """Find out what has become of the request to make the node."""
+        """Find out whether a creation without an answer took effect.
+
+        Raises:
+            NotApplied: it did not, and will not.
+            ClaimOutcomeUnknown: no answer to that either.
+        """
         claim.settled = False
         try:
-            found = self._find(claim)
+            found = self._find_node(claim)
         except StoreUnavailable as problem:
-            raise ClaimUnknown(
+            raise ClaimOutcomeUnknown(
                 f"no answer whether {self._key!r} was entered: {problem}", claim
             ) from error
         claim.settled = True
         if not found:
-            raise NotDone(f"{self._key!r} was not entered: {error}") from error
+            raise NotApplied(f"{self._key!r} was not entered: {error}") from error
 
-    def _find(self, claim: ZooKeeperClaim) -> bool:
-        """Look for the node of a claim; False if it is certain that there is and will be none.
+    def _find_node(self, claim: ZooKeeperClaim) -> bool:
+        """Find the node of a claim; False if there is none, and will be none.
 
-        A request that came before on this connection has been served before this one is. One
-        that came on an earlier connection has, too, or is refused from now on: ZooKeeper takes
-        nothing more from a connection once its session has moved to another. Both are what the
-        leader of the ensemble says, so a majority has to confirm that it is one.
+        An earlier request on this connection was served before this one. One on an earlier
+        connection was served, too, or will be refused: ZooKeeper accepts no request from a
+        connection whose session has moved to another. Both hold for the leader of the ensemble,
+        so a quorum check has to prove that it is the leader.
         """
-        link = claim.owner.usable_link
-        (names,) = link.ask_confirmed(f"look into {self._key!r}", children(self._folder))
+        client = claim.owner.usable_client
+        doing = f"read the claims of {self._key!r}"
+        (names,) = client.request_linearizable(doing, get_children(self._folder))
         if isinstance(names, Exception):
             return False
         name = next((one for one in names if one.startswith(claim.prefix)), None)
         if name is None:
             return False
-        (node,) = link.ask(f"read {name!r}", read(f"{self._folder}/{name}"))
+        (node,) = client.request(f"read {name!r}", get_data(f"{self._folder}/{name}"))
         if isinstance(node, Exception) or node[1].ephemeralOwner != claim.owner.number:
             return False
-        claim.stand(self._folder, name, node[1].czxid)
+        claim.set_node(self._folder, name, node[1].czxid)
         return True
 
-    def standing(self, claim: Claim) -> Standing:
-        mine = ZooKeeperClaim.of(claim)
-        standing = self._stand(mine)
-        if isinstance(standing, Leading):
-            mine.led = True
-        elif standing == Absent(overwritten=True) and not mine.led:
-            # Who has not believed in a claim yet drops it like one that is gone. It is not gone,
-            # and would stand before the next one for as long as the session lives.
-            self.withdraw(mine)
-        return standing
+    def status(self, claim: Claim) -> ClaimStatus:
+        """Read whether a claim leads; see `Election.status`.
 
-    def _stand(self, mine: ZooKeeperClaim) -> Standing:
+        The first answer that it leads is linearizable; see `_read_queue`.
+        """
+        mine = ZooKeeperClaim.of(claim)
+        status = self._read_status(mine)
+        if isinstance(status, Leading):
+            mine.was_leading = True
+        elif status == Absent(overwritten=True) and not mine.was_leading:
+            # A candidate that has never led drops such a claim like one that is gone. But its node
+            # exists, and would precede the candidate's next claim as long as the session lives.
+            self.withdraw(mine)
+        return status
+
+    def _read_status(self, mine: ZooKeeperClaim) -> ClaimStatus:
         if mine.path is None:
             return Absent()
-        ahead = mine.known_ahead()
+        before = mine.known_predecessors()
         while True:
-            others, own = self._look(mine, mine.path, ahead)
-            if isinstance(own, Exception) or not _is_node_of(mine, own[1]):
+            other, own = self._read_queue(mine, mine.path, before)
+            if isinstance(own, Exception) or not mine.is_stat_of(own[1]):
                 return Absent()
             if own[1].version != 0:
                 return Absent(overwritten=True)
-            if ahead is None:
-                ahead = None if isinstance(others, Exception) else mine.rank(others)
-                if ahead is None:
+            if before is None:
+                before = None if isinstance(other, Exception) else mine.predecessors_among(other)
+                if before is None:
                     return Absent()
-                mine.ahead = ahead
-                if ahead:
-                    continue  # the one before it is not watched yet
-            elif ahead and not isinstance(others, Exception):
-                self._report_permanent(ahead[-1], others[1])
-                return Waiting(watched=bool(mine.wakes))
-            elif len(ahead) > 1:
-                ahead = None  # it is gone, and those before it may be
+                mine.predecessors = before
+                if before:
+                    continue  # the nearest predecessor is not watched yet
+            elif before and not isinstance(other, Exception):
+                name, owner = before[-1], other[1].ephemeralOwner
+                if owner in _NO_SESSION and name not in self._reported:
+                    self._reported.add(name)  # one message for each node
+                    log.warning(
+                        "the node %s is not bound to a session, and is in the queue of the "
+                        "election %r: when it is first, no candidate can lead until it is deleted; "
+                        "delete it if it was left behind",
+                        one_line(f"{self._folder}/{name}", _MAX_NAME),
+                        self._key,
+                    )
+                return Waiting(watched=bool(mine.listeners))
+            elif len(before) > 1:
+                before = None  # the nearest one is gone, and the others may be
                 continue
-            elif ahead and not mine.led:
-                ahead = []  # it is gone, and a majority is to confirm that this one is not
+            elif before and not mine.was_leading:
+                before = []  # it is gone; a quorum check has to prove that the own node exists
                 continue
-            mine.ahead = []
+            mine.predecessors = []
             assert mine.token is not None
-            return Leading(mine.token, watched=bool(mine.wakes))
+            return Leading(mine.token, watched=bool(mine.listeners))
 
-    def _look(self, claim: ZooKeeperClaim, path: str, ahead: list[str] | None) -> tuple[Any, Any]:
-        """Read the claim before it, or the queue, and then its own node; and watch them.
+    def _read_queue(
+        self, claim: ZooKeeperClaim, path: str, before: list[str] | None
+    ) -> tuple[Any, Any]:
+        """Read the nearest predecessor, or the queue, and then the claim's own node; watch them.
 
-        In this order: what is before it and gone stays gone, so both answers together are true at
-        the moment of the second. The first is None for a claim with nothing before it.
+        In this order: a predecessor that is gone stays gone, so both answers are true at the time
+        of the second. The first is None for a claim without predecessors.
 
-        A claim that may be found to lead for the first time is looked at in what a majority has
-        confirmed. For the others an old state is good enough: this session has made the node, and
-        is shown nothing older than that. So what is before it and gone, its own node that is gone,
-        and one that was written over stay so; and that it has to wait is corrected by the watch.
+        For a claim that may be found leading for the first time, the reads are linearizable. For
+        others an old state suffices: this session has created the node, and observes nothing older
+        than that. So a predecessor that is gone, and an own node that is gone or overwritten, stay
+        so; and a claim that no longer has to wait is notified by its watch.
         """
-        link, doing = claim.owner.usable_link, f"look at {self._key!r}"
-        ask = link.ask if ahead or claim.led else link.ask_confirmed
-        if ahead:
-            before = f"{self._folder}/{ahead[-1]}"
-            fired = claim.watch(path, before)
-            other, own = link.ask(doing, read(before, fired), read(path, fired))
+        client, doing = claim.owner.usable_client, f"read the status of {self._key!r}"
+        if before:
+            nearest = f"{self._folder}/{before[-1]}"
+            on_event = claim.watch(path, nearest)
+            other, own = client.request(
+                doing, get_data(nearest, on_event), get_data(path, on_event)
+            )
             return other, own
-        own_read = read(path, claim.watch(path))
-        if ahead is None:
-            names, own = ask(doing, children(self._folder), own_read)
+        request = client.request if claim.was_leading else client.request_linearizable
+        own_read = get_data(path, claim.watch(path))
+        if before is None:
+            names, own = request(doing, get_children(self._folder), own_read)
             return names, own
-        return None, ask(doing, own_read)[0]
+        return None, request(doing, own_read)[0]
 
-    def _report_permanent(self, name: str, stat: Any) -> None:
-        """Log that the node next before a claim goes with no session, once for each node."""
-        if stat.ephemeralOwner not in _PERMANENT or name in self._reported:
-            return
-        self._reported.add(name)
-        log.warning(
-            "the node %s is not bound to a session and stands in the queue of the election %r: when "
-            "it is first, no candidate can lead until it is deleted; delete it if it was left behind",
-            one_line(f"{self._folder}/{name}", _LONGEST_NAME),
-            self._key,
-        )
-
-    def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
+    def watch_claim(self, claim: Claim, wake: Callable[[], None]) -> Closable:
+        """Call `wake` after changes of the claim's node or its predecessor; see `Election`."""
         mine = ZooKeeperClaim.of(claim)
-        turn = _Turn(mine, wake)
+        watch = _ClaimWatch(mine, wake)
         try:
-            # Which sets the watches; and what has changed by now, they will not tell.
-            if isinstance(self._stand(mine), Leading if mine.led else Waiting):
-                return turn
+            # This sets the watches, which do not report what has changed before.
+            if isinstance(self._read_status(mine), Leading if mine.was_leading else Waiting):
+                return watch
         except BaseException:
-            turn.close()
+            watch.close()
             raise
-        turn()
-        return turn
+        watch()
+        return watch
 
     def withdraw(self, claim: Claim) -> None:
+        """Delete the node of a claim, and confirm that it has none; idempotent.
+
+        Raises:
+            StoreUnavailable: that is not confirmed; may be repeated.
+            SessionLost: the session has ended, and the node with it.
+        """
         mine = ZooKeeperClaim.of(claim)
         if mine.withdrawn or (mine.path is None and mine.settled):
-            return  # nothing of it is in the race
-        if mine.path is not None or self._find(mine):
+            return  # it has no node
+        if mine.path is not None or self._find_node(mine):
             assert mine.path is not None
-            # By its full name, which no other node has: harmless however late, and however often.
-            (answer,) = mine.owner.usable_link.ask(
+            # No other node ever has this name, so a late or repeated request does no harm.
+            (answer,) = mine.owner.usable_client.request(
                 f"withdraw from {self._key!r}", delete(mine.path)
             )
             if isinstance(answer, Exception) and not isinstance(answer, NoNodeError):
@@ -277,25 +324,26 @@ class ZooKeeperElection:
         mine.withdrawn = mine.settled = True
 
     def clean_up(self) -> None:
-        """Delete the folder if nothing is in it, and nothing was written to it.
+        """Delete the folder if it has no children and no data.
 
-        Whoever enters meanwhile makes it again. Its numbers begin anew then, which only compare
-        claims of one folder; the tokens are ids of ZooKeeper's transactions, and go on to grow.
+        A candidate that enters meanwhile creates it again. Its numbers start at 0 then, which
+        compare only claims of one folder; the tokens, ids of transactions, continue to grow.
         """
         node = self._nodes.read(self._folder)
-        if node is None or node.data is not None or node.children:
+        if node is None or node.data is not None or node.child_count:
             return
+        self._has_folder = False
         doing = f"clean up {self._key!r}"
-        (answer,) = self._nodes.link.ask(doing, delete(self._folder, node.version))
+        (answer,) = self._nodes.client.request(doing, delete(self._folder, node.version))
         if isinstance(answer, Exception) and not isinstance(
             answer, NoNodeError | NotEmptyError | BadVersionError
         ):
             raise StoreUnavailable(f"cannot {doing}: {answer!r}")
 
-    # -- looking on --------------------------------------------------------------------------
+    # -- followers ---------------------------------------------------------------------------
 
     def leader(self) -> Leader | None:
-        return self._nodes.leader(self._folder)
+        return self._nodes.read_leader(self._folder)
 
     def watch_leader(
         self, on_change: Callable[[Leader | StoreUnavailable | None], None]
@@ -303,43 +351,18 @@ class ZooKeeperElection:
         return self._watcher.watch_leader(self._folder, on_change)
 
 
-class _Turn:
-    """One who wants to know that the standing of a claim may have changed, until it is closed."""
+class _ClaimWatch:
+    """A listener of a claim, until it is closed."""
 
     def __init__(self, claim: ZooKeeperClaim, wake: Callable[[], None]) -> None:
-        self._claim = claim
-        self._delivery: WatchDelivery[None] = WatchDelivery(lambda _: wake(), self._leave)
-        claim.wakes.append(self)
+        self._delivery: WatchDelivery[None] = WatchDelivery(
+            lambda _: wake(), lambda: claim.remove_listener(self)
+        )
+        claim.listeners.append(self)
 
     def __call__(self) -> None:
         self._delivery.publish(None)
 
     def close(self) -> None:
-        """End the calls; see `WatchDelivery.close`."""
+        """Stop calling the listener; see `WatchDelivery.close`."""
         self._delivery.close()
-
-    def _leave(self) -> None:
-        if self in self._claim.wakes:
-            self._claim.wakes.remove(self)
-        if not self._claim.wakes:
-            self._claim.watch()
-
-
-def _is_node_of(claim: ZooKeeperClaim, stat: Any) -> bool:
-    # No two nodes were made by one transaction, and a node never changes its owner.
-    return bool(stat.czxid == claim.token)
-
-
-def _check_made(claim: ZooKeeperClaim, folder: str, answer: Any) -> None:
-    """Raise `StoreUnavailable` if that says of a claim's node what cannot be."""
-    if isinstance(answer, Exception):
-        return
-    path, stat = answer
-    ours = path.startswith(f"{folder}/{claim.prefix}") and "/" not in path[len(folder) + 1 :]
-    if not (ours and stat.czxid > 0 and stat.ephemeralOwner == claim.owner.number):
-        raise no_sense(f"enter {claim.key!r}", ValueError("it is about another node"))
-
-
-def _share() -> AbstractContextManager[None]:
-    # Half of the time, so that an answer that does not come leaves some to find out.
-    return budget(remaining_budget() / 2)

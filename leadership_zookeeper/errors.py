@@ -1,4 +1,4 @@
-"""What kazoo, the network and ZooKeeper say, in the words of `leadership_core.errors`."""
+"""Mapping of kazoo's exceptions and network errors to those of `leadership_core.errors`."""
 
 from __future__ import annotations
 
@@ -7,33 +7,40 @@ from contextlib import contextmanager
 
 from kazoo import exceptions as zk
 
-from leadership_core.errors import (
+from leadership_core.backend import (
     ConfigurationError,
+    ConnectFailure,
     LeadershipError,
-    NotDone,
+    NotApplied,
     StoreRefused,
     StoreUnavailable,
+    cannot_connect,
+    shortened,
 )
-from leadership_core.failures import ConnectFailure, shortened
 
 __all__ = [
     "ANSWERS",
-    "UNREAD",
-    "is_definite",
-    "no_sense",
-    "refused_login",
-    "translated",
-    "unreached",
+    "UNKNOWN_TIMEOUT",
+    "authentication_failed",
+    "connect_failed",
+    "is_not_applied",
+    "map_errors",
+    "unexpected_response",
 ]
 
-ANSWERS = (zk.NoNodeError, zk.NodeExistsError, zk.BadVersionError, zk.NotEmptyError)
-"""What ZooKeeper says about the nodes of a request: an answer like any other."""
-
-UNREAD = (
-    "kazoo does not read its sockets as it should, so the timeout that ZooKeeper has granted is "
-    "not known, and nobody can lead: install kazoo 2.11"
+ANSWERS: tuple[type[Exception], ...] = (
+    zk.NoNodeError,
+    zk.NodeExistsError,
+    zk.BadVersionError,
+    zk.NotEmptyError,
 )
-"""Why nobody leads with another kazoo than we know."""
+"""Errors about the nodes of a request, which are returned as its answer."""
+
+UNKNOWN_TIMEOUT = (
+    "this release of kazoo does not read its sockets as expected, so the session timeout that "
+    "ZooKeeper has granted is unknown, and no candidate can lead: install kazoo 2.11"
+)
+"""The error with a release of kazoo that `sockets.ConnectionMonitor` cannot observe."""
 
 _REFUSALS = (
     zk.InvalidACLError,
@@ -43,19 +50,19 @@ _REFUSALS = (
 )
 
 
-def is_definite(error: StoreUnavailable) -> bool:
-    """Whether the request surely did not take effect."""
-    return isinstance(error, NotDone | StoreRefused)
+def is_not_applied(error: StoreUnavailable) -> bool:
+    """Whether the request certainly has no effect."""
+    return isinstance(error, NotApplied | StoreRefused)
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Turn what an answer of kazoo raises into ours; the original is the cause.
+def map_errors(doing: str) -> Iterator[None]:
+    """Raise the library's errors in place of kazoo's, which become their causes.
 
-    What `ANSWERS` lists, and the end of a session, is left to the caller.
+    `ANSWERS`, and the end of the session, are left to the caller.
 
     Args:
-        doing: what cannot be done then, for the message.
+        doing: the operation, for the message "cannot ...".
     """
     try:
         yield
@@ -63,53 +70,50 @@ def translated(doing: str) -> Iterator[None]:
         raise
     except zk.NoChildrenForEphemeralsError as error:
         raise ConfigurationError(
-            f"cannot {doing}: an entry above it is bound to a session, and ZooKeeper keeps nothing "
-            "below such a one: choose another key"
+            f"cannot {doing}: an entry above it is bound to a session, and ZooKeeper allows no "
+            "children below an ephemeral node: choose another key"
         ) from error
     except zk.NoAuthError as error:
         raise StoreRefused(
-            f"cannot {doing}: ZooKeeper denies permission; the ACL there must allow it to the user "
-            "of the URL (user:password@)"
+            f"cannot {doing}: ZooKeeper denies permission; grant it to the user of the URL "
+            "(user:password@) in the ACL of the node"
         ) from error
     except (zk.AuthFailedError, zk.SessionClosedRequireSaslError) as error:
-        raise refused_login() from error
+        raise authentication_failed() from error
     except zk.UnimplementedError as error:
-        # Not a refusal that is tried again once something has worked: connecting always works.
+        # Not StoreRefused, which is retried after the next success: connecting always succeeds.
         raise ConfigurationError(
-            f"cannot {doing}: the server does not know the request; ZooKeeper 3.5 or later is needed"
+            f"cannot {doing}: the server does not support the request; use ZooKeeper 3.5 or later"
         ) from error
     except _REFUSALS as error:
         raise StoreRefused(
             f"cannot {doing}: ZooKeeper refuses the request ({shortened(error)})"
         ) from error
     except zk.ThrottledOpError as error:
-        raise NotDone(f"cannot {doing}: the server is overloaded") from error
+        raise NotApplied(f"cannot {doing}: the server is overloaded") from error
     except zk.ZookeeperError as error:
         raise StoreUnavailable(f"cannot {doing}: {shortened(error)}") from error
 
 
-def no_sense(doing: str, error: Exception) -> StoreUnavailable:
-    """Say that an answer is none that a ZooKeeper would give."""
+def unexpected_response(doing: str, error: Exception) -> StoreUnavailable:
+    """The error for an answer that no ZooKeeper server gives."""
     why = f"{type(error).__name__}: {shortened(error)}"
     return StoreUnavailable(f"cannot {doing}: the answer makes no sense ({why}); check the port")
 
 
-def refused_login() -> StoreRefused:
-    """Say that the servers do not want us."""
+def authentication_failed() -> StoreRefused:
+    """The error for a rejected login."""
     return StoreRefused(
-        "ZooKeeper refuses to let us in; check user and password in the URL (user:password@), and "
-        "whether its servers ask for SASL, which this library has not"
+        "ZooKeeper authentication failed: check user and password in the URL (user:password@), and "
+        "whether the servers require SASL, which this library does not support"
     )
 
 
-def unreached(failed: Sequence[ConnectFailure], given: float) -> StoreUnavailable:
-    """Say that no server could be connected to.
+def connect_failed(failures: Sequence[ConnectFailure], limit: float) -> StoreUnavailable:
+    """The error for a client that could not connect to any server.
 
     Args:
-        failed: the servers that were tried, and why each one failed.
-        given: seconds.
+        failures: one for each server that was tried.
+        limit: seconds in which no server answered.
     """
-    said = "; ".join(f"{one.place}: {one.explained('a server')}" for one in failed)
-    if failed and all(one.is_lasting for one in failed):
-        return StoreRefused(f"cannot connect to ZooKeeper: {said}")
-    return NotDone(f"cannot connect to ZooKeeper: {said or f'no answer within {given:.2f} s'}")
+    return cannot_connect("ZooKeeper", "a server", failures, f"no answer within {limit:.2f} s")

@@ -1,7 +1,8 @@
-"""The nodes of ZooKeeper in our terms, and the requests that are made of them.
+"""Nodes of ZooKeeper as key-value pairs, and the requests for them.
 
-A node without data, which is not the same as one with no bytes in it, is a folder: it is there
-for what is below it, and is no entry.
+A node without data, which differs from a node with empty data, is a folder: it exists for the
+entries below it, and is no entry itself.
+See https://zookeeper.apache.org/doc/current/zookeeperProgrammers.html#sc_zkDataModel_znodes.
 """
 
 from __future__ import annotations
@@ -11,45 +12,47 @@ from typing import Any, Self
 
 from kazoo.exceptions import NoNodeError
 
-from leadership_core.errors import StoreRefused, StoreUnavailable
-from leadership_core.store import Entry, Leader
+from leadership_core.backend import Entry, Leader, StoreRefused, StoreUnavailable
 
-from .claim import first
-from .errors import no_sense
-from .link import Link, Request
-from .reader import Reader
+from .claim import first_claim
+from .client import Client, Request
+from .errors import unexpected_response
 from .session import session_id
+from .shared_client import SharedClient
 
 __all__ = [
     "MAX_VALUE",
-    "PIN",
-    "Node",
-    "Nodes",
+    "PIN_SUFFIX",
+    "KeyValue",
+    "NodeReader",
     "check_size",
-    "check_stat",
-    "children",
     "create",
+    "create_folders",
     "delete",
     "exists",
+    "get_children",
+    "get_data",
     "is_pin",
-    "leader_of",
-    "make_folders",
     "parent_of",
+    "parse_leader",
     "path_of",
-    "read",
 ]
 
 MAX_VALUE = 1_040_000
-"""Bytes; a server breaks the connection when a request has more than 1 MiB (jute.maxbuffer)."""
+"""Bytes; a server breaks the connection for a request of more than 1 MiB (jute.maxbuffer)."""
 
-PIN = "__pin__"
-"""How the names of nodes end that are there for a moment, to keep another one; see `pin`."""
+PIN_SUFFIX = "__pin__"
+"""End of the names of temporary nodes that keep their parents from being deleted; see `node_pin`."""
 
 _TRIES = 20
 
 
 def check_size(key: str, value: bytes) -> None:
-    """Raise `StoreRefused` for a value that no server takes."""
+    """Check that a server accepts a value of this length.
+
+    Raises:
+        StoreRefused: it is too long.
+    """
     if len(value) > MAX_VALUE:
         raise StoreRefused(
             f"cannot write {key!r}: ZooKeeper takes {MAX_VALUE} bytes at most, "
@@ -58,168 +61,176 @@ def check_size(key: str, value: bytes) -> None:
 
 
 def path_of(key: str) -> str:
-    """Where a key is; an empty one is the root."""
+    """The path of a key's node; the root for an empty key."""
     return f"/{key}"
 
 
 def is_pin(name: str) -> bool:
-    """Whether a node of this name is no folder of anybody's, but a pin."""
-    return name.endswith(PIN)
+    """Whether a node of this name is a pin, not a folder or an entry."""
+    return name.endswith(PIN_SUFFIX)
 
 
 def parent_of(path: str) -> str:
-    """The node above."""
+    """The path of the parent node."""
     return path.rpartition("/")[0] or "/"
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A node as it was at one moment.
+class KeyValue:
+    """A node at one moment; the attributes are those of ZooKeeper's stat.
 
     Attributes:
         path: absolute.
         data: None for a folder.
-        version: how often its data was written since it was made.
-        modified: id of the transaction that wrote its data last.
-        owner: number of the session that it is bound to, or 0.
-        children: how many it has.
+        version: number of writes since its creation.
+        mzxid: id of the transaction that wrote its data last.
+        ephemeral_owner: number of the session that it is bound to, or 0.
+        child_count: number of its children.
     """
 
     path: str
     data: bytes | None
     version: int
-    modified: int
-    owner: int
-    children: int
+    mzxid: int
+    ephemeral_owner: int
+    child_count: int
 
     @classmethod
-    def of(cls, path: str, answer: Any) -> Self | None:
-        """Make one of an answer to `read`; None if it is not there."""
+    def parse(cls, path: str, answer: Any) -> Self | None:
+        """Parse the answer to `get_data`; None if the node does not exist.
+
+        Raises:
+            StoreUnavailable: no node has such a stat.
+        """
         if isinstance(answer, Exception):
             return None
         data, stat = answer
-        check_stat(path, stat)
+        # The root was created by no transaction, so its czxid is 0.
+        if not (
+            0 <= stat.czxid <= stat.mzxid
+            and min(stat.version, stat.numChildren, stat.dataLength) >= 0
+        ):
+            raise unexpected_response(f"read {path[1:]!r}", ValueError("invalid numbers of a node"))
         return cls(path, data, stat.version, stat.mzxid, stat.ephemeralOwner, stat.numChildren)
 
     @property
     def entry(self) -> Entry | None:
-        """The entry that it is."""
+        """The entry that is stored in it; None for a folder."""
         if self.data is None or self.path == "/":
             return None
-        session = session_id(self.owner) if self.owner else None
-        return Entry(self.path[1:], self.data, self.modified, session)
-
-
-def check_stat(path: str, stat: Any) -> None:
-    """Raise `StoreUnavailable` if no node can be like that."""
-    # The root was made by no transaction.
-    if not (
-        0 <= stat.czxid <= stat.mzxid and min(stat.version, stat.numChildren, stat.dataLength) >= 0
-    ):
-        raise no_sense(f"read {path[1:]!r}", ValueError("a node has numbers that cannot be"))
+        session = session_id(self.ephemeral_owner) if self.ephemeral_owner else None
+        return Entry(self.path[1:], self.data, self.mzxid, session)
 
 
 # -- requests -----------------------------------------------------------------------------------
 
 
-def read(path: str, watch: Any = None) -> Request:
-    """Data and stat of a node; the watch fires when it changes or goes."""
-    return lambda client: client.get_async(path, watch=watch)
+def get_data(path: str, watch: Any = None) -> Request:
+    """Request the data and the stat of a node; the watch fires when it is written or deleted."""
+    return lambda kazoo: kazoo.get_async(path, watch=watch)
 
 
 def exists(path: str, watch: Any = None) -> Request:
-    """The stat of a node, or None; the watch fires when it comes, changes or goes."""
-    return lambda client: client.exists_async(path, watch=watch)
+    """Request the stat of a node, or None; the watch fires when it is created, too."""
+    return lambda kazoo: kazoo.exists_async(path, watch=watch)
 
 
-def children(path: str, watch: Any = None) -> Request:
-    """The names below a node; the watch fires when one comes or goes."""
-    return lambda client: client.get_children_async(path, watch=watch)
+def get_children(path: str, watch: Any = None) -> Request:
+    """Request the names of a node's children; the watch fires when one is created or deleted."""
+    return lambda kazoo: kazoo.get_children_async(path, watch=watch)
 
 
 def create(path: str, data: bytes | None, *, ephemeral: bool = False) -> Request:
-    """Make a node that lasts, or one that goes with the session."""
-    return lambda client: client.create_async(path, data, ephemeral=ephemeral)
+    """Request the creation of a persistent node, or of one that is bound to the session."""
+    return lambda kazoo: kazoo.create_async(path, data, ephemeral=ephemeral)
 
 
 def delete(path: str, version: int = -1) -> Request:
-    """Delete a node, of this version or of any."""
-    return lambda client: client.delete_async(path, version)
+    """Request the deletion of a node of this version, or of any."""
+    return lambda kazoo: kazoo.delete_async(path, version)
 
 
-def make_folders(link: Link, path: str) -> None:
-    """Make the folder, and those above it that are missing.
+def create_folders(client: Client, path: str) -> None:
+    """Create a folder and its missing parents.
 
-    From below, since we may have no permission to look at what is above us.
+    From the bottom up, since the user may have no permission for the nodes near the root.
     """
     missing = []
     while path != "/":
-        (answer,) = link.ask(f"make the folder {path!r}", create(path, None))
+        (answer,) = client.request(f"create the folder {path!r}", create(path, None))
         if not isinstance(answer, NoNodeError):
             break
         missing.append(path)
         path = parent_of(path)
     if missing:
         wanted = [create(one, None) for one in reversed(missing)]
-        link.ask(f"make the folder {missing[0]!r}", *wanted)
+        client.request(f"create the folder {missing[0]!r}", *wanted)
 
 
-class Nodes:
-    """What the store's own client reads; every read is linearizable.
+class NodeReader:
+    """Linearizable reads with the store's shared client; thread-safe.
 
     Attributes:
-        chroot: what the URL puts before every key.
+        chroot: the prefix of the URL, which precedes every key.
     """
 
-    def __init__(self, reader: Reader, chroot: str) -> None:
+    def __init__(self, shared_client: SharedClient, chroot: str) -> None:
         self.chroot = chroot
-        self._reader = reader
+        self._shared_client = shared_client
 
     @property
-    def link(self) -> Link:
-        """The client's link of now."""
-        return self._reader.link()
+    def client(self) -> Client:
+        """The shared client."""
+        return self._shared_client.current()
 
-    def read(self, path: str) -> Node | None:
-        """Read one node."""
-        (answer,) = self.link.ask_confirmed(f"read {path[1:]!r}", read(path))
-        return Node.of(path, answer)
+    def read(self, path: str) -> KeyValue | None:
+        """Read a node; None if it does not exist."""
+        (answer,) = self.client.request_linearizable(f"read {path[1:]!r}", get_data(path))
+        return KeyValue.parse(path, answer)
 
-    def leader(self, folder: str) -> Leader | None:
-        """Read who leads the election there."""
+    def read_leader(self, folder: str) -> Leader | None:
+        """Read the leader of the election with this node."""
         for _ in range(_TRIES):
-            link, doing = self.link, f"read who leads {folder[1:]!r}"
-            (names,) = link.ask_confirmed(doing, children(folder))
-            name = None if isinstance(names, Exception) else first(names)
+            client, doing = self.client, f"read the leader of {folder[1:]!r}"
+            (names,) = client.request_linearizable(doing, get_children(folder))
+            name = None if isinstance(names, Exception) else first_claim(names)
             if name is None:
                 return None
-            (answer,) = link.ask(doing, read(f"{folder}/{name}"))
+            (answer,) = client.request(doing, get_data(f"{folder}/{name}"))
             if not isinstance(answer, Exception):
-                return leader_of(answer)
+                return parse_leader(answer)
         raise StoreUnavailable(f"the leader of {folder[1:]!r} changes faster than it can be read")
 
-    def claim(self, folder: str, token: int) -> str | None:
-        """Find the node of the claim that leads with this token; None if it does not.
+    def find_leading_claim(self, folder: str, token: int) -> str | None:
+        """Find the node of the claim that leads with this token; None if it does not lead.
 
-        A claim that was found at the head may be found in an old state: nothing comes before it
-        as long as it is there, which whoever relies on it has the store check. That it is not
-        found is said only of what a majority has confirmed.
+        A claim may be found at the head in an old state: no other precedes it as long as it
+        exists, which the transaction that relies on it has to check. It is reported as not
+        leading on the proof of a linearizable read only.
+
+        Args:
+            folder: the path of the election's node.
+            token: of the claim.
         """
-        link, doing = self.link, f"look into {folder[1:]!r}"
-        for ask in (link.ask, link.ask_confirmed):
-            (names,) = ask(doing, children(folder))
-            name = None if isinstance(names, Exception) else first(names)
+        client, doing = self.client, f"read the claims of {folder[1:]!r}"
+        for request in (client.request, client.request_linearizable):
+            (names,) = request(doing, get_children(folder))
+            name = None if isinstance(names, Exception) else first_claim(names)
             if name is not None:
                 path = f"{folder}/{name}"
-                (answer,) = link.ask(doing, read(path))
+                (answer,) = client.request(doing, get_data(path))
                 if not isinstance(answer, Exception) and answer[1].czxid == token:
                     return path
         return None
 
 
-def leader_of(answer: tuple[bytes | None, Any]) -> Leader | None:
-    """Who a claim's node says that leads; nobody, if it was written over."""
+def parse_leader(answer: tuple[bytes | None, Any]) -> Leader | None:
+    """Parse the leader from the first claim's node; None if that was overwritten.
+
+    Raises:
+        StoreUnavailable: no node has such a stat.
+    """
     data, stat = answer
     if not 0 < stat.czxid <= stat.mzxid:
-        raise no_sense("read who leads", ValueError("a node has numbers that cannot be"))
+        raise unexpected_response("read the leader", ValueError("invalid numbers of a node"))
     return None if stat.version != 0 else Leader.of(data or b"", stat.czxid)

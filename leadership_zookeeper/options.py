@@ -1,4 +1,4 @@
-"""What the URL says about a ZooKeeper: its servers, its chroot, the user, its tick, its TLS."""
+"""Options of a ZooKeeper URL: servers, chroot, user, tick and TLS."""
 
 from __future__ import annotations
 
@@ -8,33 +8,41 @@ from typing import Any, Self
 
 from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE
 
-from leadership_core.addresses import Addresses
-from leadership_core.errors import URLError
-from leadership_core.precautions import warn_about_connection
-from leadership_core.secret import read_password
-from leadership_core.tls import ClientTLS
-from leadership_core.url import Host, StoreURL, seconds, text
+from leadership_core.backend import (
+    Addresses,
+    ClientTLS,
+    Host,
+    RateLimiter,
+    StoreURL,
+    as_seconds,
+    as_text,
+    warn_about_connection,
+)
 
-from .credentials import Login
-from .wire import adapt
+from .tls import Login, use_monitored_sockets
 
 __all__ = ["Options"]
 
 DEFAULT_PORT = 2181
-DEFAULT_TICK = 2.0  # seconds; as in the configuration that ZooKeeper is shipped with
+DEFAULT_TICK = 2.0  # seconds; tickTime of the configuration that ZooKeeper is shipped with
+
+# Connections that are accepted per server: at once after the first, and per second. kazoo pauses between failed
+# attempts only, so a server that accepts and hangs up would be connected to without a pause.
+_CONNECT_BURST = 4
+_CONNECT_RATE = 2.0  # as kazoo's own longest pause
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to reach a ZooKeeper, and how to write there.
+    """The servers of a ZooKeeper, and how to connect and write to them.
 
     Attributes:
-        hosts: each with its port; any of them will do.
-        addresses: of the hosts, and which of them have failed.
-        prefix: what the URL puts before every key.
-        tick: seconds; the servers' tickTime, which no client can read.
-        login: who we are, or None.
-        tls: None for a plain connection.
+        hosts: the servers with their ports; any of them serves all requests.
+        addresses: of the hosts, with the recent failures.
+        prefix: the chroot of the URL, which precedes every key.
+        tick: the servers' tickTime in seconds, which no client can read.
+        login: user and password, or None.
+        tls: None for plain connections.
     """
 
     hosts: tuple[Host, ...]
@@ -46,22 +54,31 @@ class Options:
 
     @classmethod
     def read(cls, url: StoreURL) -> Self:
-        """Read them from a URL.
+        """Parse a URL; contacts no server.
 
         Raises:
-            ConfigurationError: a part is wrong, or a file that it names cannot be used.
+            ConfigurationError: a part of it is invalid, or a file that it names cannot be used.
         """
-        known = {"tick": _tick, "password_file": text}
+
+        def as_tick(value: str) -> float:
+            tick = as_seconds(value)
+            if not 0 < tick <= 60:
+                raise ValueError(
+                    f"{value!r} is not a valid tick: it must be more than 0 and at most 60 s"
+                )
+            return tick
+
+        known = {"tick": as_tick, "password_file": as_text}
         found: dict[str, Any] = url.read_options(known, tls=True)
-        login = _login(url, found.get("password_file"))
-        tls = ClientTLS.of_options(found, adapt) if url.tls else None
+        login = Login.read(url, found.get("password_file"))
+        tls = ClientTLS.of_options(found, use_monitored_sockets) if url.tls else None
         warn_about_connection(
             url, verify=found.get("verify", True), secret=None if login is None else login.password
         )
         hosts = tuple(dict.fromkeys(url.with_default_port(DEFAULT_PORT).hosts))
         return cls(
             hosts=hosts,
-            # Not all clients to the same server first.
+            # In random order, or all clients would connect to the same server.
             addresses=Addresses(
                 sorted(hosts, key=lambda _: random.random()), thread="leadership-zookeeper-resolve"
             ),
@@ -73,26 +90,10 @@ class Options:
 
     @property
     def acl(self) -> list[ACL]:
-        """Who may use what we make: only our user, or everybody where there is none."""
+        """The ACL of new nodes: all rights for the user of the URL, or for all without one."""
         return list(OPEN_ACL_UNSAFE if self.login is None else CREATOR_ALL_ACL)
 
-
-def _tick(value: str) -> float:
-    tick = seconds(value)
-    if not 0 < tick <= 60:
-        raise ValueError(f"{value!r} is no tick of a server: it is more than 0 and at most 60 s")
-    return tick
-
-
-def _login(url: StoreURL, file: str | None) -> Login | None:
-    password = read_password(url, file)
-    if url.username is None and password is None:
-        return None
-    if not url.username or password is None:
-        raise URLError(
-            f"{url.scheme}:// takes a user and a password, 'USER:PASSWORD@' or 'USER@' and "
-            "password_file=, or neither"
-        )
-    if ":" in url.username:
-        raise URLError("a colon cannot be part of a user of ZooKeeper")
-    return Login(url.username, password)
+    def new_connect_limiter(self) -> RateLimiter:
+        """A rate limiter for the connections of one client, or of a client and its successors."""
+        count = len(self.hosts)
+        return RateLimiter(1 + _CONNECT_BURST * count, _CONNECT_RATE * count)

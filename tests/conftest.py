@@ -20,32 +20,30 @@ from typing import Protocol
 
 import pytest
 
-from tests.servers.fixtures_consul import (
+from leadership_core.engine.open_store import open_stores
+from tests.support import inherited_state, process_guard
+from tests.support.internals import product_threads
+from tests.support.servers.fixtures import (
     ConsulFactory,
+    EtcdFactory,
+    ZooKeeperFactory,
     consul,
     consul_cluster,
     consul_server,
-    usual_consul,
-)
-from tests.servers.fixtures_etcd import (
-    EtcdFactory,
     etcd,
     etcd_cluster,
     etcd_server,
     shared_etcd,
-)
-from tests.servers.fixtures_shared import shared_server
-from tests.servers.fixtures_zookeeper import (
-    ZooKeeperFactory,
+    shared_server,
     shared_zookeeper,
+    usual_consul,
     zookeeper,
     zookeeper_cluster,
     zookeeper_server,
 )
-from tests.servers.process import Process
-from tests.servers.proxy import Proxy
-from tests.servers.wanted import describe, get_ready, wanted_by
-from tests.support import inherited_state, process_guard
+from tests.support.servers.process import Process
+from tests.support.servers.proxy import Proxy
+from tests.support.servers.requirements import describe, get_ready, wanted_by
 
 __all__ = [
     "ConsulFactory",
@@ -74,7 +72,7 @@ process_guard.start_watchdog()
 
 def pytest_configure() -> None:
     """Let hypothesis decide about no test by how quick the machine is."""
-    # Only here: `python -m tests.faults` imports this module before it starts pytest, which wants to
+    # Only here: `python -m tests.system` imports this module before it starts pytest, which wants to
     # be the first that imports the plugin of hypothesis.
     from hypothesis import HealthCheck, settings
 
@@ -86,10 +84,15 @@ def pytest_report_header() -> list[str]:
     return describe()
 
 
+_SHORT = (Path(__file__).parent / "fuzz", Path(__file__).parent / "unit")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if wanted_by(item):
             item.add_marker(pytest.mark.server)
+    # The folders with short files come last, so that the workers of pytest-xdist end together.
+    items.sort(key=lambda item: any(folder in item.path.parents for folder in _SHORT))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -103,18 +106,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
-    """Fail a test that leaves a thread of ours behind; it has 2 s to end."""
-    before = set(threading.enumerate())
+    """Fail a test that leaves a thread of ours behind; it has 2 s to end.
+
+    The stores that it has left open are closed, or their threads would run on in the next tests.
+    """
+    threads_before, stores_before = set(threading.enumerate()), set(open_stores)
     yield
     deadline = time.monotonic() + 2.0
-    while left := _ours() - before:
+    while left := product_threads() - threads_before:
         if time.monotonic() > deadline:
+            for opened in set(open_stores) - stores_before:
+                opened.close(1.0)
             pytest.fail(f"threads left running: {sorted(t.name for t in left)}", pytrace=False)
         time.sleep(0.01)
-
-
-def _ours() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name.startswith("leadership-")}
 
 
 # -- processes ----------------------------------------------------------------------------
@@ -162,7 +166,7 @@ def quick_folder(tmp_path: Path) -> Iterator[Path]:
     """A folder in memory where there is such a thing, for databases.
 
     A commit waits for the disk, and that of a virtual machine may take seconds over it when
-    the processors are busy: nobody is elected meanwhile, which is right and would fail tests.
+    the processors are busy: no candidate is elected meanwhile, which is correct and would fail tests.
     """
     memory = Path("/dev/shm")
     place = memory if os.access(memory, os.W_OK) else tmp_path

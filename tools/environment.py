@@ -1,7 +1,7 @@
-"""Make a virtual environment with pip, also where Python came without the means.
+"""Program that makes a virtual environment with pip, also without `ensurepip`.
 
-Debian ships `ensurepip` apart from Python. Where it is missing, pip's own wheel is taken from
-a Debian package that is unpacked, not installed; that needs no root.
+Debian ships `ensurepip` apart from Python. If it is missing, pip's own wheel is taken from
+a Debian package, which is unpacked and not installed; that needs no root.
 
     python -m tools.environment FOLDER
 """
@@ -16,13 +16,13 @@ import tempfile
 import venv
 from pathlib import Path
 
-from tests.servers.apt import ProvisionError, unpack
+from tests.support.servers.apt import ProvisionError, unpack
 
 
 def main() -> int:
     folder = Path(sys.argv[1])
     try:
-        import ensurepip  # noqa: F401  # only whether it is there
+        import ensurepip  # noqa: F401  # only its presence matters
     except ImportError:
         venv.create(folder, clear=True)
         return _add_pip(folder)
@@ -40,8 +40,8 @@ def _add_pip(folder: Path) -> int:
             wheel = next(tree.glob("usr/share/python-wheels/pip-*.whl"))
         except (ProvisionError, OSError, StopIteration) as error:
             print(
-                "this Python has no ensurepip, and no pip could be had: "
-                f"apt-get install python3-venv, then again ({error})",
+                "this Python has no ensurepip, and no pip could be downloaded: "
+                f"run apt-get install python3-venv, then try again ({error})",
                 file=sys.stderr,
             )
             return 1

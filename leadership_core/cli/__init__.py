@@ -1,4 +1,4 @@
-"""The command `leadership`."""
+"""The command line program `leadership`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the words of a command line to what a command needs; every error is one line."""
+"""Parser of the command line; every error is one line without secrets."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NoReturn
 
-from ..duration import parse_duration
+from ..backend.duration import parse_duration
+from ..backend.url import StoreURL
+from ..backend.validation import check_ttl
 from ..errors import ConfigurationError, URLError
-from ..timing import check_ttl
-from ..url import StoreURL
+from .addresses import parse_address
+from .bench_options import BenchOptions, add_bench_options
 
-__all__ = ["ENVIRONMENT_URL", "Arguments", "Command", "parse"]
+__all__ = ["ENVIRONMENT_URL", "Arguments", "Command", "add_options", "parse"]
 
 ENVIRONMENT_URL = "LEADERSHIP_URL"
-"""Stands in for a URL that is left out."""
+"""Environment variable that is used if no URL is given."""
 
 _TTL = 15.0  # seconds
 _TIMEOUT = 5.0  # seconds
@@ -27,18 +30,25 @@ _LONGEST = 500  # characters of a message
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What the user asked for; nothing here prints a secret."""
+    """The parsed command line; its repr shows no secret."""
 
     command: str
     url: StoreURL | None = None
-    url_text: str = field(default="", repr=False)  # as it was given, for other processes
+    url_text: str = field(default="", repr=False)  # with its secrets, for other processes
     key: str = ""
     value: str = ""
+    shell: str = ""
     ttl: float = _TTL
     ttl_is_given: bool = False
     margin: float | None = None
     timeout: float = _TIMEOUT
     seconds: float = _CONTENTION
+    once: bool = False
+    grace: float | None = None
+    child: tuple[str, ...] = ()
+    http: tuple[str, int] | None = None
+    urls: tuple[str, ...] = field(default=(), repr=False)
+    bench: BenchOptions = field(default_factory=BenchOptions)
     json: bool = False
     verbose: bool = False
 
@@ -48,13 +58,18 @@ class Command:
     """One command of the program.
 
     Attributes:
-        name: what the user types.
-        summary: one line of `leadership --help`.
-        description: what its own `--help` begins with.
-        words: its positional arguments, in order; "[URL]" may be left out altogether.
+        name: the word that selects it.
+        summary: its line in `leadership --help`.
+        description: the beginning of its own `--help`.
+        words: its positional arguments, in order; "[URL]" and "[VALUE]" may be left out altogether, and
+            "[URL...]" is any number of URLs.
         lease: whether it has `--ttl` and `--margin`.
         check: whether it has `--ttl` and `--seconds`.
-        run: does it, and returns the exit code.
+        child: whether it has `--once` and `--grace`, and runs the command after `--`.
+        http: whether it has `--http`.
+        bench: whether it has the options of `leadership bench`, whose `--json` names a file.
+        choices: the values of its only word, if there is a choice of few.
+        run: runs it, and returns the exit code.
     """
 
     name: str
@@ -64,30 +79,49 @@ class Command:
     words: tuple[str, ...] = ()
     lease: bool = False
     check: bool = False
+    child: bool = False
+    http: bool = False
+    bench: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def usage(self) -> str:
-        """How it is called."""
-        return " ".join(["leadership", self.name, *self.words])
+        """The command with its positional arguments."""
+        return " ".join(["leadership", self.name, *self.words, *self.usage_of_child])
+
+    @property
+    def usage_of_child(self) -> list[str]:
+        """The end of the command line, after the options."""
+        return ["--", "COMMAND..."] if self.child else []
 
 
 def parse(command: Command, words: Sequence[str], version: str) -> Arguments:
-    """Read the command line behind the name of the command.
+    """Parse the words after the name of the command.
+
+    Args:
+        command: the command.
+        words: the words.
+        version: the text of `--version`.
 
     Raises:
-        ConfigurationError: it cannot work; the message says why, and repeats no secret.
-        SystemExit: `--help` or `--version` was asked for, and was printed.
+        ConfigurationError: they are wrong; the message says why, and repeats no secret.
+        SystemExit: `--help` or `--version` was given, and was printed.
     """
-    # What follows a -- is no option. Taken out here, as the releases of argparse differ.
+    # Words after -- are no options. They are split off here, as releases of argparse differ.
     end = words.index("--") if "--" in words else len(words)
     found, unknown = _parser(command, version).parse_known_intermixed_args(list(words[:end]))
     if unknown:
         option = unknown[0].split("=")[0][:60]
         raise ConfigurationError(
             f"unknown option {option!r}: see leadership {command.name} --help; "
-            "a word that begins with - goes behind --"
+            "put a word that begins with - after --"
         )
-    given = _assign(command, [*found.words, *words[end + 1 :]], os.environ)
+    rest = words[end + 1 :]
+    if command.bench:
+        return _bench(command, found, [*found.words, *rest])
+    given = _assign(command, [*found.words, *([] if command.child else rest)], os.environ)
+    if command.child and not rest:
+        raise ConfigurationError(f"the command to run is missing: write {command.usage}")
     key = given.get("KEY", "")
     if "://" in key:
         # The word is not repeated: a URL may hold a password.
@@ -98,18 +132,37 @@ def parse(command: Command, words: Sequence[str], version: str) -> Arguments:
         url_text=given.get("URL") or given.get(ENVIRONMENT_URL, ""),
         key=key,
         value=given.get("VALUE", ""),
+        shell=given.get("SHELL", ""),
         ttl=_TTL if found.ttl is None else found.ttl,
         ttl_is_given=found.ttl is not None,
         margin=found.margin,
         timeout=found.timeout,
         seconds=found.seconds,
+        once=found.once,
+        grace=found.grace,
+        child=tuple(rest) if command.child else (),
+        http=found.http,
         json=found.json,
         verbose=found.verbose,
     )
 
 
+def _bench(command: Command, found: argparse.Namespace, words: list[str]) -> Arguments:
+    default = os.environ.get(ENVIRONMENT_URL)
+    urls = words or ([default] if default else [])
+    for url in urls:
+        StoreURL.parse(url)
+    return Arguments(
+        command=command.name,
+        urls=tuple(urls),
+        bench=BenchOptions.of(found),
+        timeout=found.timeout,
+        verbose=found.verbose,
+    )
+
+
 class _Parser(argparse.ArgumentParser):
-    """Raises its errors, so that they look like all others."""
+    """Raises its errors, so that they are reported like all others."""
 
     def error(self, message: str) -> NoReturn:
         # argparse repeats what was typed, which may be a URL with a password, or a whole file.
@@ -119,49 +172,79 @@ class _Parser(argparse.ArgumentParser):
 def _parser(command: Command, version: str) -> _Parser:
     parser = _Parser(
         prog=f"leadership {command.name}",
-        usage=f"{command.usage} [options]",
+        usage=" ".join(
+            ["leadership", command.name, *command.words, "[options]", *command.usage_of_child]
+        ),
         description=command.description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         add_help=False,
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.set_defaults(ttl=None, margin=None, seconds=_CONTENTION)
+    parser.set_defaults(
+        ttl=None, margin=None, seconds=_CONTENTION, once=False, grace=None, http=None
+    )
+    add_options(parser, command, version)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser, command: Command, version: str) -> None:
+    """Add the options of the command to a parser: of the command line, or of its completion."""
     options = parser.add_argument_group("options")
     if command.lease:
         options.add_argument(
             "--ttl", metavar="TIME", type=_ttl,
-            help="seconds after which a leader that has died is replaced (default: 15)",
+            help="seconds after which a crashed leader is replaced (default: 15)",
         )  # fmt: skip
         options.add_argument(
-            "--margin", metavar="TIME", type=_margin,
-            help="seconds before the ttl at which a leader that cannot reach the store "
-            "stops believing (a tenth of the ttl, at least 0.5 s)",
+            "--margin", metavar="TIME", type=partial(_seconds, "the margin"),
+            help="seconds before the end of the ttl at which a leader without the store "
+            "stops leading (default: a tenth of the ttl, at least 0.5 s)",
         )  # fmt: skip
     if command.check:
         options.add_argument(
             "--ttl", metavar="TIME", type=_ttl,
-            help="seconds; by default the shortest that the store takes, from 2 on",
+            help="seconds (default: the shortest ttl that the store accepts, at least 2)",
         )  # fmt: skip
         options.add_argument(
-            "--seconds", metavar="TIME", type=_contention, default=_CONTENTION,
-            help="how long to contend; longer if it takes longer (default: 10)",
+            "--seconds", metavar="TIME", type=partial(_seconds, "the time to contend"), default=_CONTENTION,
+            help="seconds of contention, at least (default: 10)",
         )  # fmt: skip
-    options.add_argument("--json", action="store_true", help="print one JSON object a line")
+    if command.child:
+        options.add_argument(
+            "--once", action="store_true", help="exit after the first term, however it has ended"
+        )
+        options.add_argument(
+            "--grace", metavar="TIME", type=partial(_seconds, "the grace"),
+            help="seconds between telling the child to end and killing it (default: 10); "
+            "fewer when the store does not answer, so that it is dead before the lease ends",
+        )  # fmt: skip
+    if command.http:
+        options.add_argument(
+            "--http", metavar="HOST:PORT", type=_address,
+            help="serve the status there: a live page, /leader, /livez, /readyz, /metrics; "
+            "all who reach it can read it (PORT alone: this machine only; 0: a free port)",
+        )  # fmt: skip
+    if command.bench:
+        add_bench_options(options)
+    else:
+        options.add_argument("--json", action="store_true", help="print one JSON object per line")
     options.add_argument(
-        "--timeout", metavar="TIME", type=_timeout, default=_TIMEOUT,
-        help="seconds to wait for a store that does not answer (default: 5)",
+        "--timeout", metavar="TIME", type=partial(_seconds, "the timeout"), default=_TIMEOUT,
+        help="seconds to wait for the first answer of the store (default: 5)",
     )  # fmt: skip
-    options.add_argument("-v", "--verbose", action="store_true", help="say more, on stderr")
-    options.add_argument("-h", "--help", action="help", help="print this")
+    options.add_argument(
+        "-v", "--verbose", action="store_true", help="print more of the log on stderr"
+    )
+    options.add_argument("-h", "--help", action="help", help="print this help")
     options.add_argument("--version", action="version", version=version, help="print the version")
-    return parser
 
 
 def _assign(command: Command, words: list[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Say which word is what. A URL is left out when there is one word too few without it."""
+    """Assign the words to the names. The URL counts as left out if there is one word too few."""
     given: dict[str, str] = {}
-    names = [name for name in command.words if "URL" not in name]
+    names = [name.strip("[]") for name in command.words if "URL" not in name]
+    optional = sum(name.startswith("[") for name in command.words if "URL" not in name)
     if len(names) < len(command.words):
         if words and (len(words) > len(names) or "://" in words[0]):
             given["URL"] = words.pop(0)
@@ -171,14 +254,19 @@ def _assign(command: Command, words: list[str], environment: Mapping[str, str]) 
             raise ConfigurationError(
                 f"the URL is missing: write {command.usage}, or set {ENVIRONMENT_URL}"
             )
-    if missing := names[len(words) :]:
+    if missing := names[len(words) : len(names) - optional]:
         what = " and ".join(missing) + (" is" if len(missing) == 1 else " are")
         raise ConfigurationError(f"{what} missing: write {command.usage}")
     if len(words) > len(names):
         raise ConfigurationError(
-            f"too many words: write {command.usage}, and quote what has spaces in it"
+            f"too many words: write {command.usage}"
+            + (
+                " (the two dashes are needed)"
+                if command.child
+                else ", and quote what has spaces in it"
+            )
         )
-    return given | dict(zip(names, words, strict=True))
+    return given | dict(zip(names, words, strict=False))
 
 
 def _url(given: Mapping[str, str]) -> StoreURL | None:
@@ -201,16 +289,11 @@ def _ttl(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _margin(text: str) -> float:
-    return _seconds("the margin", text)
-
-
-def _timeout(text: str) -> float:
-    return _seconds("the timeout", text)
-
-
-def _contention(text: str) -> float:
-    return _seconds("the time to contend", text)
+def _address(text: str) -> tuple[str, int]:
+    try:
+        return parse_address(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(what: str, text: str) -> float:

@@ -1,4 +1,4 @@
-"""`leadership elect`: stands for election, and says what happens."""
+"""`leadership elect`: campaigns until it is stopped, and prints its events."""
 
 from __future__ import annotations
 
@@ -9,97 +9,101 @@ import threading
 import time
 
 from ..candidate import Candidate
+from ..engine.open_store import internals
 from ..errors import LeadershipError
 from ..events import CandidateEvent, Elected, Lost, Resigned, Resumed, StoreDown, Suspended
-from ..internals import internals
-from . import console
+from . import output
 from .arguments import Arguments, Command
-from .opening import open_shared_store
-from .patience import Patience
+from .opening import StartupTimeout, open_shared_store
 from .signals import Signals
+from .status import serving
 
-__all__ = ["COMMAND", "Controls", "EventPrinter"]
+__all__ = ["COMMAND", "EventPrinter", "SignalHandlers"]
 
 _CLOSE_SECONDS = 5.0
 
 
-def _run(arguments: Arguments) -> int:
+def elect(arguments: Arguments) -> int:
     store = open_shared_store(arguments.url)
-    candidate = Candidate(
-        store, arguments.key, arguments.value, ttl=arguments.ttl, margin=arguments.margin
-    )
+    try:
+        candidate = Candidate(
+            store, arguments.key, arguments.value, ttl=arguments.ttl, margin=arguments.margin
+        )
+    except LeadershipError:  # an invalid argument
+        store.close(0)
+        raise
     printer = EventPrinter(candidate, as_json=arguments.json)
     # Outermost: a second signal has to work until the store is closed.
     with (
-        Controls(candidate).signals(),
+        SignalHandlers(candidate).signals(),
         store,
-        Patience(store, arguments.timeout, lambda: candidate.stop(0)) as patience,
+        serving(arguments, candidate),
+        StartupTimeout(store, arguments.timeout, lambda: candidate.stop(0)) as startup_timeout,
     ):
         for event in candidate.events():
             printer.show(event)
             if isinstance(event, StoreDown):
-                patience.trouble(event.error)
+                startup_timeout.failed(event.error)
             elif isinstance(event, Elected):
-                patience.worked()
-        patience.check()
-        # A store that has never answered holds nothing, and need not be waited for.
+                startup_timeout.succeeded()
+        startup_timeout.check()
+        # A store that has never answered holds no claim, so there is no release to wait for.
         worked = internals(store).engine.has_worked
         if not store.close(_CLOSE_SECONDS if worked else 0.0) and worked:
-            console.complain(
+            output.print_error(
                 "leadership elect",
-                f"{store.url} has not confirmed the release: the claim ends by itself within "
+                f"{store.url} has not confirmed the release: the claim expires within "
                 f"{store.expires_within(arguments.ttl):g} s",
             )
     return 0
 
 
-class Controls:
-    """What signals do to a candidate.
+class SignalHandlers:
+    """The effect of signals on a candidate: SIGUSR1 resigns, SIGTERM and SIGINT stop.
+
+    A second SIGTERM or SIGINT ends the process at once. SIGHUP stops as well, unless it is ignored.
 
     Args:
-        candidate: whose.
+        candidate: the candidate to control.
     """
 
     def __init__(self, candidate: Candidate) -> None:
         self._candidate = candidate
-        self._stopping = False
+        self._is_stopping = False
         self._resigning: threading.Thread | None = None
 
     def signals(self) -> Signals:
-        """Enter it to take signals in."""
+        """Return a context manager that handles the signals while it is entered."""
         numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
             numbers.append(signal.SIGHUP)
-        return Signals(self._signalled, lambda: self._candidate.stop(0), *numbers)
+        return Signals(self._on_signal, lambda: self._candidate.stop(0), *numbers)
 
-    def _signalled(self, number: int) -> None:
+    def _on_signal(self, number: int) -> None:
         if number == signal.SIGUSR1:
-            self._resign()
-        elif self._stopping:
+            # In a thread: resigning waits for the store, and must not delay the next signal.
+            def resign() -> None:
+                with contextlib.suppress(LeadershipError):  # closed meanwhile
+                    self._candidate.resign()
+
+            if self._resigning is None or not self._resigning.is_alive():
+                self._resigning = threading.Thread(
+                    target=resign, name="leadership-resign", daemon=True
+                )
+                self._resigning.start()
+        elif self._is_stopping:
             os._exit(128 + number)
         else:
-            self._stopping = True
+            self._is_stopping = True
             self._candidate.stop(0)
-
-    def _resign(self) -> None:
-        # It waits for the store, and the next signal must not.
-        if self._resigning is None or not self._resigning.is_alive():
-            self._resigning = threading.Thread(
-                target=self._resign_now, name="leadership-resign", daemon=True
-            )
-            self._resigning.start()
-
-    def _resign_now(self) -> None:
-        with contextlib.suppress(LeadershipError):  # closed in the meantime
-            self._candidate.resign()
 
 
 class EventPrinter:
-    """Prints the story of a candidate.
+    """Prints the events of a candidate.
 
     Args:
-        candidate: whose.
-        as_json: one object a line.
+        candidate: the candidate.
+        as_json: print one JSON object a line.
     """
 
     def __init__(self, candidate: Candidate, *, as_json: bool) -> None:
@@ -108,18 +112,18 @@ class EventPrinter:
         self._token: int | None = None
 
     def show(self, event: CandidateEvent) -> None:
-        """Print the event; raises BrokenPipeError when nobody reads any more."""
+        """Print the event; raises BrokenPipeError if the reader of stdout has gone."""
         record = self.record(event)
         if self._json:
-            console.put_record(**record)
+            output.print_record(**record)
         else:
             facts = [text.format(record[name]) for name, text in _TEXT.items() if name in record]
-            value = console.shown(self._value)
-            what = f"{console.stamp()} {event.name:<11}"
-            console.put("  ".join([what, self._key, value, *facts]))
+            value = output.escaped(self._value)
+            head = f"{output.timestamp()} {event.name:<11}"
+            output.print_line("  ".join([head, self._key, value, *facts]))
 
     def record(self, event: CandidateEvent) -> dict[str, object]:
-        """The event as a JSON object."""
+        """Return the event as the fields of a JSON object."""
         if isinstance(event, Elected):
             self._token = event.term.token
         record: dict[str, object] = {
@@ -136,7 +140,7 @@ class EventPrinter:
             case Suspended(remaining):
                 record["remaining"] = round(remaining, 3)
             case StoreDown(error):
-                record["error"] = console.one_line(error)
+                record["error"] = output.one_line(error)
             case _:
                 pass
         return record
@@ -151,14 +155,14 @@ _TEXT = {
 
 COMMAND = Command(
     name="elect",
-    summary="stand for election, until SIGTERM or SIGINT",
+    summary="campaign until SIGTERM or SIGINT",
     description=(
-        "Stands for election, and prints what happens. VALUE is what followers see while it\n"
-        "leads. SIGTERM and SIGINT release and end it, a second one ends it at once;\n"
-        "SIGUSR1 resigns and goes on campaigning. A store that was reached once may be away\n"
-        "for any time."
+        "Campaigns in the election, and prints its events. Followers see VALUE while it is\n"
+        "leader. SIGTERM and SIGINT resign and stop it, and a second one ends it at once. SIGUSR1\n"
+        "resigns and campaigns again. After the first answer of the store, an outage may last any time."
     ),
     words=("URL", "KEY", "VALUE"),
     lease=True,
-    run=_run,
+    http=True,
+    run=elect,
 )

@@ -1,89 +1,84 @@
-"""`leadership explain`: what a ttl means on this store, in seconds."""
+"""`leadership explain`: prints what a ttl means on this store, in seconds."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from ..handle import open_store
-from ..internals import internals
-from ..timing import margin_for
-from . import console
+from ..engine.open_store import internals
+from ..engine.timing import safety_margin
+from ..store import open_store
+from . import output
 from .arguments import Arguments, Command
-from .forecast import Forecast, forecast
-from .grants import granted_ttl
-from .patience import within
+from .opening import call_with_timeout, probe_ttl
+from .timing_estimate import TimingEstimate, estimate_timing
 
 __all__ = ["COMMAND"]
 
-_LEAST_REQUEST = 0.01  # seconds; a busy machine does not do better reliably
+_LEAST_REQUEST = 0.01  # seconds; a busy machine is not reliably faster
 
 
-def _run(arguments: Arguments) -> int:
+def explain(arguments: Arguments) -> int:
     assert arguments.url is not None
     store = open_store(arguments.url)
     try:
         least_margin = internals(store).engine.least_margin
-        margin_for(arguments.ttl, arguments.margin, least_margin)  # before anybody is contacted
-        granted, request = within(
-            store, arguments.timeout, lambda: granted_ttl(store, arguments.ttl), retry=True
+        safety_margin(arguments.ttl, arguments.margin, least_margin)  # before the first request
+        granted_ttl, request = call_with_timeout(
+            store, arguments.timeout, lambda: probe_ttl(store, arguments.ttl), retry=True
         )
-        result = forecast(
+        estimate = estimate_timing(
             arguments.ttl,
-            granted,
+            granted_ttl,
             margin=arguments.margin,
             least_margin=least_margin,
-            expires_within=store.expires_within(granted),
+            expires_within=store.expires_within(granted_ttl),
             request=max(_LEAST_REQUEST, 2 * request),
         )
     finally:
         store.close(0.2)
     if arguments.json:
-        fields = {name: round(seconds, 3) for name, seconds in asdict(result).items()}
-        console.put_record(url=store.url, **fields)
-    else:
-        _show(store.url, result)
+        from dataclasses import asdict
+
+        fields = {name: round(seconds, 3) for name, seconds in asdict(estimate).items()}
+        output.print_record(url=store.url, **fields)
+        return 0
+    output.print_line(f"{store.url} with a ttl of {estimate.requested_ttl:g} s, in seconds:")
+    for heading, lines in _paragraphs(estimate):
+        output.print_line(f"\n{heading}")
+        for seconds, meaning in lines:
+            output.print_line(f"{seconds:9.2f}  {meaning}")
     return 0
 
 
-def _show(url: str, what: Forecast) -> None:
-    console.put(f"{url} with a ttl of {what.ttl_asked:g} s, in seconds:")
-    for heading, lines in _paragraphs(what):
-        console.put(f"\n{heading}")
-        for seconds, meaning in lines:
-            console.put(f"{seconds:9.2f}  {meaning}")
-
-
-def _paragraphs(what: Forecast) -> list[tuple[str, list[tuple[float, str]]]]:
+def _paragraphs(it: TimingEstimate) -> list[tuple[str, list[tuple[float, str]]]]:
     return [
         (
-            "The lease",
+            "Lease",
             [
-                (what.ttl_granted, "the ttl that the store grants"),
-                (what.renewal_latest, "at the latest after this time a leader renews it again"),
-                (what.margin, "the margin: so long before its end a leader stops believing"),
-                (what.belief, "a leader believes no longer than this after it sent a renewal"),
+                (it.granted_ttl, "ttl granted by the store"),
+                (it.renewal_latest, "time between two renewals, at most"),
+                (it.margin, "margin: a leader stops leading this long before its lease ends"),
+                (it.leads_until, "a leader leads no longer than this after it sent a renewal"),
             ],
         ),
         (
-            f"An outage of the store, or of the way to it (requests take up to {what.request:.2f})",
+            f"Outage of the store, or of the network (requests take up to {it.request:.2f})",
             [
-                (what.outage_sure, "is ridden out for sure: the leader stays the leader"),
-                (what.outage_best, "may be ridden out, if it begins right after a renewal"),
+                (it.outage_tolerated, "tolerated (guaranteed): the leader stays leader"),
+                (it.outage_tolerated_at_best, "tolerated if it begins right after a renewal"),
             ],
         ),
         (
-            "Until another one leads",
+            "Time until the next leader",
             [
-                (what.crash_latest, "at the latest after the leader has died"),
-                (what.crash_earliest, "at the earliest after that"),
-                (what.resign, "about, after it has resigned or stopped: no ttl is waited for"),
+                (it.crash_latest, "after a crash of the leader, at most"),
+                (it.crash_earliest, "after a crash of the leader, at least"),
+                (it.resign, "after the leader resigns or stops, about: no lease has to expire"),
             ],
         ),
         (
-            "When the leader is cut off from the store",
+            "Leader cut off from the store",
             [
-                (what.partition_belief, "it has stopped believing at the latest after this time"),
-                (what.partition_others, "the others may elect at the latest after this time"),
+                (it.partition_leads_until, "until it stops leading, at most"),
+                (it.partition_next_leader, "until another one can be elected, at most"),
             ],
         ),
     ]
@@ -92,10 +87,10 @@ def _paragraphs(what: Forecast) -> list[tuple[str, list[tuple[float, str]]]]:
 COMMAND = Command(
     name="explain",
     summary="print what a ttl means on this store, in seconds",
-    description="Opens a session on the store and closes it again, and prints what follows from the\n"
-    "ttl that it was granted: how long a leader may believe, which outage it survives, and\n"
-    "how soon another one leads.",
+    description="Opens a session on the store, closes it again, and prints what follows from the ttl\n"
+    "that was granted: how long a leader leads without the store, which outage it tolerates, and\n"
+    "how soon there is another leader.",
     words=("URL",),
     lease=True,
-    run=_run,
+    run=explain,
 )

@@ -1,4 +1,4 @@
-"""`leadership follow`: says who leads, now and whenever that changes."""
+"""`leadership follow`: prints the leader, now and at every change."""
 
 from __future__ import annotations
 
@@ -6,80 +6,84 @@ import os
 import signal
 import time
 
+from ..backend.protocols import Leader
+from ..errors import LeadershipError
 from ..events import LeaderChanged, StoreDown, StoreUp
 from ..follower import Follower
-from ..store import Leader
-from . import console
+from . import output
 from .arguments import Arguments, Command
-from .opening import open_shared_store
-from .patience import Patience
+from .opening import StartupTimeout, open_shared_store
 from .signals import Signals
+from .status import serving
 
 __all__ = ["COMMAND"]
 
 
-def _run(arguments: Arguments) -> int:
+def follow(arguments: Arguments) -> int:
     store = open_shared_store(arguments.url)
-    follower = Follower(store, arguments.key)
+    try:
+        follower = Follower(store, arguments.key)
+    except LeadershipError:  # an invalid key
+        store.close(0)
+        raise
+    is_stopping = False
+
+    def on_signal(number: int) -> None:
+        nonlocal is_stopping
+        if is_stopping:
+            os._exit(128 + number)
+        is_stopping = True
+        follower.stop()
+
     with (
-        _signals(follower),
+        Signals(on_signal, follower.stop, signal.SIGTERM, signal.SIGINT),
         store,
-        Patience(store, arguments.timeout, follower.stop) as patience,
+        serving(arguments, follower),
+        StartupTimeout(store, arguments.timeout, follower.stop) as startup_timeout,
     ):
-        worked = False
+        has_worked = False
         for event in follower.events():
             match event:
                 case LeaderChanged(leader):
-                    worked = True
-                    patience.worked()
-                    _show(leader, as_json=arguments.json)
+                    has_worked = True
+                    startup_timeout.succeeded()
+                    _print_leader(leader, as_json=arguments.json)
                 case StoreDown(error):
-                    patience.trouble(error)
-                    if worked:
-                        console.complain("leadership follow", f"the store is away: {error}")
-                case StoreUp() if worked:
-                    console.complain("leadership follow", "the store is back")
+                    startup_timeout.failed(error)
+                    if has_worked:
+                        output.print_error("leadership follow", f"the store is away: {error}")
+                case StoreUp() if has_worked:
+                    output.print_error("leadership follow", "the store is back")
                 case _:
                     pass
-        patience.check()
+        startup_timeout.check()
     return 0
 
 
-def _signals(follower: Follower) -> Signals:
-    stopping = False
-
-    def signalled(number: int) -> None:
-        nonlocal stopping
-        if stopping:
-            os._exit(128 + number)
-        stopping = True
-        follower.stop()
-
-    return Signals(signalled, follower.stop, signal.SIGTERM, signal.SIGINT)
-
-
-def _show(leader: Leader | None, *, as_json: bool) -> None:
+def _print_leader(leader: Leader | None, *, as_json: bool) -> None:
     if as_json:
-        console.put_record(
+        output.print_record(
             time=round(time.time(), 6),
             leader=None if leader is None else leader.value,
             token=None if leader is None else leader.token,
         )
     elif leader is None:
-        console.put(f"{console.stamp()} no leader")
+        output.print_line(f"{output.timestamp()} no leader")
     else:
-        console.put(f"{console.stamp()} {console.shown(leader.value)} leads, token {leader.token}")
+        value = output.escaped(leader.value)
+        output.print_line(f"{output.timestamp()} {value} leads, token {leader.token}")
 
 
 COMMAND = Command(
     name="follow",
-    summary="print who leads, and every change of it",
+    summary="print the leader, and every change",
     description=(
-        "Prints who leads now, and then every change, until SIGTERM or SIGINT. While the store\n"
-        "is away the last line stays true as far as is known; that it is away is said on stderr.\n"
-        "The lines are for people: what cannot be printed is escaped, and a long value is cut.\n"
-        "--json gives the whole value."
+        "Prints the present leader, and then every change, until SIGTERM or SIGINT. An outage of\n"
+        "the store is reported on stderr; until it ends, the last line may be out of date.\n"
+        "The lines are for people: unprintable characters are escaped, and a long value is cut.\n"
+        "--json prints the whole value."
     ),
     words=("URL", "KEY"),
-    run=_run,
+    http=True,
+    run=follow,
 )

@@ -1,48 +1,51 @@
-"""`leadership leader`: says who leads at this moment."""
+"""`leadership leader`: prints the present leader."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from ..internals import internals
-from . import console
+from ..engine.open_store import internals
+from . import output
 from .arguments import Arguments, Command
-from .opening import open_shared_store
-from .patience import within
+from .opening import call_with_timeout, open_shared_store
 
 __all__ = ["COMMAND"]
 
 _NO_LEADER = 3
-_CLOSE_SECONDS = 0.2  # nothing is held
+_CLOSE_SECONDS = 0.2  # there is no claim to release
 
 
-def _run(arguments: Arguments) -> int:
+def leader(arguments: Arguments) -> int:
     store = open_shared_store(arguments.url)
     assert arguments.url is not None
     try:
-        key = internals(store).normalise(arguments.key)
+        key = internals(store).namespace.normalise(arguments.key)
         if arguments.url.scheme == "sqlite" and not Path(arguments.url.path).exists():
-            # Looking there would create it, and a mistyped name would look like an election.
-            console.complain("leadership leader", f"there is no file {arguments.url.path}")
+            # Reading would create it, and hide a mistyped name.
+            output.print_error("leadership leader", f"there is no file {arguments.url.path}")
             return _NO_LEADER
-        leader = within(store, arguments.timeout, lambda: store.leader(key), retry=True)
+        found = call_with_timeout(store, arguments.timeout, lambda: store.leader(key), retry=True)
     finally:
         store.close(_CLOSE_SECONDS)
-    if leader is None:
+    if found is None:
+        if sys.stderr.isatty():
+            output.print_error("leadership leader", f"{key} has no leader")
         return _NO_LEADER
     if arguments.json:
-        console.put_record(key=key, leader=leader.value, token=leader.token)
+        output.print_record(key=key, leader=found.value, token=found.token)
     else:
-        console.put_foreign(leader.value)
+        output.print_foreign(found.value)
     return 0
 
 
 COMMAND = Command(
     name="leader",
-    summary="print who leads now; exit code 3 if nobody does",
-    description="Prints the leader's value and exits with 0; prints nothing and exits with 3\n"
-    "when there is no leader. Into a pipe or a file the value goes byte for byte, with line breaks\n"
-    "if it has any; on a terminal what cannot be printed is escaped, and a long value is cut.",
+    summary="print the present leader; exit code 3 if there is none",
+    description="Prints the leader's value and exits with 0. If there is no leader, it exits with 3 and\n"
+    "prints nothing, but for a line on stderr if that is a terminal. A pipe or a file gets the value\n"
+    "byte for byte, line breaks included; on a terminal unprintable characters are escaped, and a\n"
+    "long value is cut.",
     words=("URL", "KEY"),
-    run=_run,
+    run=leader,
 )

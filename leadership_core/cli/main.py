@@ -1,38 +1,53 @@
-"""Which command is meant, and which exit code its outcome has."""
+"""Entry point of `leadership`: selects the command, and maps errors to exit codes."""
 
 from __future__ import annotations
 
-import difflib
 import sys
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 
 from ..errors import ConfigurationError, LeadershipError, MissingPlugin, StoreUnavailable
-from . import check, console, demo, elect, explain, follow, leader, logs, stores
+from . import output
 from .arguments import ENVIRONMENT_URL, Command, parse
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
-COMMANDS = {
-    command.name: command
-    for command in (
-        elect.COMMAND,
-        follow.COMMAND,
-        leader.COMMAND,
-        stores.COMMAND,
-        explain.COMMAND,
-        check.COMMAND,
-        demo.COMMAND,
+
+class _Commands(Mapping[str, Command]):
+    """The commands by their names, each of them a module, which is imported when it is looked up."""
+
+    _names = (
+        *("elect", "run", "follow", "leader", "stores", "explain"),
+        *("check", "demo", "bench", "completion"),
     )
-}
+
+    def __getitem__(self, name: str) -> Command:
+        if name not in self._names:
+            raise KeyError(name)
+        command: Command = import_module(f".{name}", __package__).COMMAND
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+
+COMMANDS: Mapping[str, Command] = _Commands()
 
 _EXIT_CODES = """\
 exit codes:
-  0  done
-  1  it failed; `check`: the store is not sound
+  0  success
+  1  failed; `check`: a check of the store failed
   2  wrong usage, URL, key or ttl: nothing was done
-  3  `leader`: there is none
-  4  the store cannot be reached"""
+  3  `leader`: there is no leader
+  4  the store cannot be reached
+`run` ends with the exit code of its command, or 128 + the number of a signal; 126 and 127: the command
+cannot be executed, or does not exist"""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -41,34 +56,46 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    console.prepare()
+    output.prepare()
     words = sys.argv[1:] if words is None else words
-    who = "leadership"
+    source = "leadership"
     verbose = False
     try:
         if not words or words[0].startswith("-"):
-            return _without_command(words)
-        command = _command(words[0])
-        who = f"leadership {command.name}"
-        arguments = parse(command, words[1:], _version())
+            return _run_without_command(words)
+        name = words[0]
+        if name not in COMMANDS:
+            raise _unknown_command(name)
+        source = f"leadership {name}"
+        # Reading the version of what is installed takes as long as all the rest.
+        version = _version() if any(word.startswith("--vers") for word in words) else ""
+        arguments = parse(COMMANDS[name], words[1:], version)
         verbose = arguments.verbose
-        logs.configure(verbose=verbose)
-        return command.run(arguments)
+        output.configure_logging(verbose=verbose)
+        return COMMANDS[name].run(arguments)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        console.silence()
+        output.silence()
         return 0
     except Exception as error:  # noqa: BLE001 - a traceback would not say what to do
         if isinstance(error, OSError):
-            console.silence()  # a full disk: Python would fail once more when it flushes
+            output.silence()  # a full disk: Python would fail again when it flushes
         if verbose:
-            logs.log.exception("it failed")
-        console.complain(f"{who}: error", _said(error))
-        return _exit_code(error)
+            output.log.exception("the command failed")
+        return _report(source, error)
 
 
-def _exit_code(error: Exception) -> int:
+def _report(source: str, error: Exception) -> int:
+    """Print the error on stderr, and return the exit code."""
+    match error:
+        case LeadershipError():
+            message = str(error) or type(error).__name__
+        case OSError():
+            message = f"the operating system refuses: {error}"
+        case _:
+            message = f"internal error, please report it: {type(error).__name__}: {error}"
+    output.print_error(f"{source}: error", message)
     match error:
         case ConfigurationError() | MissingPlugin():
             return 2
@@ -78,33 +105,25 @@ def _exit_code(error: Exception) -> int:
             return 1
 
 
-def _said(error: Exception) -> str:
-    if isinstance(error, LeadershipError):
-        return str(error) or type(error).__name__
-    if isinstance(error, OSError):
-        return f"the system refuses: {error}"
-    return f"this is a mistake in leadership, please report it: {type(error).__name__}: {error}"
-
-
-def _command(name: str) -> Command:
-    if name in COMMANDS:
-        return COMMANDS[name]
+def _unknown_command(name: str) -> ConfigurationError:
     if "://" in name:  # not repeated: it may hold a password
-        raise ConfigurationError(f"the command comes first: {', '.join(COMMANDS)}")
+        return ConfigurationError(f"the command comes first: {', '.join(COMMANDS)}")
+    import difflib
+
     near = difflib.get_close_matches(name[:60], COMMANDS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else f": there are {', '.join(COMMANDS)}"
-    raise ConfigurationError(f"there is no command {name!r:.60}{hint}")
+    hint = f"; did you mean {near[0]}?" if near else f"; choose from {', '.join(COMMANDS)}"
+    return ConfigurationError(f"there is no command {name!r:.60}{hint}")
 
 
-def _without_command(words: Sequence[str]) -> int:
+def _run_without_command(words: Sequence[str]) -> int:
     if not words:
-        raise ConfigurationError(f"which command? There are {', '.join(COMMANDS)}; see --help")
+        raise ConfigurationError(f"no command given; choose from {', '.join(COMMANDS)}; see --help")
     if words[0] in {"-h", "--help"}:
-        console.put(_help())
+        output.print_line(_help())
     elif words[0] == "--version":
-        console.put(_version())
+        output.print_line(_version())
     else:
-        raise ConfigurationError("options go behind the command; see leadership --help")
+        raise ConfigurationError("options come after the command; see leadership --help")
     return 0
 
 
@@ -120,12 +139,12 @@ def _help() -> str:
             "commands:",
             *lines,
             "",
-            f"URL is where the store is; {ENVIRONMENT_URL} stands in for it. Examples:",
+            f"URL names the store; if it is left out, {ENVIRONMENT_URL} is used. Examples:",
             "  sqlite:///file.db    consul://127.0.0.1:8500/prefix",
             "  etcd://host1:2379,host2:2379/prefix    zk://host1:2181,host2:2181/chroot",
-            "Every user of the machine sees the words of a command: put a URL with a password into",
+            "All users of the machine can read command lines: put a URL with a password into",
             f"{ENVIRONMENT_URL}, or the password into a file (token_file=, password_file=).",
-            "`leadership COMMAND --help` says more about each.",
+            "`leadership COMMAND --help` explains each command.",
             "",
             _EXIT_CODES,
         ]
@@ -133,6 +152,8 @@ def _help() -> str:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return f"leadership {version('leadership-core')}"
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""One thread that runs what is posted, in order, and what is due, in time.
+"""The scheduler: one thread that runs posted tasks in order, and timers when they are due.
 
-All state machines of a store live in this thread, so they need no locks. Nothing that runs
-here may block: requests go to `workers`.
+All state machines of a store run in this thread, so they need no locks. No task may block:
+requests go to the pools of `executors`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,24 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from math import isnan
 
-from .. import clock
-from ..errors import NotDone
-from ..eventcount import EventCount
-from ..reentry import interrupts, run_uninterruptible
-from ..threads import join
-from ..timing import LONGEST_WAIT
-from .complaints import complain
+from ..backend.event_count import EventCount
+from ..backend.threads import join
+from ..backend.time_source import TimeSource
+from ..backend.validation import LONGEST_WAIT
+from ..errors import NotApplied
+from .executors import log_exception
+from .reentrancy import interrupts, run_uninterruptible
 
 __all__ = ["Scheduler", "Timer"]
 
-log = logging.getLogger("leadership.engine")
+log: logging.Logger = logging.getLogger("leadership.engine")
 
 Task = Callable[[], None]
 
-_BREATH = 0.02  # seconds before the next try where nothing works
-
-
+_RETRY_SECONDS = 0.02  # after an exception in the loop itself
 _FEW = 64  # cancelled timers that are not worth a pass over all of them
 
 
@@ -50,7 +49,7 @@ class Timer:
         self._cancelled = cancelled
 
     def cancel(self) -> None:
-        """Let it not run; only in the scheduler's thread."""
+        """Cancel it; only in the scheduler's thread."""
         if self.task is not None:
             self.task = None
             self._cancelled()
@@ -61,39 +60,46 @@ class Scheduler:
 
     Args:
         name: of the thread.
+        time_source: of the timers.
+
+    Attributes:
+        time_source: as given.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, time_source: TimeSource | None = None) -> None:
         self._name = name
+        self.time_source: TimeSource = time_source or TimeSource()
+        self._now = self.time_source.clock
         self._news = EventCount()
         self._tasks: deque[Task] = deque()
-        self._timers: list[tuple[float, int, Timer]] = []  # the scheduler's thread's own
+        self._timers: list[tuple[float, int, Timer]] = []  # belongs to the scheduler's thread
         self._order = itertools.count()
         self._cancelled = 0  # timers among `_timers`
         self._starting = threading.RLock()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._ended = False  # nothing takes tasks any more
+        self._ended = False  # the thread takes no tasks any more
 
     def post(self, task: Task, *, or_here: bool = False) -> bool:
         """Run the task soon; from any thread, and from a signal handler.
 
         Args:
             task: what to run.
-            or_here: run it in this thread if the scheduler's cannot be started: nothing has ever
-                run then, so there is only something to end.
+            or_here: run it in this thread if the scheduler's cannot be started: no task has ever
+                run then, so the task can only end something.
 
         Returns:
             False once the scheduler is closed.
 
         Raises:
-            NotDone: the thread cannot be started now; the task is not queued.
+            NotApplied: the thread cannot be started now; the task is not queued.
         """
         if self._closed:
             return False
         try:
-            self._start()
-        except NotDone:
+            if self._thread is None and not self._closed:
+                run_uninterruptible(self, self._start_thread)
+        except NotApplied:
             if not or_here:
                 raise
             task()
@@ -112,10 +118,10 @@ class Scheduler:
         """Run the task at that time of the clock; from any thread.
 
         Raises:
-            NotDone: the scheduler's thread cannot be started now; there is no such timer.
+            NotApplied: the scheduler's thread cannot be started now; there is no such timer.
         """
-        if isnan(when):  # which would put all others out of order
-            raise ValueError("no time to run a task at")
+        if isnan(when):  # it would break the order of the heap
+            raise ValueError("not a time for a task")
         timer = Timer(task, self._note_cancelled)
         entry = (when, next(self._order), timer)
 
@@ -123,17 +129,18 @@ class Scheduler:
             if timer.task is not None:
                 heapq.heappush(self._timers, entry)
 
-        if self._is_here():
+        if self.runs_here:
             push()
         else:
             self.post(push)
         return timer
 
-    def _is_here(self) -> bool:
-        return threading.current_thread() is self._thread
+    def call_later(self, seconds: float, task: Task) -> Timer:
+        """Run the task in so many seconds; as `call_at`, with its errors."""
+        return self.call_at(self._now() + seconds, task)
 
     def close(self, timeout: float = 1.0) -> None:
-        """End the thread once what was posted has run; timers are dropped.
+        """End the thread once all posted tasks have run; timers are dropped.
 
         Args:
             timeout: seconds to wait for the thread.
@@ -145,8 +152,13 @@ class Scheduler:
             join(thread, timeout)
 
     @property
+    def timers(self) -> int:
+        """How many timers it keeps, with those that were cancelled and are not yet removed."""
+        return len(self._timers)
+
+    @property
     def runs_here(self) -> bool:
-        """Whether the calling code runs in its thread: it cannot wait for what is posted."""
+        """Whether the calling code runs in its thread, and so cannot wait for posted tasks."""
         return threading.current_thread() is self._thread
 
     @property
@@ -154,31 +166,28 @@ class Scheduler:
         """Whether the calling code, a signal handler, has interrupted the start of its thread."""
         return interrupts(self)
 
-    def _start(self) -> None:
-        if self._thread is None and not self._closed:
-            run_uninterruptible(self, self._start_thread)
-
     def _start_thread(self) -> None:
         with self._starting:
             if self._thread is not None:
                 return
             # Noted first, because a signal handler may post while the thread is being started; and
             # a thread that comes up although its start was interrupted finds that it is not wanted.
+            work = self.time_source.begin_work()
             self._thread = thread = threading.Thread(
-                target=lambda: self._run(thread), name=self._name, daemon=True
+                target=lambda: self._run(thread, work), name=self._name, daemon=True
             )
             try:
                 thread.start()
-            except RuntimeError as error:
+            except BaseException as error:
                 self._thread = None
-                raise NotDone(f"no thread can be started now: {error}") from error
-            except BaseException:
-                self._thread = None
-                raise
+                work.__exit__(None, None, None)
+                if not isinstance(error, RuntimeError):
+                    raise
+                raise NotApplied(f"no thread can be started now: {error}") from error
 
     def _note_cancelled(self) -> None:
-        """Take the cancelled timers out once they are the most: their time may be hours away."""
-        if not self._is_here():  # the timers are the scheduler's thread's own
+        """Remove the cancelled timers once they are the majority: their time may be hours away."""
+        if not self.runs_here:  # the timers belong to the scheduler's thread
             self.post(self._note_cancelled)
             return
         self._cancelled += 1
@@ -187,31 +196,35 @@ class Scheduler:
             heapq.heapify(self._timers)
             self._cancelled = 0
 
-    def _run(self, thread: threading.Thread) -> None:
+    def _run(self, thread: threading.Thread, work: AbstractContextManager[object]) -> None:
         with self._starting:
             if self._thread is not thread:
                 return
-        while (task := self._next_at_last()) is not None:
+        with work:
+            self._run_tasks()
+
+    def _run_tasks(self) -> None:
+        while True:
+            try:
+                task = self._next()
+            except BaseException:  # noqa: BLE001  # waiting allocates memory, and may fail
+                log_exception(log, "engine.scheduler_failed")
+                if self._closed:
+                    self._ended = True
+                    return
+                time.sleep(_RETRY_SECONDS)  # no memory: until there is some again
+                continue
+            if task is None:
+                return
             try:
                 task()
             except BaseException:  # noqa: BLE001  # one election must not end all the others
-                complain(log, "engine.task_failed")
+                log_exception(log, "engine.task_failed")
             del task  # while the thread waits, it must keep no store alive
-
-    def _next_at_last(self) -> Task | None:
-        while True:
-            try:
-                return self._next()
-            except BaseException:  # noqa: BLE001  # to wait takes memory, too
-                complain(log, "engine.scheduler_failed")
-                if self._closed:
-                    self._ended = True
-                    return None
-                time.sleep(_BREATH)
 
     def _next(self) -> Task | None:
         while True:
-            now = clock.now()
+            now = self._now()
             if self._timers and not self._closed and self._timers[0][0] <= now:
                 timer = heapq.heappop(self._timers)[2]
                 task, timer.task = timer.task, None
@@ -225,6 +238,8 @@ class Scheduler:
                 if not self._tasks:
                     return None
             else:
-                # A thread cannot wait for ever and a day; if nothing is due then, once more.
+                # The longest wait of a lock is limited; if nothing is due then, wait again.
                 due = self._timers[0][0] - now if self._timers else LONGEST_WAIT
-                self._news.wait_for(lambda: self._tasks or self._closed, min(due, LONGEST_WAIT))
+                self.time_source.wait_for(
+                    self._news, lambda: self._tasks or self._closed, min(due, LONGEST_WAIT)
+                )

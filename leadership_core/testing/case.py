@@ -1,4 +1,4 @@
-"""What the contract is made of: methods named `test_...` that take a lab."""
+"""Cases of the contract: methods named `test_...` that take a sandbox, and their conditions."""
 
 from __future__ import annotations
 
@@ -7,47 +7,52 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from ..store import Capability
+from ..backend.protocols import Capability
 from .fault_proxy import Outage
 
 if TYPE_CHECKING:
-    from .lab import Lab
+    from .sandbox import Sandbox
 
 __all__ = ["LEAST", "Case", "Contract", "needs"]
 
 LEAST = frozenset({Capability.SESSIONS})
-"""What a store has that declares nothing."""
+"""The capabilities of a store that declares none."""
 
 F = TypeVar("F", bound=Callable[..., None])
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing that a store must do.
+    """One behaviour that a store must have.
+
+    Example:
+        >>> for case in contract_cases({Capability.SESSIONS}, outages=()):
+        ...     with Sandbox("mine://host") as sandbox:
+        ...         case.run(sandbox)
 
     Attributes:
-        name: of the method, `test_...`.
-        docstring: what it does, in one line.
-        run: takes an open `Lab`; raises an AssertionError that says what was wrong.
+        name: name of the method, `test_...`.
+        docstring: the behaviour, in one line.
+        run: takes an open `Sandbox`; raises an AssertionError that says what was wrong.
     """
 
     name: str
     docstring: str
-    run: Callable[[Lab], None]
+    run: Callable[[Sandbox], None]
 
 
 def needs(*conditions: Capability | Outage) -> Callable[[F], F]:
-    """Mark a case that needs a store with these capabilities, and a lab that makes these outages."""
+    """Mark a case that needs these capabilities of the store, and these outages of the sandbox."""
 
     def mark(case: F) -> F:
-        case.needs = frozenset(conditions)  # type: ignore[attr-defined]
+        case.needs = frozenset(conditions)  # type: ignore[attr-defined]  # a function has no declared attributes
         return case
 
     return mark
 
 
 class Contract:
-    """Base of the contract classes: takes the cases away whose conditions are not declared."""
+    """Base of the contract classes: removes the cases whose conditions are not declared."""
 
     capabilities: ClassVar[frozenset[Capability]] = LEAST
     outages: ClassVar[frozenset[Outage]] = frozenset(Outage)
@@ -65,12 +70,12 @@ class Contract:
         for name, case in _cases(cls):
             if name not in vars(cls):
                 # pytest collects nothing under a name that is None.
-                is_met = _needs(case) <= cls.capabilities | cls.outages
+                is_met = getattr(case, "needs", frozenset()) <= cls.capabilities | cls.outages
                 setattr(cls, name, case if is_met else None)
 
     @classmethod
     def cases(cls) -> list[Case]:
-        """The cases for the declared capabilities, in the order in which they are written."""
+        """Return the cases for the declared capabilities, in the order of the source."""
         contract = cls()
         return [
             Case(name, inspect.getdoc(case) or name, getattr(contract, name))
@@ -85,8 +90,3 @@ def _cases(cls: type) -> list[tuple[str, Callable[..., None]]]:
         members = vars(base).items()
         found |= {n: it for n, it in members if n.startswith("test_") and inspect.isfunction(it)}
     return list(found.items())
-
-
-def _needs(case: Callable[..., None]) -> frozenset[Capability | Outage]:
-    marked: frozenset[Capability | Outage] = getattr(case, "needs", frozenset())
-    return marked

@@ -1,31 +1,31 @@
-"""The contract: what every store does alike, in two classes for its author to inherit."""
+"""The contract of stores: two classes of cases for the author of a plugin to inherit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..backend.protocols import Capability
 from ..errors import ConfigurationError
-from ..store import Capability
 from .case import LEAST, Case, Contract
-from .cases.bounds import BoundCases
+from .cases.assertions import is_equal
 from .cases.candidates import CandidateCases
 from .cases.closings import ClosingCases
-from .cases.comparisons import ComparisonCases
+from .cases.compare_and_set import CompareAndSetCases
 from .cases.contention import ContentionCases
+from .cases.elections import ElectionCases
 from .cases.entries import EntryCases
-from .cases.expectations import is_equal
+from .cases.fault_tolerance import FaultToleranceCases
 from .cases.fences import FenceCases
 from .cases.followers import FollowerCases
+from .cases.handover import HandoverCases
 from .cases.keys import KeyCases
 from .cases.leaders import LeaderCases
 from .cases.outages import OutageCases, OutageElectionCases
-from .cases.races import RaceCases
 from .cases.sessions import SessionCases
-from .cases.successions import SuccessionCases
-from .cases.troubles import TroubleCases
+from .cases.timeouts import TimeoutCases
 from .cases.watches import WatchCases
 from .fault_proxy import Outage
-from .lab import Lab
+from .sandbox import Sandbox
 
 __all__ = ["ElectionContract", "StoreContract", "contract_cases"]
 
@@ -33,58 +33,65 @@ __all__ = ["ElectionContract", "StoreContract", "contract_cases"]
 class StoreContract(
     EntryCases,
     KeyCases,
-    ComparisonCases,
+    CompareAndSetCases,
     WatchCases,
     ClosingCases,
     SessionCases,
     FenceCases,
-    BoundCases,
+    TimeoutCases,
     OutageCases,
     Contract,
     capabilities=Capability,
 ):
-    """What a store does as a store: entries, comparisons, watches, sessions, fences, bounds, outages.
+    """The contract of a key-value store: entries, watches, sessions, fences, timeouts and outages.
 
-    Inherit it, say what the store declares, and write a fixture `lab` that yields an open `Lab`.
-    A case that needs a capability or an outage that is not declared is not there.
+    Inherit it, declare the capabilities, and write a fixture `sandbox` that yields an open `Sandbox`.
+    A case that needs an undeclared capability or outage is left out.
+
+    Example:
+        >>> class TestMyStore(StoreContract, ElectionContract, capabilities=MyStore.capabilities):
+        ...     @pytest.fixture
+        ...     def sandbox(self):
+        ...         with Sandbox("mine://host") as sandbox:
+        ...             yield sandbox
 
     Args:
-        capabilities: what the store declares; by default, as for a store that declares nothing,
-            `SESSIONS`.
-        outages: which the lab makes. By default all of them, which takes a URL with hosts. A lab
-            with a hook that freezes its server makes `{Outage.FREEZE}`, one for a store
-            within the process `()`.
+        capabilities: the capabilities of the store; by default `SESSIONS`, as for a store that
+            declares none.
+        outages: the outages that the sandbox makes. By default all, which takes a URL with hosts. A
+            sandbox with a hook that freezes its server makes `{Outage.FREEZE}`, one of a store
+            within the process makes `()`.
     """
 
-    def test_the_lab_makes_the_outages_that_are_declared(self, lab: Lab) -> None:
-        """An outage that the lab cannot make is not tested, so that has to be said."""
-        assert lab.outages == self.outages, (
-            f"the lab makes {sorted(lab.outages) or 'no outages'}, and {sorted(self.outages)} are "
-            f"declared: {lab.no_proxy_because or 'a proxy can be put before it'}. Declare "
-            "outages={Outage.FREEZE} for a lab with the hooks `freeze` and `resume`, or outages=()"
+    def test_sandbox_makes_the_declared_outages(self, sandbox: Sandbox) -> None:
+        """An outage that the sandbox cannot make is not tested, so that has to be declared."""
+        assert sandbox.outages == self.outages, (
+            f"the sandbox makes {sorted(sandbox.outages) or 'no outages'}, and {sorted(self.outages)} are "
+            f"declared: {sandbox.no_proxy_because or 'a proxy can be put before it'}. Declare "
+            "outages={Outage.FREEZE} for a sandbox with the hooks `freeze` and `resume`, or outages=()"
         )
 
-    def test_it_declares_what_it_has(self, lab: Lab) -> None:
-        """The open store declares the capabilities that it is tested for: no more, and no less."""
-        is_equal(set(lab.capabilities), set(self.capabilities), "capabilities")
-        is_equal(lab.open().capabilities, lab.capabilities, "those of another connection")
+    def test_store_declares_the_tested_capabilities(self, sandbox: Sandbox) -> None:
+        """The open store declares exactly the capabilities that it is tested for."""
+        is_equal(set(sandbox.capabilities), set(self.capabilities), "capabilities")
+        is_equal(sandbox.open().capabilities, sandbox.capabilities, "those of another connection")
 
 
 class ElectionContract(
-    RaceCases,
-    SuccessionCases,
+    ElectionCases,
+    HandoverCases,
     LeaderCases,
     CandidateCases,
     FollowerCases,
-    TroubleCases,
+    FaultToleranceCases,
     OutageElectionCases,
     ContentionCases,
     Contract,
     capabilities=Capability,
 ):
-    """What elections on a store do: its own ones, or those that the core builds out of it.
+    """The contract of elections on a store, its own ones or the core's default ones.
 
-    Inherit it as `StoreContract`, in the same class or in another one.
+    Inherit it like `StoreContract`, in the same class or in another one.
     """
 
 
@@ -93,9 +100,14 @@ def contract_cases(
 ) -> list[Case]:
     """Return all cases for a store, to be run without a test framework.
 
+    Example:
+        >>> for case in contract_cases(MyStore.capabilities, outages=()):
+        ...     with Sandbox("mine://host") as sandbox:
+        ...         case.run(sandbox)
+
     Args:
-        capabilities: which the store declares.
-        outages: which the lab makes.
+        capabilities: the capabilities of the store.
+        outages: the outages that the sandbox makes.
 
     Raises:
         ConfigurationError: Python runs without assertions (-O), so that no case could fail.

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server, which makes outages that the server itself need not take part in."""
+"""A TCP proxy before a server, which makes outages without touching the server."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from enum import StrEnum
+from functools import partial
 from typing import Self
 
+from ..backend.url import Host
 from ..errors import ConfigurationError
-from ..url import Host
 
 __all__ = ["FaultProxy", "Outage"]
 
-_LIMIT = 10.0  # seconds that an order to the proxy's thread may take
+_LIMIT = 10.0  # seconds that a command to the proxy's thread may take
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Outage(StrEnum):
-    """What can be wrong with a server or with the network before it."""
+    """A kind of outage of a server, or of the network before it."""
 
     FREEZE = "freeze"
-    """Nothing passes in either direction. Connections are accepted, and nothing answers on them.
-    What was sent meanwhile is delivered afterwards, late."""
+    """No bytes pass in either direction; connections are accepted, and get no answer. All bytes are
+    delivered after the outage."""
     REQUESTS_LOST = "requests_lost"
-    """What clients send does not arrive."""
+    """Bytes from clients do not arrive."""
     ANSWERS_LOST = "answers_lost"
     """Requests arrive and take effect; the answers to them do not arrive."""
     RESET = "reset"
@@ -35,15 +36,15 @@ class Outage(StrEnum):
     REFUSE = "refuse"
     """Every open connection is reset, and new ones are refused."""
     LATE = "late"
-    """Everything arrives, some time after it was sent."""
+    """All bytes arrive late; see `FaultProxy.lateness`."""
 
 
 class _Link:
-    """One client's connection, and the one to the server that belongs to it."""
+    """A client's connection, and the corresponding one to the server."""
 
     def __init__(self, client: asyncio.StreamWriter) -> None:
         self.ends = [client]
-        self.has_gaps = False  # bytes of it were lost, so that it is of no use any more
+        self.has_gaps = False  # bytes were lost, so it cannot be used any more
 
     def reset(self) -> None:
         for end in self.ends:
@@ -60,10 +61,10 @@ class FaultProxy:
     own. All methods may be called from any thread and return within seconds.
 
     Args:
-        servers: host and port of each; all of them meet the same outage.
+        servers: host and port of each server; an outage affects all of them.
 
     Attributes:
-        lateness: seconds by which `Outage.LATE` delays what is sent, in each direction.
+        lateness: seconds by which `Outage.LATE` delays bytes, in each direction.
 
     Raises:
         ConfigurationError: a server's port is not known.
@@ -78,7 +79,7 @@ class FaultProxy:
         self._servers = list(servers)
         if not self._servers or any(server.port is None for server in self._servers):
             raise ConfigurationError("a fault proxy needs the host and the port of each server")
-        self.lateness = 0.1
+        self.lateness: float = 0.1
         self._outage: Outage | None = None
         self._listeners: list[socket.socket] = []
         self._serving: list[asyncio.Server] = []
@@ -93,16 +94,16 @@ class FaultProxy:
 
     @property
     def hosts(self) -> tuple[Host, ...]:
-        """Where it listens, in the order of the servers; stays the same."""
+        """The addresses it listens on, in the order of the servers; they do not change."""
         pairs = zip(self._servers, self._listeners, strict=True)
         return tuple(Host(_local_name(server), one.getsockname()[1]) for server, one in pairs)
 
     def begin(self, outage: Outage) -> None:
-        """Begin an outage, in place of the present one. `RESET` is over when this returns."""
+        """Begin an outage, which replaces the present one. `RESET` is over when this returns."""
         self._do(lambda: self._begin(outage))
 
     def end(self) -> None:
-        """End the outage: deliver what was held back, and reset connections that have lost bytes."""
+        """End the outage: deliver bytes that were held back, and reset connections that lost bytes."""
         self._do(self._end)
 
     def close(self) -> None:
@@ -119,13 +120,13 @@ class FaultProxy:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _do(self, order: Callable[[], None]) -> None:
+    def _do(self, command: Callable[[], None]) -> None:
         done: Future[None] = Future()
 
         def run() -> None:
             try:
-                order()
-            except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for it
+                command()
+            except BaseException as error:  # noqa: BLE001 - raised in the calling thread
                 done.set_exception(error)
             else:
                 done.set_result(None)
@@ -149,18 +150,17 @@ class FaultProxy:
             listener.close()
 
     async def _listen(self) -> None:
-        self._serving = [
-            await asyncio.start_server(self._accept(server), sock=listener)
-            for server, listener in zip(self._servers, self._listeners, strict=True)
-        ]
-
-    def _accept(self, server: Host) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def accept(
+            server: Host, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
             task = asyncio.get_running_loop().create_task(self._forward(server, reader, writer))
             self._links[task] = _Link(writer)
             task.add_done_callback(lambda done: self._links.pop(done, None))
 
-        return accept
+        self._serving = [
+            await asyncio.start_server(partial(accept, server), sock=listener)
+            for server, listener in zip(self._servers, self._listeners, strict=True)
+        ]
 
     def _stop_listening(self) -> None:
         for number, serving in enumerate(self._serving):

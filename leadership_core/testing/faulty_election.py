@@ -1,15 +1,21 @@
-"""An election of a store's own whose calls meet faults."""
+"""An election of a store's own, with injected faults."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from ..errors import ClaimUnknown, SessionLost, StoreUnavailable
-from ..store import Claim, Closable, Election, Leader, Session, Standing
-
-if TYPE_CHECKING:
-    from .faulty_store import FaultyStore
+from ..backend.protocols import (
+    Claim,
+    ClaimOutcomeUnknown,
+    ClaimStatus,
+    Closable,
+    Election,
+    Leader,
+    Session,
+)
+from ..errors import SessionLost, StoreUnavailable
+from .fault_injection import FaultInjector
 
 __all__ = ["FaultyElection"]
 
@@ -17,35 +23,36 @@ T = TypeVar("T")
 
 
 class FaultyClaim(Claim):
-    """What the engine holds in place of the backend's claim.
+    """The claim that the engine holds in place of the backend's claim.
 
     Attributes:
-        inner: the backend's claim, once its request to enter has arrived.
-        unknown: whether that request was lost or is late, as the engine sees it.
+        inner: the backend's claim, once the request to enter has arrived.
+        unknown: whether the engine got no answer to that request.
     """
 
     inner: Claim | None = None
     unknown = False
 
-    def follow(self) -> FaultyClaim:
-        """Take over what is known of the inner one."""
+    def update(self) -> FaultyClaim:
+        """Take over the state of the inner claim."""
         if self.inner is not None:
-            self.token, self.granted = self.inner.token, self.inner.granted
-            self.settled = self.inner.settled and not self.unknown
+            self.token: int | None = self.inner.token
+            self.granted: bool = self.inner.granted
+            self.settled: bool = self.inner.settled and not self.unknown
         return self
 
 
 class FaultyElection:
-    """The race of the backend; see `leadership_core.Election`.
+    """The election of the backend, with injected faults; see `leadership_core.backend.Election`.
 
     Args:
-        store: whose faults it meets.
-        inner: the backend's own.
-        key: with the prefix.
+        injector: decides which calls meet which faults.
+        inner: the backend's own election.
+        key: the key, including the prefix of the URL.
     """
 
-    def __init__(self, store: FaultyStore, inner: Election, key: str) -> None:
-        self._store, self._inner, self._key = store, inner, key
+    def __init__(self, injector: FaultInjector, inner: Election, key: str) -> None:
+        self._injector, self._inner, self._key = injector, inner, key
 
     def enter(self, session: Session, value: bytes) -> Claim:
         claim = FaultyClaim(self._key, session, value)
@@ -54,40 +61,42 @@ class FaultyElection:
         def request() -> FaultyClaim:
             try:
                 claim.inner = self._inner.enter(own, value)
-            except ClaimUnknown as error:
+            except ClaimOutcomeUnknown as error:
                 claim.inner = error.claim
-                raise ClaimUnknown(str(error), claim.follow()) from error
-            return claim.follow()
+                raise ClaimOutcomeUnknown(str(error), claim.update()) from error
+            return claim.update()
 
         try:
-            return self._store.through("enter", request, session)
-        except (SessionLost, ClaimUnknown):
+            return self._injector.invoke("enter", request, session)
+        except (SessionLost, ClaimOutcomeUnknown):
             raise
         except StoreUnavailable as error:
-            # Whether it has arrived, or is yet to, nobody is told: not even by reading back.
+            # Whether it has arrived stays unknown: reading back would not show it either.
             claim.unknown, claim.settled = True, False
             claim.token, claim.granted = None, False
-            raise ClaimUnknown(f"no answer to entering {self._key}: {error}", claim) from error
+            raise ClaimOutcomeUnknown(
+                f"no answer to entering {self._key}: {error}", claim
+            ) from error
 
-    def standing(self, claim: Claim) -> Standing:
-        return self._about(claim, "standing", self._inner.standing)
+    def status(self, claim: Claim) -> ClaimStatus:
+        return self._about(claim, "status", self._inner.status)
 
-    def on_turn(self, claim: Claim, wake: Callable[[], None]) -> Closable:
+    def watch_claim(self, claim: Claim, wake: Callable[[], None]) -> Closable:
         own = _inner(claim)
 
-        def arm(hear: Callable[[Any], None]) -> Closable:
-            return self._inner.on_turn(own, lambda: hear(None))
+        def arm(deliver: Callable[[Any], None]) -> Closable:
+            return self._inner.watch_claim(own, lambda: deliver(None))
 
         def woken(report: Any) -> None:
             if not isinstance(report, StoreUnavailable):
                 wake()
 
-        return self._store.watching("on_turn", woken, arm)
+        return self._injector.watching("watch_claim", woken, arm)
 
     def withdraw(self, claim: Claim) -> None:
         assert isinstance(claim, FaultyClaim)
         if claim.inner is None:
-            return  # it has not arrived, and still may: not settled, so that it is asked again
+            return  # it may still arrive: the claim is not settled, so the engine asks again
 
         def withdraw(own: Claim) -> None:
             self._inner.withdraw(own)
@@ -96,23 +105,23 @@ class FaultyElection:
         self._about(claim, "withdraw", withdraw)
 
     def leader(self) -> Leader | None:
-        return self._store.through("leader", self._inner.leader)
+        return self._injector.invoke("leader", self._inner.leader)
 
     def watch_leader(
         self, on_change: Callable[[Leader | StoreUnavailable | None], None]
     ) -> Closable:
-        return self._store.watching("watch_leader", on_change, self._inner.watch_leader)
+        return self._injector.watching("watch_leader", on_change, self._inner.watch_leader)
 
     def _about(self, claim: Claim, call: str, ask: Callable[[Claim], T]) -> T:
         assert isinstance(claim, FaultyClaim)
         own = _inner(claim)
         try:
-            return self._store.through(call, lambda: ask(own), claim.session)
+            return self._injector.invoke(call, lambda: ask(own), claim.session)
         finally:
-            claim.follow()
+            claim.update()
 
 
 def _inner(claim: Claim) -> Claim:
     assert isinstance(claim, FaultyClaim)
-    assert claim.inner is not None, "the claim has never arrived in the race"
+    assert claim.inner is not None, "the request to enter has not arrived"
     return claim.inner

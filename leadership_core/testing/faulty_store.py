@@ -1,36 +1,34 @@
-"""A store that works, and what can go wrong on the way to it."""
+"""A store with injected faults: any backend, and lost, late or failing calls to it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from ..capabilities import capabilities_of
-from ..default_election import DefaultElection
+from ..backend.capabilities import capabilities_of, expires_within, least_margin_of, prefix_of
+from ..backend.default_election import DefaultElection, election_of
+from ..backend.entries import ANY, Change, Entry, Expected
+from ..backend.fence import Fence
+from ..backend.protocols import Capability, Closable, Election, Session, StoreBackend
+from ..backend.time_source import time_source_of
 from ..errors import ConfigurationError, LeadershipError
-from ..handle import StoreHandle
-from ..optional import (
-    election_of,
-    expires_within,
-    least_margin_of,
-    prefix_of,
-)
-from ..store import ANY, Capability, Change, Closable, Election, Entry, Expected, Session, Store
+from ..store import Store
+from .fault_injection import FaultInjector
 from .faulty_election import FaultyElection
-from .link import Link
 
 __all__ = ["FaultySession", "FaultyStore"]
 
 
 class FaultySession:
-    """A session whose calls meet the faults of its store; see `leadership_core.Session`.
+    """A session with the faults of its store; see `leadership_core.backend.Session`.
 
     Attributes:
-        inner: the session of the backend, which meets none.
+        inner: the session of the backend, without faults.
     """
 
     def __init__(self, store: FaultyStore, inner: Session) -> None:
-        self.store, self.inner = store, inner
+        self.store: FaultyStore = store
+        self.inner: Session = inner
 
     @property
     def id(self) -> str:
@@ -40,45 +38,59 @@ class FaultySession:
     def ttl(self) -> float:
         return self.inner.ttl
 
+    @property
+    def closing_delays_others(self) -> bool:
+        """As the session without faults says."""
+        return getattr(self.inner, "closing_delays_others", False)
+
     def renew(self) -> float:
         granted = self.store.granted
 
         def request() -> float:
             return self.inner.renew() if granted is None else granted
 
-        return self.store.through("renew", request, self)
+        return self.store.invoke("renew", request, self)
 
     def close(self) -> None:
-        self.store.through("close_session", self.inner.close, self)
+        self.store.invoke("close_session", self.inner.close, self)
 
 
-class FaultyStore(Link):
-    """Any backend, with faults; see `leadership_core.Store`.
+class FaultyStore(FaultInjector):
+    """Any backend, with injected faults; see `leadership_core.backend.StoreBackend`.
 
-    All is well until `inject`, `script` or `shuffle` says otherwise. An election of the backend's
-    own meets faults from `enter` to `watch_leader`; the core's default election, which is made
-    of reads and writes, meets them at each of these.
+    There are no faults until `inject`, `script` or `shuffle` orders some. In an election of the
+    backend's own, the calls from `enter` to `watch_leader` meet faults; in the core's default
+    election, which consists of reads and writes, each of these does.
+
+    Example:
+        >>> faulty = FaultyStore(sandbox.backend())
+        >>> candidate = Candidate(faulty.opened(), "jobs", "a")
+        >>> faulty.inject(Fault.REPLY_LOST, "renew", times=2)
 
     Args:
-        inner: the backend, such as `Lab.backend` returns; closed with this one.
+        inner: the backend, such as `Sandbox.backend` returns; it is closed with this store.
         without: capabilities to hide.
-        least_margin: as a store with coarse clocks has it, in seconds.
+        least_margin: seconds; what the store declares, in place of the backend's own value.
 
     Attributes:
-        calls: how many there have been, by name; see `CALLS`.
-        sessions: all that were opened.
-        lateness: seconds; of the faults that come late.
+        calls: the number of calls by name; see `CALLS`.
+        sessions: all sessions that were opened.
+        lateness: seconds; delay of the faults that come late.
         granted: a ttl that renewals report in place of the real one, or None.
     """
 
     def __init__(
-        self, inner: Store, *, without: Iterable[Capability] = (), least_margin: float | None = None
+        self,
+        inner: StoreBackend,
+        *,
+        without: Iterable[Capability] = (),
+        least_margin: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(time_source_of(inner))
         self.inner = inner
-        self.capabilities = capabilities_of(inner) - set(without)
-        self.prefix = prefix_of(inner)
-        self.least_margin = least_margin_of(inner) if least_margin is None else least_margin
+        self.capabilities: frozenset[Capability] = capabilities_of(inner) - set(without)
+        self.prefix: str = prefix_of(inner)
+        self.least_margin: float = least_margin_of(inner) if least_margin is None else least_margin
         self.sessions: list[FaultySession] = []
         self.granted: float | None = None
         self._elections: dict[str, Election] = {}
@@ -89,10 +101,10 @@ class FaultyStore(Link):
         return expires_within(self.inner, ttl)
 
     def get(self, key: str) -> Entry | None:
-        return self.through("get", lambda: self.inner.get(key))
+        return self.invoke("get", lambda: self.inner.get(key))
 
     def list(self, prefix: str) -> list[Entry]:
-        return self.through("list", lambda: self.inner.list(prefix))
+        return self.invoke("list", lambda: self.inner.list(prefix))
 
     def put(
         self,
@@ -101,29 +113,29 @@ class FaultyStore(Link):
         *,
         expect: Expected = ANY,
         session: Session | None = None,
-        fence: tuple[str, int] | None = None,
+        fence: Fence | None = None,
     ) -> Entry:
         inner = None if session is None else inner_session(session)
-        return self.through(
+        return self.invoke(
             "put" if session is None else "put_claim",
             lambda: self.inner.put(key, value, expect=expect, session=inner, fence=fence),
             session,
         )
 
     def delete(self, key: str, *, expect: Expected = ANY) -> bool:
-        return self.through("delete", lambda: self.inner.delete(key, expect=expect))
+        return self.invoke("delete", lambda: self.inner.delete(key, expect=expect))
 
     def delete_tree(self, prefix: str) -> int:
         own: Callable[[str], int] | None = getattr(self.inner, "delete_tree", None)
         if own is None:
             return sum(self.delete(entry.key) for entry in self.list(prefix))
-        return self.through("delete_tree", lambda: own(prefix))
+        return self.invoke("delete_tree", lambda: own(prefix))
 
     def watch(
         self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
     ) -> Closable:
         return self.watching(
-            "watch", on_change, lambda hear: self.inner.watch(key, hear, tree=tree)
+            "watch", on_change, lambda deliver: self.inner.watch(key, deliver, tree=tree)
         )
 
     def open_session(self, ttl: float) -> FaultySession:
@@ -132,20 +144,18 @@ class FaultyStore(Link):
             self.sessions.append(session)
             return session
 
-        return self.through("open_session", request)
+        return self.invoke("open_session", request)
 
     def election(self, key: str) -> Election:
         if key not in self._elections:
-            self._elections[key] = self._new_election(key)
+            own = election_of(self.inner, key)
+            if not isinstance(own, DefaultElection):
+                self._elections[key] = FaultyElection(self, own, key)
+            elif Capability.SESSIONS in self.capabilities:
+                self._elections[key] = DefaultElection(self, key)
+            else:
+                raise ConfigurationError("a store without sessions has no elections")
         return self._elections[key]
-
-    def _new_election(self, key: str) -> Election:
-        own = election_of(self.inner, key)
-        if not isinstance(own, DefaultElection):
-            return FaultyElection(self, own, key)
-        if Capability.SESSIONS not in self.capabilities:
-            raise ConfigurationError("a store without sessions has no elections")
-        return DefaultElection(self, key)
 
     def end_session(self, session: Session | None) -> None:
         inner = None if session is None else inner_session(session)
@@ -160,11 +170,11 @@ class FaultyStore(Link):
             watch.close()
         self.inner.close()
 
-    def opened(self, url: str = "faulty://test") -> StoreHandle:
-        """Open it as a user does, who closes it."""
-        return StoreHandle(self, url)
+    def opened(self, url: str = "faulty://test") -> Store:
+        """Open it as a user does; the caller closes it."""
+        return Store(self, url)
 
 
 def inner_session(session: Session) -> Session:
-    """The backend's own session."""
+    """Return the backend's own session."""
     return session.inner if isinstance(session, FaultySession) else session

@@ -1,4 +1,4 @@
-"""A watch that can be cut off, and catches up when that is over."""
+"""A watch that can be cut off from the store, and catches up afterwards."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..backend.protocols import Closable
+from ..backend.watches import WatchDelivery
 from ..errors import StoreUnavailable
-from ..session import Closable
-from ..subscription import Subscription
 
 __all__ = ["FaultyWatch"]
 
 
 class FaultyWatch:
-    """Passes on what the watch of the backend reports, or keeps the latest for later.
+    """Delivers the reports of the backend's watch, or keeps the last one during an outage.
 
     Args:
-        on_change: gets the reports, one call at a time.
+        on_change: called with each report, one call at a time.
         on_outage: makes the report of an outage.
-        is_cut_off: whether nothing gets through at this moment.
+        is_cut_off: whether no report gets through at the moment.
     """
 
     def __init__(
@@ -29,11 +29,17 @@ class FaultyWatch:
         is_cut_off: Callable[[], bool],
     ) -> None:
         self._on_outage, self._is_cut_off = on_outage, is_cut_off
-        self._subscription = Subscription(on_change, lambda _: self._forget())
+
+        def forget() -> None:
+            self._gone(self)
+            if self._inner is not None:
+                self._inner.close()
+
+        self._delivery = WatchDelivery(on_change, forget)
         self._lock = threading.Lock()
         self._number = 0
         self._latest: list[Any] = []
-        self._told_outage = False
+        self._outage_reported = False
         self._inner: Closable | None = None
         self._gone: Callable[[FaultyWatch], None] = lambda _: None
 
@@ -42,44 +48,39 @@ class FaultyWatch:
         start: Callable[[Callable[[Any], None]], Closable],
         gone: Callable[[FaultyWatch], None],
     ) -> None:
-        """Start the inner watch; `gone` is called once this one is closed."""
+        """Start the inner watch with `start`; `gone` is called once this watch is closed."""
         self._gone = gone
-        self._inner = start(self._hear)
+        self._inner = start(self._deliver)
 
     def cut_off(self, error: StoreUnavailable) -> None:
         """Report that the store is away."""
         with self._lock:
-            self._told_outage = True
+            self._outage_reported = True
             number = self._next()
-        self._subscription.offer(number, self._on_outage(error))
+        self._delivery.publish(self._on_outage(error), number=number)
 
     def catch_up(self) -> None:
-        """Report what was kept back, or what there was before the outage."""
+        """Report the last state, which was kept back or reported before the outage."""
         with self._lock:
-            if not (self._latest and self._told_outage):
+            if not (self._latest and self._outage_reported):
                 return
-            self._told_outage = False
+            self._outage_reported = False
             number, latest = self._next(), self._latest[0]
-        self._subscription.offer(number, latest)
+        self._delivery.publish(latest, number=number)
 
     def close(self) -> None:
-        """End it; nothing is called back afterwards."""
-        self._subscription.close()
+        """End the watch; no callback follows."""
+        self._delivery.close()
 
-    def _hear(self, report: Any) -> None:
+    def _deliver(self, report: Any) -> None:
         with self._lock:
             self._latest = [report]
             if self._is_cut_off():
-                self._told_outage = True  # so that it is told in the end
+                self._outage_reported = True  # so that `catch_up` reports it
                 return
             number = self._next()
-        self._subscription.offer(number, report)
+        self._delivery.publish(report, number=number)
 
     def _next(self) -> int:
         self._number += 1
         return self._number
-
-    def _forget(self) -> None:
-        self._gone(self)
-        if self._inner is not None:
-            self._inner.close()

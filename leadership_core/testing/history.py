@@ -1,4 +1,4 @@
-"""What happened in one election, and whether it may have happened.
+"""History of one election, and a check that it was correct.
 
 A history is written while an election runs, by any number of threads or from the logs of any
 number of processes of one machine, and checked afterwards.
@@ -11,25 +11,25 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ..clock import now
+from ..backend.clock import now
 from ..events import Elected, Event
 
-__all__ = ["Belief", "History", "Note", "check_history"]
+__all__ = ["History", "LeadershipInterval", "Observation", "check_history"]
 
 
 @dataclass(slots=True)
-class Belief:
-    """A time for which somebody surely believed to lead.
+class LeadershipInterval:
+    """A time for which a candidate surely was leader.
 
-    `since` comes after the first look that said so and `until` before the last one, so two
-    beliefs that overlap here did overlap, whatever the machine did to the processes meanwhile.
+    `since` is later than the first reading that said so and `until` is earlier than the last one, so
+    two intervals that overlap did overlap, however the machine delayed the processes.
 
     Attributes:
         who: the candidate.
-        token: of the term that it believed in.
+        token: the token of its term.
         since: seconds.
-        until: seconds; may be less than `since` where there was only one look.
-        open: whether nobody has written yet that it ended.
+        until: seconds; may be less than `since` where there was only one reading.
+        open: whether its end was not recorded yet.
     """
 
     who: str
@@ -40,13 +40,13 @@ class Belief:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Observation:
     """An event of a candidate.
 
     Attributes:
         who: the candidate.
-        name: of the event, in snake case.
-        token: of the term, where the event is `elected`.
+        name: name of the event, in snake case.
+        token: token of the term if the event is `elected`.
         at: seconds.
     """
 
@@ -57,129 +57,162 @@ class Note:
 
 
 class History:
-    """All that is known about one election; may be written by several threads."""
+    """The record of one election; thread-safe.
+
+    Example:
+        >>> history = History()
+        >>> first = CandidateRecorder(history, candidate, "a")
+        >>> ...  # run the election, then stop the candidate
+        >>> assert first.join(5.0)
+        >>> assert check_history(history) == []
+
+    Attributes:
+        intervals: the times for which a candidate was leader.
+        observations: the events of all candidates.
+        ended: the candidates that had the time to stop in order.
+    """
 
     def __init__(self) -> None:
-        self.beliefs: list[Belief] = []
-        self.notes: list[Note] = []
+        self.intervals: list[LeadershipInterval] = []
+        self.observations: list[Observation] = []
         self.ended: set[str] = set()
         self._lock = threading.Lock()
 
-    def believes(self, who: str, token: int, since: float, until: float) -> Belief:
-        """Somebody believes; move `until` of the result on for as long as it does."""
-        belief = Belief(who, token, since, until)
-        with self._lock:
-            self.beliefs.append(belief)
-        return belief
+    def begin_interval(
+        self, who: str, token: int, since: float, until: float
+    ) -> LeadershipInterval:
+        """Record that a candidate is leader; its writer advances `until` of the result.
 
-    def note(self, who: str, event: Event | str, token: int | None = None) -> None:
-        """An event was told, now; the events of one candidate come in their order."""
+        Args:
+            who: the candidate.
+            token: the token of its term.
+            since: seconds; a time after the first reading that said so.
+            until: seconds; a time before that reading.
+        """
+        interval = LeadershipInterval(who, token, since, until)
+        with self._lock:
+            self.intervals.append(interval)
+        return interval
+
+    def observe(self, who: str, event: Event | str, token: int | None = None) -> None:
+        """Record an event, which happens now; a candidate's events must come in their order.
+
+        Args:
+            who: the candidate.
+            event: the event, or its name.
+            token: the token of the term if `event` is the name `elected`.
+        """
         if isinstance(event, Elected):
             token = event.term.token
         name = event if isinstance(event, str) else event.name
         with self._lock:
-            self.notes.append(Note(who, name, token, now()))
+            self.observations.append(Observation(who, name, token, now()))
 
     def end(self, who: str) -> None:
-        """The candidate had the time to end in order, so its story must be a whole one."""
+        """Record that the candidate had the time to stop in order, so its events must be complete."""
         with self._lock:
             self.ended.add(who)
 
-    def story(self, who: str) -> list[Note]:
-        """The events of one candidate."""
-        return [note for note in self.notes if note.who == who]
+    def observations_of(self, who: str) -> list[Observation]:
+        """Return the events of one candidate."""
+        return [observation for observation in self.observations if observation.who == who]
 
     def candidates(self) -> list[str]:
-        """All that are mentioned."""
-        names = [note.who for note in self.notes] + [belief.who for belief in self.beliefs]
+        """Return the names of all candidates."""
+        names = [one.who for one in self.observations] + [one.who for one in self.intervals]
         return list(dict.fromkeys([*names, *self.ended]))
 
 
 def check_history(history: History, *, gap: float = 0.0) -> list[str]:
-    """Return all that must not have happened; nothing if the election was sound.
+    """Return a message for every fault of an election; an empty list if it was correct.
 
-    * Two that believed at a time, each for a time that is certain.
-    * Tokens that did not grow from one believer to the next, or were given twice.
-    * Events out of order: after `stopped`; an `elected` without its `campaigning`; a term that
-      did not end with exactly one of `lost` and `resigned`; a belief that was never announced.
+    Faults are:
+
+    * two leaders at one time;
+    * tokens that do not grow from one leader to the next, or were granted twice;
+    * events out of order: any after `stopped`; an `elected` without its `campaigning`; a term that
+      did not end with exactly one of `lost` and `resigned`; a term without its `elected`.
+
+    Example:
+        >>> assert check_history(history) == []
 
     Args:
         history: of one election.
-        gap: seconds for which two may believe at a time; not 0 only where somebody has taken a
-            claim away by hand, which its holder has to be told.
+        gap: seconds for which there may be two leaders; not 0 only where a claim was deleted by
+            hand, which its holder notices a little later.
     """
-    faults = list(_of_beliefs(history.beliefs, gap))
+    faults = list(_check_intervals(history.intervals, gap))
     for who in history.candidates():
-        faults += _of_story(history, who)
-    tokens = [note.token for note in history.notes if note.name == "elected" and note.token]
-    faults += [f"token {t} was given twice" for t in sorted(set(tokens)) if tokens.count(t) > 1]
+        faults += _check_candidate(history, who)
+    tokens = [one.token for one in history.observations if one.name == "elected" and one.token]
+    faults += [f"token {t} was granted twice" for t in sorted(set(tokens)) if tokens.count(t) > 1]
     return faults
 
 
-def _of_beliefs(beliefs: Iterable[Belief], gap: float) -> Iterator[str]:
-    in_order = sorted(beliefs, key=lambda belief: belief.since)
+def _check_intervals(intervals: Iterable[LeadershipInterval], gap: float) -> Iterator[str]:
+    in_order = sorted(intervals, key=lambda interval: interval.since)
     for one, other in itertools.combinations(in_order, 2):
-        # `since` may come after `until`: in between was the only look, at an unknown moment.
+        # `since` may come after `until`: the only reading was in between, at an unknown moment.
         if other.since <= one.until and one.since <= other.until:
             both = min(one.until, other.until) - other.since
             if not gap or both > gap:
-                yield f"two believers for {both * 1000:.1f} ms: {one} and {other}"
+                yield f"two leaders for {both * 1000:.1f} ms: {one} and {other}"
         elif one.since < other.until and one.token >= other.token:
             yield f"tokens do not grow: {one} and then {other}"
 
 
-def _of_story(history: History, who: str) -> Iterator[str]:
-    notes = history.story(who)
-    names = [note.name for note in notes]
-    beliefs = [belief for belief in history.beliefs if belief.who == who]
-    faults = _Story().read(names)
+def _check_candidate(history: History, who: str) -> Iterator[str]:
+    observations = history.observations_of(who)
+    names = [observation.name for observation in observations]
+    intervals = [interval for interval in history.intervals if interval.who == who]
+    faults = _EventOrder().check(names)
     if who in history.ended and names[-1:] != ["stopped"]:
         faults.append("stopped does not come last")
-    told = {note.token for note in notes if note.name == "elected"}
-    if untold := {belief.token for belief in beliefs} - told:
-        # One that was killed may not have had the time to tell the last one.
-        last = beliefs[-1]
-        if who in history.ended or untold != {last.token} or not last.open:
-            faults.append(f"believed in terms that it was not elected for: {sorted(untold)}")
+    elected = {one.token for one in observations if one.name == "elected"}
+    if unreported := {interval.token for interval in intervals} - elected:
+        # A killed candidate may not have had the time to report its last election.
+        last = intervals[-1]
+        if who in history.ended or unreported != {last.token} or not last.open:
+            faults.append(f"leader in terms that it was not elected for: {sorted(unreported)}")
     for fault in faults:
         yield f"{who}: {fault}: {' '.join(names)}"
 
 
-class _Story:
-    """What one candidate has said so far."""
+class _EventOrder:
+    """The state of one candidate according to its events until now."""
 
     def __init__(self) -> None:
         self.campaigning = self.leading = self.suspended = self.down = self.stopped = False
 
-    def read(self, names: list[str]) -> list[str]:
-        faults = [fault for name in names if (fault := self._fault(name))]
+    def check(self, names: list[str]) -> list[str]:
+        faults = [fault for name in names if (fault := self._next_fault(name))]
         if names and names[0] not in {"campaigning", "stopped"}:
             faults.append("campaigning does not come first")
         return faults
 
-    def _fault(self, name: str) -> str:
+    def _next_fault(self, name: str) -> str:
         if self.stopped:
             return f"{name} after stopped"
-        sound = True
+        is_valid = True
         match name:
             case "campaigning":
-                sound = not (self.campaigning or self.leading)
+                is_valid = not (self.campaigning or self.leading)
                 self.campaigning = True
             case "elected":
-                sound = self.campaigning and not self.leading
+                is_valid = self.campaigning and not self.leading
                 self.leading, self.suspended = True, False
             case "lost" | "resigned":
-                sound = self.leading
+                is_valid = self.leading
                 self.leading = self.campaigning = False
             case "suspended" | "resumed":
-                sound = self.leading and self.suspended == (name == "resumed")
+                is_valid = self.leading and self.suspended == (name == "resumed")
                 self.suspended = name == "suspended"
             case "store_down" | "store_up":
-                sound = self.down == (name == "store_up")
+                is_valid = self.down == (name == "store_up")
                 self.down = name == "store_down"
             case "stopped":
-                sound = not self.leading
+                is_valid = not self.leading
                 self.stopped = True
             case _:
-                sound = False
-        return "" if sound else f"{name} out of turn"
+                is_valid = False
+        return "" if is_valid else f"{name} out of order"

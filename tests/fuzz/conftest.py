@@ -10,7 +10,7 @@ from tests.fuzz.oracles import SECRET
 
 @pytest.fixture(autouse=True)
 def no_secret_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever is logged while something is fuzzed: the secret of these tests is not in it."""
+    """The log of each test must not contain the secret."""
     caplog.set_level(logging.DEBUG, "leadership")
     caplog.set_level(logging.DEBUG, "leadership_consul")
     yield

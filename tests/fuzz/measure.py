@@ -1,6 +1,6 @@
-"""Makes one request of a store, and prints how much memory it took at the most, in MB.
+"""Program that makes one request of a store, and prints its peak of memory in MB.
 
-Run as a program, so that nothing that others have done is counted.
+A process of its own, so that the memory of other tests is not counted.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 from leadership_core import open_store
-from leadership_core.budget import budget
+from leadership_core.backend.deadline import call_timeout
 from leadership_core.errors import LeadershipError, StoreUnavailable
 
 SECONDS = 20.0
 
 
 def most_memory() -> int:
-    """KiB, at the most so far. What `getrusage` says has the memory of the parent in it."""
+    """Peak so far, in KiB. The peak of `getrusage` includes the parent's memory."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
@@ -28,34 +28,34 @@ def main(url: str, doing: str) -> None:
     before = most_memory()
     begun = time.monotonic()
     try:
-        with budget(SECONDS):
+        with call_timeout(SECONDS):
             match doing:
                 case "get":
-                    said = f"{len(getattr(store.get('fuzz/key'), 'value', b''))} bytes"
+                    result = f"{len(getattr(store.get('fuzz/key'), 'value', b''))} bytes"
                 case "list":
                     entries = store.list("fuzz")
-                    said = f"{sum(len(one.value) for one in entries)} bytes in {len(entries)}"
+                    result = f"{sum(len(one.value) for one in entries)} bytes in {len(entries)}"
                 case "delete tree":
-                    said = f"{store.delete_tree('fuzz')} deleted"
+                    result = f"{store.delete_tree('fuzz')} deleted"
                 case "put":
-                    said = f"{store.put('fuzz/key', b'value').key}"
+                    result = f"{store.put('fuzz/key', b'value').key}"
                 case "open":
-                    said = f"{store.open_session(15.0).renew()} s"
+                    result = f"{store.open_session(15.0).renew()} s"
                 case "watch":
-                    told = threading.Event()
-                    watch = store.watch_tree("fuzz", lambda _: told.set())
+                    reported = threading.Event()
+                    watch = store.watch_tree("fuzz", lambda _: reported.set())
                     time.sleep(8.0)
                     watch.close()
-                    said = "told" if told.is_set() else "not told"
+                    result = "reported" if reported.is_set() else "not reported"
                 case _:
                     leader = store.leader("fuzz/key")
-                    said = f"{leader}"
+                    result = f"{leader}"
     except LeadershipError as error:
         kind = StoreUnavailable if isinstance(error, StoreUnavailable) else type(error)
-        said = f"{kind.__name__}: {error}"
+        result = f"{kind.__name__}: {error}"
     took = time.monotonic() - begun
     used = (most_memory() - before) // 1024
-    print(f"{used}\t{took:.2f}\t{said:.500}")
+    print(f"{used}\t{took:.2f}\t{result:.500}")
     store.close(1.0)
 
 

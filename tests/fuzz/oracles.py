@@ -1,4 +1,4 @@
-"""What must hold whatever came from outside."""
+"""Checks of errors and events under any input."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, settings
 
 from leadership_core.errors import LeadershipError
 
-__all__ = ["SECRET", "examples", "in_order", "says_no_secret", "tolerated"]
+__all__ = ["SECRET", "check_error", "check_event_order", "check_no_secret", "examples"]
 
 SECRET = "Xk7secretQz"
 
 
 def examples(few: int) -> settings:
-    """So many examples, the same ones in each run; more of them for $LEADERSHIP_FUZZ times."""
+    """Settings for so many examples, times $LEADERSHIP_FUZZ; without it, the same in each run."""
     times = int(os.environ.get("LEADERSHIP_FUZZ", "1"))
     return settings(
         max_examples=few * times,
@@ -28,28 +28,28 @@ def examples(few: int) -> settings:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what it came from: all that a traceback would show."""
+    """An error and its causes, as a traceback shows them."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def says_no_secret(error: BaseException) -> None:
+def check_no_secret(error: BaseException) -> None:
     for one in chain(error):
         assert SECRET not in f"{one} {one!r}", f"{type(one).__name__} shows the secret: {one}"
 
 
-def tolerated(error: Exception) -> None:
-    """An error that a user may meet: ours, in one line, with no secret in it or behind it."""
+def check_error(error: Exception) -> None:
+    """Check an error for users: of the library, in one line, without the secret in it or its causes."""
     if not isinstance(error, LeadershipError):
         raise error
     assert "\n" not in str(error), error
     assert str(error), repr(error)
-    says_no_secret(error)
+    check_no_secret(error)
 
 
-def in_order(events: list[str]) -> None:
-    """The story of a candidate obeys its grammar: no term begins twice, none ends twice."""
+def check_event_order(events: list[str]) -> None:
+    """Check the events of a candidate: terms begin and end in turn, and `stopped` is the last event."""
     leads = False
     for number, event in enumerate(events):
         if event == "elected":

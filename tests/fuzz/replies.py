@@ -1,4 +1,4 @@
-"""What a server may say instead of what it should: mutations of documents, and of HTTP itself."""
+"""Wrong replies: mutations of documents and of HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.fuzz.evil import Request, Wire, answer
+from tests.fuzz.hostile_server import Request, Wire, answer
 
 __all__ = ["Reply", "documents", "replies"]
 
@@ -23,7 +23,7 @@ _LEAVES: list[Any] = [
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer: how it differs from the plausible one, and how it is sent."""
+    """One wrong reply: its name, and a function that sends it in place of a valid one."""
 
     name: str
     send: Callable[[tuple[str, Any, dict[str, str]], Request, Wire], bool]
@@ -37,7 +37,7 @@ def encoded(document: Any) -> bytes:
 
 
 def _mutated(document: Any, way: list[int], leaf: Any, *, drop: bool) -> Any:
-    """Put a leaf somewhere into a copy of the document, or take something away."""
+    """A copy of the document with one part replaced by the leaf, or dropped."""
     if not isinstance(document, dict | list) or not document or not way:
         return leaf
     keys = list(document) if isinstance(document, dict) else list(range(len(document)))
@@ -54,8 +54,8 @@ def _mutated(document: Any, way: list[int], leaf: Any, *, drop: bool) -> Any:
 
 
 def _document(way: list[int], leaf: Any, drop: bool) -> Reply:
-    def send(plausible: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
-        status, document, headers = plausible
+    def send(valid: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
+        status, document, headers = valid
         wire.say(answer(status, encoded(_mutated(document, way, leaf, drop=drop)), headers))
         return True
 
@@ -63,8 +63,8 @@ def _document(way: list[int], leaf: Any, drop: bool) -> Reply:
 
 
 def _body(name: str, change: Callable[[bytes], bytes]) -> Reply:
-    def send(plausible: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
-        status, document, headers = plausible
+    def send(valid: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
+        status, document, headers = valid
         wire.say(answer(status, change(encoded(document)), headers))
         return True
 
@@ -72,10 +72,10 @@ def _body(name: str, change: Callable[[bytes], bytes]) -> Reply:
 
 
 def _head(name: str, status: str | None = None, **headers: str) -> Reply:
-    """Other headers or another status; a length or an encoding that is wrong breaks it off."""
+    """Other headers or another status; a wrong length or encoding ends the connection."""
 
-    def send(plausible: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
-        said, document, good = plausible
+    def send(valid: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
+        said, document, good = valid
         extra = {key.replace("_", "-"): value for key, value in headers.items()}
         wire.say(answer(status or said, encoded(document), {**good, **extra}))
         return "Content-Length" not in extra and "Transfer-Encoding" not in extra
@@ -84,7 +84,7 @@ def _head(name: str, status: str | None = None, **headers: str) -> Reply:
 
 
 def _bytes(name: str, data: bytes) -> Reply:
-    def send(_plausible: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
+    def send(_valid: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
         wire.say(data)
         return False
 
@@ -92,17 +92,17 @@ def _bytes(name: str, data: bytes) -> Reply:
 
 
 def _without_index() -> Reply:
-    def send(plausible: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
-        wire.say(answer(plausible[0], encoded(plausible[1])))
+    def send(valid: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
+        wire.say(answer(valid[0], encoded(valid[1])))
         return True
 
     return Reply("head without index", send)
 
 
 def _echo(where: str) -> Reply:
-    """A proxy in trouble shows what it was asked, with the token in it."""
+    """A faulty proxy returns the request, with the token."""
 
-    def send(_plausible: tuple[str, Any, dict[str, str]], request: Request, wire: Wire) -> bool:
+    def send(_valid: tuple[str, Any, dict[str, str]], request: Request, wire: Wire) -> bool:
         all_of_it = " ".join(f"{name}: {value}" for name, value in request.headers.items())
         match where:
             case "status":
@@ -126,7 +126,7 @@ def _echo(where: str) -> Reply:
 
 
 def _endless(name: str, head: bytes, piece: bytes) -> Reply:
-    def send(_plausible: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
+    def send(_valid: tuple[str, Any, dict[str, str]], _: Request, wire: Wire) -> bool:
         wire.say(head)
         while True:  # until the client hangs up
             wire.say(piece)
@@ -222,7 +222,7 @@ documents = st.builds(
     st.sampled_from(_LEAVES),
     st.booleans(),
 )
-"""Documents with one thing in them that is wrong."""
+"""Documents with one wrong part."""
 
 replies = documents | st.sampled_from([*BODIES, *STATUSES, *HEADERS, *STREAMS, *ECHOES])
-"""All that is answered at once."""
+"""All replies that are sent at once."""

@@ -1,7 +1,7 @@
-"""Candidates and followers of a server that has gone mad: no hot loop, no end, no belief too much.
+"""Candidates and followers on faulty servers: no hot loop, no end, no false leadership.
 
-All of them run at the same time, each with a server of its own, for longer than the ten seconds
-that their requests are counted over; then the servers come to their senses.
+All of them run at the same time, each on a server of its own, for longer than the ten seconds
+in which their requests are counted. Then the servers become correct.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import pytest
 from leadership_core import Candidate, Follower, open_store
 from leadership_core.errors import LeadershipError
 from leadership_core.events import Event
-from tests.fuzz.evil import EvilServer
-from tests.fuzz.minds import FATAL, HASTY, MINDS, honest
-from tests.fuzz.oracles import SECRET, in_order, tolerated
-from tests.support.machine import at_most
+from tests.fuzz.hostile_server import HostileServer
+from tests.fuzz.oracles import SECRET, check_error, check_event_order
+from tests.fuzz.server_behaviours import BEHAVIOURS, FATAL, HASTY, honest
+from tests.support.waiting import at_most
 
 pytestmark = pytest.mark.slow
 
 WINDOW = 10.0  # seconds
-MOST = 5 * WINDOW + 5  # requests of one member; five may be of its start
-SHORT = 2.0  # seconds: a ttl that takes two renewals a second by itself
+MOST = 5 * WINDOW + 5  # requests of one member, including five at its start
+SHORT = 2.0  # seconds: a ttl with two renewals a second
 RENEWALS = 2 * WINDOW
-SPAN = 9.4 + float(os.environ.get("LEADERSHIP_FUZZ", "1"))  # seconds of madness
+SPAN = 9.4 + float(os.environ.get("LEADERSHIP_FUZZ", "1"))  # seconds of wrong answers
 RECOVERY = 15.0  # seconds
 
 
 @dataclass
 class Outcome:
-    """What came of one member of one server."""
+    """The result of one member on one server."""
 
     events: list[Event] = field(default_factory=list)
     error: Exception | None = None
@@ -53,7 +53,7 @@ class Outcome:
 
 def _observe(name: str, kind: str) -> Outcome:
     outcome = Outcome()
-    with EvilServer(MINDS[name]()) as server:
+    with HostileServer(BEHAVIOURS[name]()) as server:
         store = open_store(f"consul://:{SECRET}@127.0.0.1:{server.port}")
         ttl = SHORT if kind == "hasty" else 15.0
         candidate = Candidate(store, "fuzz/key", "me", ttl=ttl) if kind != "follower" else None
@@ -62,7 +62,7 @@ def _observe(name: str, kind: str) -> Outcome:
         listener.start()
         time.sleep(SPAN)
         outcome.most, outcome.requests = server.most_within(WINDOW), len(server.requests)
-        server.mind = honest(None if candidate else "other")
+        server.behaviour = honest(None if candidate else "other")
         until = time.monotonic() + RECOVERY
         while time.monotonic() < until and outcome.error is None and not outcome.recovered:
             time.sleep(0.02)
@@ -82,11 +82,11 @@ def _listen(member: Any, outcome: Outcome) -> None:
     try:
         for event in member.events():
             outcome.events.append(event)
-    except Exception as error:  # noqa: BLE001 - looked at by the tests
+    except Exception as error:  # noqa: BLE001 - the tests check it
         outcome.error = error
 
 
-CASES = [(name, kind) for name in MINDS for kind in ("candidate", "follower")]
+CASES = [(name, kind) for name in BEHAVIOURS for kind in ("candidate", "follower")]
 CASES += [(name, "hasty") for name in HASTY]
 
 
@@ -97,14 +97,13 @@ def outcomes() -> Mapping[tuple[str, str], Outcome]:
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_a_mad_server_is_survived(
+def test_member_survives_faulty_server(
     name: str, kind: str, outcomes: Mapping[tuple[str, str], Outcome]
 ) -> None:
-    """Five requests a second at most, a story in order, and afterwards all is well again.
+    """At most five requests a second, events in order, and recovery on a correct server.
 
-    It holds for servers that nobody can tell from a good one, too: over ten seconds, because a
-    reserve goes to whatever looks like another leader. What a user does is not counted, and
-    nobody resigns here.
+    The limit also holds on servers that cannot be distinguished from a correct one: over ten seconds, because
+    a reserve is for new leaders. Requests of users are not counted, and no candidate resigns here.
     """
     outcome = outcomes[name, kind]
 
@@ -113,7 +112,7 @@ def test_a_mad_server_is_survived(
     assert outcome.ended
     assert outcome.close_seconds < at_most(2.5)
     if kind != "follower":
-        in_order(outcome.names)
+        check_event_order(outcome.names)
     if name in FATAL:
         assert isinstance(outcome.error, LeadershipError) or outcome.recovered
     else:
@@ -121,4 +120,4 @@ def test_a_mad_server_is_survived(
         assert outcome.recovered, outcome
     for error in [outcome.error, *(getattr(event, "error", None) for event in outcome.events)]:
         if error is not None:
-            tolerated(error)
+            check_error(error)

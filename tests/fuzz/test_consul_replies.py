@@ -1,4 +1,4 @@
-"""Whatever answers in Consul's place: nothing but our own errors come out, in time, in one line."""
+"""Wrong answers in Consul's place: only errors of the library are raised, in time, in one line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from hypothesis import given, strategies as st
 
 from leadership_consul.session import ConsulSession
 from leadership_consul.store import ConsulStore
-from leadership_core.budget import budget
+from leadership_core import Fence
+from leadership_core.backend.deadline import call_timeout
+from leadership_core.backend.entries import ABSENT, Entry
+from leadership_core.backend.protocols import Claim, Leader, Leading
+from leadership_core.backend.url import StoreURL
 from leadership_core.errors import LeadershipError
-from leadership_core.store import ABSENT, Claim, Entry, Leader, Leading
-from leadership_core.url import StoreURL
-from tests.fuzz.evil import EvilServer, Request, Wire, answer
-from tests.fuzz.oracles import SECRET, examples, tolerated
-from tests.fuzz.plausible import SESSION, Plausible
+from tests.fuzz.hostile_server import HostileServer, Request, Wire, answer
+from tests.fuzz.oracles import SECRET, check_error, examples
 from tests.fuzz.replies import (
     BODIES,
     ECHOES,
@@ -32,21 +33,23 @@ from tests.fuzz.replies import (
     encoded,
     replies,
 )
+from tests.fuzz.valid_replies import SESSION, ValidReplies
+from tests.support.waiting import at_most
 
 KEY = "fuzz/key"
 BUDGET = 0.3  # seconds
 
 
-class Liar:
-    """A mind that answers plausibly but for the replies it is given, in turn."""
+class PlannedReplies:
+    """A behaviour with valid answers, except for the given replies, in turn."""
 
     def __init__(self) -> None:
         self.begin([])
 
     def begin(self, planned: list[Reply | None]) -> None:
         self.planned = list(planned)
-        self.plausible = Plausible()
-        self.said: list[tuple[Request, Any]] = []
+        self.valid = ValidReplies()
+        self.answers: list[tuple[Request, Any]] = []
         self.wires: list[Wire] = []
 
     @property
@@ -56,25 +59,25 @@ class Liar:
 
     def __call__(self, request: Request, wire: Wire) -> bool:
         self.wires.append(wire)
-        plausible = self.plausible.say(request)
+        valid = self.valid.say(request)
         reply = self.planned.pop(0) if self.planned else None
         if reply is not None:
-            return reply.send(plausible, request, wire)
-        status, document, headers = plausible
+            return reply.send(valid, request, wire)
+        status, document, headers = valid
         wire.say(answer(status, encoded(document), headers))
         return True
 
 
 @pytest.fixture(scope="module")
-def liar() -> Iterator[tuple[Liar, str]]:
-    mind = Liar()
-    with EvilServer(mind) as server:
-        yield mind, f"consul://:{SECRET}@127.0.0.1:{server.port}"
+def replies_server() -> Iterator[tuple[PlannedReplies, str]]:
+    behaviour = PlannedReplies()
+    with HostileServer(behaviour) as server:
+        yield behaviour, f"consul://:{SECRET}@127.0.0.1:{server.port}"
 
 
 def _operate(store: ConsulStore, name: str) -> object:
-    """What a user, or the engine, may ask of a store; the calls of one operation in their order."""
-    session = ConsulSession(store._client, SESSION, 15.0)
+    """One operation of a user or of the engine, with its calls in their order."""
+    session = ConsulSession(store.client, SESSION, 15.0)
     election = store.election(KEY)
     match name:
         case "get":
@@ -90,7 +93,7 @@ def _operate(store: ConsulStore, name: str) -> object:
         case "put bound":
             return store.put(KEY, b"value", session=session)
         case "put fenced":
-            return store.put("fuzz/other", b"value", fence=(KEY, 10))
+            return store.put("fuzz/other", b"value", fence=Fence(KEY, 10))
         case "delete":
             return store.delete(KEY)
         case "delete tree":
@@ -111,27 +114,27 @@ def _operate(store: ConsulStore, name: str) -> object:
             return election.enter(session, b"me")
         case _:
             claim = election.enter(session, b"me")
-            standing = election.standing(claim)
+            status = election.status(claim)
             election.withdraw(claim)
-            return standing
+            return status
 
 
 OPERATIONS = [
     "get", "list", "put", "put absent", "put entry", "put bound", "put fenced", "delete",
-    "delete tree", "open session", "renew", "close session", "leader", "enter", "race",
+    "delete tree", "open session", "renew", "close session", "leader", "enter", "full term",
 ]  # fmt: skip
 
 
 def _check(store: ConsulStore, name: str) -> None:
     begun = time.monotonic()
     try:
-        with budget(BUDGET):
+        with call_timeout(BUDGET):
             found = _operate(store, name)
-    except Exception as error:  # noqa: BLE001 - looked at there
-        tolerated(error)
+    except Exception as error:  # noqa: BLE001 - checked there
+        check_error(error)
     else:
         _is_sane(found)
-    assert time.monotonic() - begun < BUDGET + 0.5
+    assert time.monotonic() - begun < BUDGET + at_most(0.5)
 
 
 def _is_sane(found: object) -> None:
@@ -159,12 +162,12 @@ def _is_sane(found: object) -> None:
 
 @given(st.sampled_from(OPERATIONS), st.integers(0, 3), st.lists(replies, min_size=1, max_size=3))
 @examples(500)
-def test_nothing_but_our_errors_comes_out(
-    liar: tuple[Liar, str], name: str, good: int, planned: list[Reply]
+def test_operation_raises_only_own_errors_on_wrong_replies(
+    replies_server: tuple[PlannedReplies, str], name: str, good: int, planned: list[Reply]
 ) -> None:
-    """The first answers are plausible, the next ones are not; every call ends in time."""
-    mind, url = liar
-    mind.begin([*[None] * good, *planned])
+    """After some valid answers come wrong ones; every call ends in time."""
+    behaviour, url = replies_server
+    behaviour.begin([*[None] * good, *planned])
     store = ConsulStore(StoreURL.parse(url))
     try:
         _check(store, name)
@@ -173,46 +176,50 @@ def test_nothing_but_our_errors_comes_out(
 
 
 @pytest.mark.parametrize("reply", [*BODIES, *STATUSES, *HEADERS, *STREAMS, *ECHOES], ids=repr)
-def test_every_operation_survives(liar: tuple[Liar, str], reply: Reply) -> None:
-    """Each of them is given the same wrong answer first; those that believe, also second."""
-    mind, url = liar
+def test_operation_raises_only_own_errors_on_each_kind_of_reply(
+    replies_server: tuple[PlannedReplies, str], reply: Reply
+) -> None:
+    """Each operation gets the same wrong answers, some after valid ones."""
+    behaviour, url = replies_server
     cases = [(name, 0) for name in OPERATIONS]
-    for name, good in [*cases, ("enter", 1), ("race", 2), ("open session", 1)]:
-        mind.begin([*[None] * good, *[reply] * 5])
-        with closing(ConsulStore(StoreURL.parse(url))) as store:  # else they would pace themselves
+    for name, good in [*cases, ("enter", 1), ("full term", 2), ("open session", 1)]:
+        behaviour.begin([*[None] * good, *[reply] * 5])
+        with closing(
+            ConsulStore(StoreURL.parse(url))
+        ) as store:  # a used store would limit its rate
             _check(store, name)
 
 
 @pytest.mark.parametrize("reply", SLOW, ids=repr)
 @pytest.mark.parametrize("name", ["get", "enter"])
-def test_no_answer_takes_longer_than_the_budget(
-    liar: tuple[Liar, str], name: str, reply: Reply
+def test_slow_answer_ends_at_the_timeout(
+    replies_server: tuple[PlannedReplies, str], name: str, reply: Reply
 ) -> None:
-    """It hangs, drips, or goes on for ever; nor does it fill the memory."""
-    mind, url = liar
-    mind.begin([reply] * 8)
+    """An answer that hangs, drips or has no end costs neither more time nor much memory."""
+    behaviour, url = replies_server
+    behaviour.begin([reply] * 8)
     store = ConsulStore(StoreURL.parse(url))
     try:
         _check(store, name)
     finally:
         store.close()
-    assert mind.most_sent < 100 * 1024 * 1024
+    assert behaviour.most_sent < 100 * 1024 * 1024
 
 
-# -- belief -------------------------------------------------------------------------------------
+# -- leadership -------------------------------------------------------------------------------------
 
 
-class Recorder(Liar):
-    """Writes down what it answers, as a client can read it, before that is sent."""
+class Recorder(PlannedReplies):
+    """Records each answer, as a client can parse it, before it is sent."""
 
     def __call__(self, request: Request, wire: Wire) -> bool:
-        return super().__call__(request, Noted(wire, lambda data: self._note(request, data)))
+        return super().__call__(request, RecordedWire(wire, lambda data: self._note(request, data)))
 
     def _note(self, request: Request, data: bytes) -> None:
-        self.said.append((request, _parsed(data)))
+        self.answers.append((request, _parsed(data)))
 
 
-class Noted(Wire):
+class RecordedWire(Wire):
     def __init__(self, wire: Wire, note: Callable[[bytes], None]) -> None:
         super().__init__(wire.connection, wire.ended)
         self._note = note
@@ -230,7 +237,7 @@ def _parsed(text: bytes) -> Any:
 
 
 def _is_mine(record: Any, token: int | None = None) -> bool:
-    """Whether a record of a document says that the key is locked by the session of the tests."""
+    """Whether the record has the key locked by the session of the tests."""
     return (
         isinstance(record, dict)
         and record.get("Key") == KEY
@@ -242,26 +249,31 @@ def _is_mine(record: Any, token: int | None = None) -> bool:
 
 @given(st.integers(0, 2), documents)
 @examples(400)
-def test_nobody_leads_by_an_answer_that_does_not_say_so(good: int, wrong: Reply) -> None:
-    """What grants a claim, or says that it leads, names this key, this session and this index."""
-    mind = Recorder()
-    mind.begin([*[None] * good, wrong])
-    with EvilServer(mind) as server, closing(ConsulStore(StoreURL.parse(server.url))) as store:
+def test_leadership_requires_an_answer_that_proves_it(good: int, wrong: Reply) -> None:
+    """An answer that grants a claim, or makes it lead, has this key, session and index."""
+    behaviour = Recorder()
+    behaviour.begin([*[None] * good, wrong])
+    with (
+        HostileServer(behaviour) as server,
+        closing(ConsulStore(StoreURL.parse(server.url))) as store,
+    ):
         election = store.election(KEY)
         try:
-            with budget(BUDGET):
-                claim = election.enter(ConsulSession(store._client, SESSION, 15.0), b"me")
-                assert not claim.granted or any(_grants(claim, said) for _, said in mind.said)
-                standing = election.standing(claim)
+            with call_timeout(BUDGET):
+                claim = election.enter(ConsulSession(store.client, SESSION, 15.0), b"me")
+                assert not claim.granted or any(
+                    _grants(claim, document) for _, document in behaviour.answers
+                )
+                status = election.status(claim)
         except LeadershipError:
             return
-        if isinstance(standing, Leading):
-            assert _is_mine(mind.said[-1][1][0], standing.token)
+        if isinstance(status, Leading):
+            assert _is_mine(behaviour.answers[-1][1][0], status.token)
 
 
-def _grants(claim: Claim, said: Any) -> bool:
-    """Whether a document says so: the outcome of a transaction, or what was read back after it."""
-    results = said.get("Results") if isinstance(said, dict) else said
+def _grants(claim: Claim, document: Any) -> bool:
+    """Whether a document grants the claim: the result of a transaction, or of reading back after it."""
+    results = document.get("Results") if isinstance(document, dict) else document
     return isinstance(results, list) and any(
         _is_mine(one, claim.token)
         or (isinstance(one, dict) and _is_mine(one.get("KV"), claim.token))

@@ -1,4 +1,4 @@
-"""What other programs write where an election is: endured, and when it is gone all is well."""
+"""Foreign content at the keys of an election: tolerated, and no problem after its removal."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, Self
 import pytest
 from hypothesis import given, strategies as st
 
-from leadership_core import Candidate, Follower, NotElected, StoreHandle, open_store
+from leadership_core import Candidate, Follower, NotElected, Store, open_store
+from leadership_core.backend.protocols import Leader
 from leadership_core.errors import ConfigurationError, LeadershipError
-from leadership_core.memory import State
-from leadership_core.store import Leader
-from tests.fuzz.oracles import examples, in_order, tolerated
-from tests.servers.consul import Consul
-from tests.testing.test_least import Least
+from leadership_core.stores.memory import State
+from tests.contract.test_minimal_store import Least
+from tests.fuzz.oracles import check_error, check_event_order, examples
+from tests.support.servers.consul import Consul
 
 TTL = 1.0  # seconds
 SEMAPHORE_FLAG = 0xE0F69A2BAA414DE0
@@ -38,12 +38,12 @@ def url(request: pytest.FixtureRequest, quick_folder: Path) -> str:
     return f"memory://fuzz-{uuid.uuid4().hex}"
 
 
-class Race:
-    """A candidate, a follower, and a vandal with a store of its own."""
+class Scene:
+    """A candidate, a follower, and a foreign writer with a store of its own."""
 
-    def __init__(self, store: StoreHandle, vandal: StoreHandle) -> None:
+    def __init__(self, store: Store, foreign: Store) -> None:
         self.key = f"fuzz/{uuid.uuid4().hex}"
-        self.store, self.vandal = store, vandal
+        self.store, self.foreign = store, foreign
         self.candidate = Candidate(self.store, self.key, "me", ttl=TTL)
         self.follower = Follower(self.store, self.key)
         self.events: list[str] = []
@@ -62,7 +62,7 @@ class Race:
             for event in events():
                 if who == "candidate":
                     self.events.append(event.name)
-        except Exception as error:  # noqa: BLE001 - looked at in the end
+        except Exception as error:  # noqa: BLE001 - checked at the end
             self.errors.append(error)
 
     def start(self) -> None:
@@ -84,42 +84,42 @@ class Race:
         )
 
     def clean(self) -> None:
-        """The vandal takes all of it away, and goes."""
-        self.vandal.delete_tree(self.key)
-        self.vandal.delete(self.key)
+        """Remove all that the foreign writer has written."""
+        self.foreign.delete_tree(self.key)
+        self.foreign.delete(self.key)
 
     def end(self) -> None:
-        for store in (self.vandal, self.store):
+        for store in (self.foreign, self.store):
             store.close(3.0)
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(3.0)
                 assert not thread.is_alive()
         for error in self.errors:
-            tolerated(error)
-        in_order(self.events)
+            check_error(error)
+        check_event_order(self.events)
 
 
 @pytest.fixture
-def race(url: str) -> Iterator[Race]:
-    race = Race.at(url)
+def scene(url: str) -> Iterator[Scene]:
+    scene = Scene.at(url)
     try:
-        yield race
+        yield scene
     finally:
-        race.end()
+        scene.end()
 
 
-def _beside(race: Race) -> list[str]:
-    """The key, what is below it, and what the store keeps beside it for this election."""
+def _beside(scene: Scene) -> list[str]:
+    """The key, keys below it, and keys that the store uses for this election."""
     under = [
-        f"{race.key}/{name}"
+        f"{scene.key}/{name}"
         for name in ("x", ".epoch", ".epoch", ".lock", "deadbeef", "lock-0000000001")
     ]
-    return [race.key, *under, f"{race.key}.epoch"]
+    return [scene.key, *under, f"{scene.key}.epoch"]
 
 
-def _vandalise(store: StoreHandle, deed: str, key: str, value: bytes) -> None:
-    match deed:
+def _write_foreign(store: Store, action: str, key: str, value: bytes) -> None:
+    match action:
         case "put":
             store.put(key, value)
         case "bind":
@@ -130,7 +130,7 @@ def _vandalise(store: StoreHandle, deed: str, key: str, value: bytes) -> None:
             store.delete_tree(key)
 
 
-deeds = st.lists(
+actions = st.lists(
     st.tuples(st.sampled_from(["put", "put", "bind", "delete", "tree"]), st.integers(0, 7), values),
     min_size=1,
     max_size=4,
@@ -139,69 +139,69 @@ deeds = st.lists(
 
 @given(st.data())
 @examples(4)
-def test_a_vandal_is_outlived(url: str, data: st.DataObject) -> None:
-    """It writes any bytes to the key and below it before and during a term, and cleans up."""
-    race = Race.at(url)
+def test_election_recovers_from_foreign_writes(url: str, data: st.DataObject) -> None:
+    """Any bytes are written to the key and below it before and during a term, and then removed."""
+    scene = Scene.at(url)
     try:
-        places = _beside(race)
+        places = _beside(scene)
         for early in (True, False):
-            for deed, number, value in data.draw(deeds):
+            for action, number, value in data.draw(actions):
                 try:
-                    _vandalise(race.vandal, deed, places[number], value)
+                    _write_foreign(scene.foreign, action, places[number], value)
                 except LeadershipError as error:
-                    tolerated(error)
+                    check_error(error)
                 try:
-                    found = race.vandal.leader(race.key)
+                    found = scene.foreign.leader(scene.key)
                 except LeadershipError as error:
-                    tolerated(error)
+                    check_error(error)
                 else:
                     assert found is None or isinstance(found, Leader)
             if early:
-                race.start()
-                race.candidate.wait_elected(0.3)
-        race.clean()
-        race.wait_well()
+                scene.start()
+                scene.candidate.wait_elected(0.3)
+        scene.clean()
+        scene.wait_well()
     finally:
-        race.end()
+        scene.end()
 
 
 @pytest.mark.parametrize("value", [b"", b"\xff\xfe\0", b"null", b"9" * 400])
-def test_what_a_hand_has_written_leads_nobody(race: Race, value: bytes) -> None:
-    """An entry without a session is nobody's claim, whatever is in it."""
-    race.vandal.put(race.key, value)
+def test_unbound_entry_is_no_leader(scene: Scene, value: bytes) -> None:
+    """An entry without a session is no claim, whatever its value."""
+    scene.foreign.put(scene.key, value)
 
-    assert race.vandal.leader(race.key) is None
-    race.start()
-    race.wait_well()
+    assert scene.foreign.leader(scene.key) is None
+    scene.start()
+    scene.wait_well()
 
 
 @pytest.mark.parametrize(
     "epoch", [b"", b"\xff", b"null", b"7", b"x y z", b"1.5 0 -", b"9" * 5000 + b" 0 -"]
 )
-def test_an_epoch_that_a_hand_has_written_over_elects_nobody(epoch: bytes) -> None:
-    """No token could be told to be a new one: nobody leads until it is put back."""
+def test_overwritten_epoch_prevents_election(epoch: bytes) -> None:
+    """The next token is unknown, so there is no leader until the epoch is restored."""
     state = State()
-    stores = [StoreHandle(Least(state), f"least://{number}") for number in range(2)]
-    race = Race(*stores)
+    stores = [Store(Least(state), f"least://{number}") for number in range(2)]
+    scene = Scene(*stores)
     try:
-        race.start()
-        race.wait_well()
-        term = race.candidate.term
+        scene.start()
+        scene.wait_well()
+        term = scene.candidate.term
         assert term is not None
-        race.vandal.put(f"{race.key}/.epoch", epoch)
-        race.candidate.resign(0.0)
+        scene.foreign.put(f"{scene.key}/.epoch", epoch)
+        scene.candidate.resign(0.0)
 
-        with pytest.raises(NotElected, match="written over by hand"):
-            race.candidate.wait_elected(0.5)
+        with pytest.raises(NotElected, match="was overwritten"):
+            scene.candidate.wait_elected(0.5)
 
-        race.vandal.put(f"{race.key}/.epoch", f"{term.token} 0 -".encode())
-        race.wait_well()
-        after = race.candidate.term
+        scene.foreign.put(f"{scene.key}/.epoch", f"{term.token} 0 -".encode())
+        scene.wait_well()
+        after = scene.candidate.term
         assert after is not None
         assert after.token > term.token
     finally:
-        race.end()
-    assert race.events.count("elected") == 2
+        scene.end()
+    assert scene.events.count("elected") == 2
 
 
 def _raw(consul: Consul, method: str, path: str, body: bytes | str | None = None) -> Any:
@@ -209,38 +209,38 @@ def _raw(consul: Consul, method: str, path: str, body: bytes | str | None = None
 
 
 @pytest.mark.parametrize("value", [b"", b"\xff\xfe\0", b"{}", b"x" * 60_000])
-def test_the_lock_of_another_program_on_consul(consul: Consul, value: bytes) -> None:
-    """Whatever its value: its holder leads, nobody else does, until it lets go."""
-    race = Race.at(consul.url)
+def test_lock_of_another_program_on_consul_is_respected(consul: Consul, value: bytes) -> None:
+    """Its holder leads, whatever its value, until it releases the lock."""
+    scene = Scene.at(consul.url)
     try:
         session = consul.request(
             "PUT", "/v1/session/create", {"TTL": "10s", "LockDelay": "0s"}
         ).body["ID"]
-        path = f"/v1/kv/{race.key}"
+        path = f"/v1/kv/{scene.key}"
         assert _raw(consul, "PUT", f"{path}?acquire={session}&flags={2**64 - 1}", value) is True
-        race.start()
+        scene.start()
 
         deadline = time.monotonic() + 5
-        while race.follower.leader is None:
+        while scene.follower.leader is None:
             assert time.monotonic() < deadline
             time.sleep(0.005)
-        assert race.follower.leader.value == value.decode("utf-8", "surrogateescape")
-        assert race.candidate.wait_elected(0.3) is None
+        assert scene.follower.leader.value == value.decode("utf-8", "surrogateescape")
+        assert scene.candidate.wait_elected(0.3) is None
 
         _raw(consul, "PUT", f"/v1/session/destroy/{session}")
         _raw(consul, "DELETE", path)
-        race.wait_well()
+        scene.wait_well()
     finally:
-        race.end()
+        scene.end()
 
 
-def test_a_semaphore_on_consul_is_refused_with_the_reason(consul: Consul) -> None:
-    """To stand there would break it: the candidate ends, and says what to do."""
-    race = Race.at(consul.url)
+def test_semaphore_on_consul_is_refused_with_the_reason(consul: Consul) -> None:
+    """An election there would break it: the candidate ends, with the cure in its error."""
+    scene = Scene.at(consul.url)
     try:
-        _raw(consul, "PUT", f"/v1/kv/{race.key}?flags={SEMAPHORE_FLAG}", b"{}")
+        _raw(consul, "PUT", f"/v1/kv/{scene.key}?flags={SEMAPHORE_FLAG}", b"{}")
         with pytest.raises(ConfigurationError, match="semaphore"):
-            race.candidate.wait_elected(5.0)
-        assert race.vandal.leader(race.key) is None
+            scene.candidate.wait_elected(5.0)
+        assert scene.foreign.leader(scene.key) is None
     finally:
-        race.end()
+        scene.end()

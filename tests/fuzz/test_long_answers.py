@@ -1,4 +1,4 @@
-"""Answers that are longer than what was asked for can be: refused before the memory is taken."""
+"""Answers longer than their request allows: refused before memory is allocated."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from leadership_etcd.proto import rpc
-from tests.cli.command import environment
-from tests.fuzz.evil import EvilServer, Request, Wire, answer
-from tests.fuzz.evil_etcd import KEY, EvilEtcd, kv
-from tests.fuzz.evil_zookeeper import EvilZooKeeper, Said, stat, text
-from tests.support.machine import at_most
+from leadership_etcd.compat import pb
+from tests.fuzz.hostile_etcd import KEY, HostileEtcd, kv
+from tests.fuzz.hostile_server import HostileServer, Request, Wire, answer
+from tests.fuzz.hostile_zookeeper import Answer, HostileZooKeeper, stat, text
+from tests.support.waiting import at_most
+from tests.unit.cli.command import environment
 
 MIB = 1024**2
 Server = Callable[[], AbstractContextManager[Any]]
 
 
 class Done(NamedTuple):
-    """What a request took, and what came of it."""
+    """The memory, time and result of a request."""
 
     megabytes: int
     seconds: float
-    said: str
+    result: str
 
 
 def measure(url: str, doing: str) -> Done:
@@ -41,21 +41,21 @@ def measure(url: str, doing: str) -> Done:
         timeout=60,
         check=True,
     )
-    used, took, said = done.stdout.rstrip("\n").split("\t", 2)
-    return Done(int(used), float(took), said)
+    used, took, result = done.stdout.rstrip("\n").split("\t", 2)
+    return Done(int(used), float(took), result)
 
 
 # -- etcd ---------------------------------------------------------------------------------------
 
 
 def _etcd(change: Callable[[str, Any, Any], Any], *, gzip: bool = False) -> Server:
-    return lambda: EvilEtcd(change, gzip=gzip)
+    return lambda: HostileEtcd(change, gzip=gzip)
 
 
 def _valued(size: int) -> Callable[[str, Any, Any], Any]:
     made: list[bytes] = []
 
-    def twist(name: str, _: Any, answer: Any) -> Any:
+    def alter(name: str, _: Any, answer: Any) -> Any:
         if name != "Range":
             return answer
         if not made:
@@ -63,14 +63,14 @@ def _valued(size: int) -> Callable[[str, Any, Any], Any]:
             made.append(answer.SerializeToString())
         return made[0]
 
-    return twist
+    return alter
 
 
 def _of_nothing(name: str, _: Any, answer: Any) -> Any:
     """Thirty million empty keys, two bytes each."""
     if name != "Range":
         return answer
-    return rpc.RangeResponse(header=answer.header).SerializeToString() + b"\x12\0" * 30 * MIB
+    return pb.RangeResponse(header=answer.header).SerializeToString() + b"\x12\0" * 30 * MIB
 
 
 def _of_many(name: str, request: Any, answer: Any) -> Any:
@@ -81,10 +81,10 @@ def _of_many(name: str, request: Any, answer: Any) -> Any:
     return answer
 
 
-def _told(name: str, _: Any, answer: Any) -> Any:
+def _long_event(name: str, _: Any, answer: Any) -> Any:
     if name != "Watch":
         return answer
-    event = rpc.WatchResponse(header=answer.header, watch_id=0)
+    event = pb.WatchResponse(header=answer.header, watch_id=0)
     event.events.add().kv.CopyFrom(kv(KEY, 99, bytes(100 * MIB)))
     return [answer, event]
 
@@ -92,52 +92,52 @@ def _told(name: str, _: Any, answer: Any) -> Any:
 # -- ZooKeeper ----------------------------------------------------------------------------------
 
 
-def _zookeeper(asked: str, said: Said) -> Server:
-    """Answers this to one kind of request below the root, and plausibly to all others."""
-    return lambda: EvilZooKeeper(
-        lambda name, path, plausible: said if name == asked and path != "/" else plausible
+def _zookeeper(asked: str, result: Answer) -> Server:
+    """This answer to one kind of request below the root, and valid answers to all others."""
+    return lambda: HostileZooKeeper(
+        lambda name, path, valid: result if name == asked and path != "/" else valid
     )
 
 
-def _with(size: int) -> Said:
-    return Said(text(bytes(size)) + stat(length=size))
+def _with(size: int) -> Answer:
+    return Answer(text(bytes(size)) + stat(length=size))
 
 
-def _children(names: int, length: int) -> Said:
-    return Said(struct.pack(">i", names) + b"".join(text(f"{n:0{length}}") for n in range(names)))
+def _children(names: int, length: int) -> Answer:
+    return Answer(struct.pack(">i", names) + b"".join(text(f"{n:0{length}}") for n in range(names)))
 
 
 def _deep() -> Server:
     """Sixteen nodes of a MiB below each node."""
     names, value = _children(16, 2), _with(MIB)
 
-    def twist(name: str, path: str, plausible: Said) -> Said:
+    def alter(name: str, path: str, valid: Answer) -> Answer:
         if path == "/":
-            return plausible
-        return {"children": names, "get": value}.get(name, plausible)
+            return valid
+        return {"children": names, "get": value}.get(name, valid)
 
-    return lambda: EvilZooKeeper(twist)
+    return lambda: HostileZooKeeper(alter)
 
 
 def _flat(count: int) -> Server:
     """So many nodes of a MiB, in one folder."""
     names, value = _children(count, 8), _with(MIB)
 
-    def twist(name: str, path: str, plausible: Said) -> Said:
+    def alter(name: str, path: str, valid: Answer) -> Answer:
         if name == "get" and path != "/":
             return value
-        return names if path == "/fuzz" and name == "children" else plausible
+        return names if path == "/fuzz" and name == "children" else valid
 
-    return lambda: EvilZooKeeper(twist)
+    return lambda: HostileZooKeeper(alter)
 
 
 # -- Consul -------------------------------------------------------------------------------------
 
 
 def _consul(body: bytes, *, chunks: int = 0, heads: bytes = b"") -> Server:
-    """Answers this to everything; in chunks of so many bytes, or all at once."""
+    """This answer to all requests, in chunks of so many bytes, or in one piece."""
 
-    def mind(_: Request, wire: Wire) -> bool:
+    def behaviour(_: Request, wire: Wire) -> bool:
         if not chunks:
             wire.say(answer("200 OK", body, {"X-Consul-Index": "5"}))
             return True
@@ -149,7 +149,7 @@ def _consul(body: bytes, *, chunks: int = 0, heads: bytes = b"") -> Server:
         wire.say(b"0\r\n\r\n")
         return True
 
-    return lambda: EvilServer(mind)
+    return lambda: HostileServer(behaviour)
 
 
 def _record(key: str, value: int, *, bad: str = "") -> bytes:
@@ -176,10 +176,10 @@ REFUSED: dict[str, tuple[Server, str, int]] = {
     "etcd: 30 million empty keys": (_etcd(_of_nothing), "list", 250),
     "zk: a value of 3 MiB": (_zookeeper("get", _with(3 * MIB)), "get", 50),
     "zk: a value of 200 MiB": (_zookeeper("get", _with(200 * MIB)), "get", 50),
-    "zk: a length of 2 GiB": (_zookeeper("get", Said(b"x" * 99, length=2**31 - 1)), "get", 50),
+    "zk: a length of 2 GiB": (_zookeeper("get", Answer(b"x" * 99, length=2**31 - 1)), "get", 50),
     "zk: names of 100 MiB": (_zookeeper("children", _children(10 * MIB, 6)), "list", 50),
     "zk: names of nothing": (
-        _zookeeper("children", Said(struct.pack(">i", 4 * MIB - 8) + bytes(16 * MIB - 32))),
+        _zookeeper("children", Answer(struct.pack(">i", 4 * MIB - 8) + bytes(16 * MIB - 32))),
         "list",
         100,
     ),
@@ -208,20 +208,20 @@ REFUSED: dict[str, tuple[Server, str, int]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_too_long_is_refused_before_memory_is_taken(name: str) -> None:
-    """In time, and with a word that says so."""
+def test_too_long_answer_is_refused_before_memory_is_allocated(name: str) -> None:
+    """The refusal comes in time, and names the reason."""
     make, doing, most = REFUSED[name]
     with make() as server:
         done = measure(server.url, doing)
 
-    assert done.said.startswith("StoreUnavailable: "), done
-    said = ("long", "more", "ompress", "cannot be", "not Consul's", "headers")
-    assert any(word in done.said for word in said), done
+    assert done.result.startswith("StoreUnavailable: "), done
+    reasons = ("long", "more", "ompress", "invalid name", "not Consul's", "headers")
+    assert any(word in done.result for word in reasons), done
     assert done.megabytes < most, done
     assert done.seconds < at_most(21.0), done
 
 
-TAKEN: dict[str, tuple[Server, str, str]] = {
+ACCEPTED: dict[str, tuple[Server, str, str]] = {
     "etcd: a value of 1.5 MiB": (_etcd(_valued(3 * MIB // 2)), "get", f"{3 * MIB // 2} bytes"),
     "etcd: a list of 60 MiB": (_etcd(_of_many), "list", f"{60 * MIB} bytes in 60"),
     "consul: a value of 512 KiB": (
@@ -244,22 +244,22 @@ TAKEN: dict[str, tuple[Server, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", TAKEN)
-def test_what_may_be_long_is_taken(name: str) -> None:
-    """The longest that a right server sends."""
-    make, doing, said = TAKEN[name]
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_longest_valid_answer_is_accepted(name: str) -> None:
+    """The longest answer of a correct server."""
+    make, doing, result = ACCEPTED[name]
     with make() as server:
         done = measure(server.url, doing)
 
-    assert done.said == said
+    assert done.result == result
 
 
-def test_an_event_that_is_too_long_is_a_gap() -> None:
-    """It is not taken in; the watch looks again, and goes on after it."""
-    with EvilEtcd(_told) as server:
+def test_too_long_event_is_a_gap() -> None:
+    """It is refused; the watch reads again, and continues after it."""
+    with HostileEtcd(_long_event) as server:
         done = measure(server.url, "watch")
 
-    assert done.said == "told"
+    assert done.result == "reported"
     assert done.megabytes < 50
     assert 1 < server.calls.count("Watch") < 30
     assert server.calls.count("Range") > 1

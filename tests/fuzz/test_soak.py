@@ -1,4 +1,4 @@
-"""Everything of this folder again, with twenty times as many examples, and others each time."""
+"""All fuzz tests with twenty times as many examples, which differ in each run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_many_more_examples() -> None:
-    """What fails prints how to reproduce it."""
+def test_fuzz_tests_pass_with_more_examples() -> None:
+    """A failure prints how to reproduce it."""
     times = os.environ.get("LEADERSHIP_FUZZ", "20")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", str(Path(__file__).parent), "--timeout", "3000"],

@@ -1,4 +1,4 @@
-"""Store URLs, keys, ttls and options as people mistype them: our errors, and never the secret."""
+"""Mistyped URLs, keys, ttls and options: errors of the library, without the secret."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from leadership_core import Candidate, Follower, StoreURL, open_store
+from leadership_core.backend.keys import normalise
+from leadership_core.backend.url import as_seconds, as_text, flag
 from leadership_core.errors import ConfigurationError, InvalidKey, LeadershipError, URLError
-from leadership_core.keys import normalise
-from leadership_core.url import flag, seconds, text
-from tests.fuzz.oracles import SECRET, examples, tolerated
+from tests.fuzz.oracles import SECRET, check_error, examples
 
 SCHEMES = ["consul", "etcd", "zk", "zookeeper", "sqlite", "memory", "CONSUL", "nosuch"]
 OPTIONS = [
@@ -43,7 +43,7 @@ secrets = st.builds(
 
 @st.composite
 def urls(draw: st.DrawFn) -> str:
-    """A URL with a secret where it belongs, and then a slip or two of the finger."""
+    """A URL with a secret, and up to two typing errors."""
     secret = draw(secrets)
     quoted = secret if draw(st.integers(0, 3)) == 0 else quote(secret, safe="")
     at = draw(
@@ -67,7 +67,7 @@ def urls(draw: st.DrawFn) -> str:
 
 
 def _may_show(url: StoreURL) -> bool:
-    """Whether the secret has ended where nothing secret stands by the grammar: nobody can know."""
+    """Whether the typing errors have moved the secret to a part of the URL that is not secret."""
     options = list(url.options) + [
         value
         for name, value in url.options.items()
@@ -90,27 +90,29 @@ def _may_show(url: StoreURL) -> bool:
 @example(f"consul://h?dc=x;token={SECRET}")
 @example(f"consul://:{SECRET}@h/\ud800")
 @examples(1500)
-def test_a_mistyped_url_shows_no_secret(url: str) -> None:
-    """Parsed, shown, or refused, by the core or by the plugin that opens it."""
+def test_mistyped_url_shows_no_secret(url: str) -> None:
+    """Neither the parsed URL nor an error of the core or of the plugin contains the secret."""
     try:
         parsed = StoreURL.parse(url)
     except URLError as error:
-        tolerated(error)
+        check_error(error)
         return
     if _may_show(parsed):
         return
     for shown in (str(parsed), repr(parsed), str(parsed.with_options(dc="y"))):
         assert SECRET not in shown, url
     try:
-        parsed.read_options({"dc": text, "token": seconds, "lock_delay": seconds, "v": flag})
+        parsed.read_options(
+            {"dc": as_text, "token": as_seconds, "lock_delay": as_seconds, "v": flag}
+        )
     except URLError as error:
-        tolerated(error)
+        check_error(error)
     if parsed.scheme == "sqlite" and parsed.path:
-        return  # opening one is what the file system says of it
+        return  # the result depends on the file system
     try:
         store = open_store(parsed)
     except LeadershipError as error:
-        tolerated(error)
+        check_error(error)
     else:
         assert SECRET not in f"{store.url} {store!r}"
         store.close(0.1)
@@ -121,12 +123,12 @@ def test_a_mistyped_url_shows_no_secret(url: str) -> None:
     | st.binary(max_size=40).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 )
 @examples(500)
-def test_any_text_is_a_url_or_is_refused(url: str) -> None:
-    """And what was parsed is parsed again from what it is shown as."""
+def test_any_text_is_a_url_or_refused(url: str) -> None:
+    """The text of a parsed URL gives the same URL."""
     try:
         parsed = StoreURL.parse(url)
     except URLError as error:
-        tolerated(error)
+        check_error(error)
         return
     if parsed.password is None and "***" not in str(parsed):
         assert StoreURL.parse(str(parsed)) == parsed
@@ -141,12 +143,12 @@ odd = st.sampled_from(ODD) | st.text(max_size=600) | st.floats() | st.integers()
 
 @given(odd)
 @examples(500)
-def test_a_key_is_normal_or_refused(key: Any) -> None:
-    """Whatever is passed as one, with one line of less than 300 characters."""
+def test_key_is_normalised_or_refused(key: Any) -> None:
+    """For any value; the error is one line of less than 300 characters."""
     try:
         plain = normalise(key)
     except InvalidKey as error:
-        tolerated(error)
+        check_error(error)
         said = str(error)
     else:
         said = ""
@@ -162,8 +164,8 @@ SIZES = [value for value in ODD if not (isinstance(value, int) and abs(value) > 
     odd, odd, st.sampled_from(SIZES) | st.floats(), st.none() | st.sampled_from(SIZES) | st.floats()
 )
 @examples(500)
-def test_a_candidate_can_stand_or_is_refused(key: Any, value: Any, ttl: Any, margin: Any) -> None:
-    """Its constructor raises nothing but ConfigurationError, whatever it is given."""
+def test_candidate_is_created_or_refused(key: Any, value: Any, ttl: Any, margin: Any) -> None:
+    """Constructors raise ConfigurationError only, for any arguments."""
     with open_store("memory://fuzz") as store:
         for make in (
             lambda: Candidate(store, key, value, ttl=ttl, margin=margin),
@@ -173,18 +175,18 @@ def test_a_candidate_can_stand_or_is_refused(key: Any, value: Any, ttl: Any, mar
             try:
                 make()
             except ConfigurationError as error:
-                tolerated(error)
+                check_error(error)
 
 
 @pytest.mark.parametrize("scheme", ["consul", "etcd", "zk", "memory", "sqlite"])
 @pytest.mark.parametrize("option", ["token", "dc", "ca", "nosuch", "lock_delay", "tick"])
 @given(odd)
 @examples(15)
-def test_an_option_works_or_is_refused(scheme: str, option: str, value: Any) -> None:
-    """As a keyword of `open_store`, of any type."""
+def test_option_is_accepted_or_refused(scheme: str, option: str, value: Any) -> None:
+    """As a keyword of `open_store`, with a value of any type."""
     if type(value) is int and abs(value) > 10**4000:
-        return  # Python itself does not write such numbers down
+        return  # Python refuses to print such numbers
     try:
         open_store(f"{scheme}://", **{option: value}).close(0.1)
     except LeadershipError as error:
-        tolerated(error)
+        check_error(error)

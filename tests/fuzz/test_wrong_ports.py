@@ -1,4 +1,4 @@
-"""What is not etcd or ZooKeeper on their ports: our errors, few connections, an end in time."""
+"""Ports of other services: errors of the library, few connections, an end in time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 from leadership_core import Candidate, Follower, open_store
-from leadership_core.budget import budget
+from leadership_core.backend.deadline import call_timeout
 from leadership_core.events import Event
-from tests.cli.command import environment
-from tests.fuzz.oracles import SECRET, in_order, tolerated
+from tests.fuzz.oracles import SECRET, check_error, check_event_order
 from tests.fuzz.ports import ANYTHING, ETCD, ZOOKEEPER, WrongPort, server_tls
-from tests.support.machine import at_most
+from tests.support.waiting import at_most
+from tests.unit.cli.command import environment
 
 pytestmark = pytest.mark.slow
 
@@ -56,13 +56,13 @@ def _observe(scheme: str, name: str, folder: Path) -> Outcome:
     with WrongPort(speech, tls) as port:
         secured = name == "TLS on a plain port"
         user = "" if scheme == "consul" else "user"
-        # A login is in the clear where there is no TLS, which zk refuses to do without being asked.
+        # Without TLS a login would be in plain text.
         who = f"{user}:{SECRET}@" if scheme == "consul" else ""
         url = f"{scheme}{'+tls' if secured else ''}://{who}127.0.0.1:{port.port}"
-        return _stand(url, port)
+        return _campaign(url, port)
 
 
-def _stand(url: str, port: WrongPort) -> Outcome:
+def _campaign(url: str, port: WrongPort) -> Outcome:
     outcome = Outcome()
     with contextlib.ExitStack() as stack:
         store = open_store(url)
@@ -78,7 +78,7 @@ def _stand(url: str, port: WrongPort) -> Outcome:
                         outcome.events.append(event)
                     if (error := getattr(event, "error", None)) is not None:
                         outcome.errors.append(error)
-            except Exception as error:  # noqa: BLE001 - looked at by the tests
+            except Exception as error:  # noqa: BLE001 - the tests check it
                 outcome.errors.append(error)
 
         threads = [threading.Thread(target=listen, args=(one,)) for one in (candidate, follower)]
@@ -99,9 +99,9 @@ def _stand(url: str, port: WrongPort) -> Outcome:
         ):
             began = time.monotonic()
             try:
-                with budget(0.25):
+                with call_timeout(0.25):
                     call()
-            except Exception as error:  # noqa: BLE001 - looked at by the tests
+            except Exception as error:  # noqa: BLE001 - the tests check it
                 outcome.errors.append(error)
             outcome.call_seconds = max(outcome.call_seconds, time.monotonic() - began)
         began = time.monotonic()
@@ -150,7 +150,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str
         _listening(_Tracebacks()),
         ThreadPoolExecutor(len(cases)) as pool,
     ):
-        # kazoo drops its TLS socket when it cannot connect, and leaves closing it to the collector.
+        # When kazoo cannot connect, it leaves its TLS socket to the garbage collector.
         warnings.simplefilter("ignore", ResourceWarning)
         found = dict(zip(cases, pool.map(observe, cases), strict=True))
         gc.collect()
@@ -158,26 +158,26 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str
 
 
 @pytest.mark.parametrize(("scheme", "name"), [*CASES, *TLS_CASES])
-def test_what_is_on_a_wrong_port_is_survived(
+def test_store_survives_wrong_port(
     scheme: str, name: str, outcomes: Mapping[tuple[str, str], Outcome]
 ) -> None:
-    """Nobody leads by it, nothing but our errors is told, and all of it ends when it is closed."""
+    """No candidate leads, only errors of the library are reported, and everything ends at close."""
     outcome = outcomes[scheme, name]
 
     assert not outcome.led
     assert outcome.errors
     for error in outcome.errors:
-        tolerated(error)
-    in_order([event.name for event in outcome.events])
+        check_error(error)
+    check_event_order([event.name for event in outcome.events])
     assert outcome.most <= MOST, outcome
-    # Seventy of them share the processors: this tells a call that hangs from one that does not.
+    # Seventy cases share the processors; a call that hangs takes longer all the same.
     assert outcome.call_seconds < at_most(3.0)
     assert outcome.close_seconds < at_most(4.0)
     assert outcome.ended
 
 
 def test_no_traceback_is_logged(outcomes: Mapping[tuple[str, str], Outcome]) -> None:
-    """What comes from outside is no mistake of a plugin."""
+    """Foreign answers are not reported as errors of a plugin."""
     assert outcomes
     assert TRACEBACKS == []
 
@@ -190,8 +190,8 @@ def test_no_traceback_is_logged(outcomes: Mapping[tuple[str, str], Outcome]) -> 
         "etcd",
     ],
 )
-def test_the_first_stores_of_a_process_may_be_opened_by_many_threads(scheme: str) -> None:
-    """The plugin is imported by all of them at once."""
+def test_first_stores_may_be_opened_by_many_threads(scheme: str) -> None:
+    """All threads import the plugin at the same time."""
     program = (
         "import sys, threading\n"
         "from leadership_core import open_store\n"

@@ -1,7 +1,7 @@
-"""What we rest on in the client libraries that is not their documented face, part by part.
+"""Undocumented parts of the client libraries that the backends use.
 
-A test that fails here says which release of which client has changed what. Then either the
-backend follows, or the upper bound in its pyproject.toml stays.
+A failure names the client, its release and the changed part. Then either the
+backend is adapted, or the upper bound in its pyproject.toml stays.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from kazoo.protocol import connection, serialization
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from leadership_consul import library
-from leadership_etcd import proto
+from leadership_consul import compat as consul_compat
+from leadership_etcd import compat
 from leadership_zookeeper.store import ZooKeeperStore
-from tests.servers.zookeeper import ZooKeeper
+from tests.support.servers.zookeeper import ZooKeeper
 
 ROOT = Path(__file__).parents[2]
 BOUND = {"py-consul": "1.9", "etcd3": "0.13", "protobuf": "8", "kazoo": "2.12"}
-"""The clients whose private parts are used, and the first release that nobody has tried."""
+"""The clients whose private parts are used, and their first untested release."""
 
 
 @contextmanager
 def blamed(client: str, part: str) -> Iterator[None]:
-    """Say of what fails in here which release of a client has changed."""
+    """Let a failure name the client, its release and the part."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever a new release raises, it is named
+    except Exception as error:  # noqa: BLE001 - a new release may raise anything
         release = metadata.version(client)
         pytest.fail(f"{client} {release} has changed {part}: {error!r}", pytrace=False)
 
@@ -55,23 +55,25 @@ def _requirements() -> dict[str, Requirement]:
 
 
 @pytest.mark.parametrize("client", BOUND)
-def test_the_upper_bound_stands_where_private_parts_are_used(client: str) -> None:
+def test_clients_with_used_private_parts_have_an_upper_bound(client: str) -> None:
+    """The bound excludes the first untested release."""
     requirement = _requirements()[client]
 
     assert Version(BOUND[client]) not in requirement.specifier
     assert Version(metadata.version(client)) in requirement.specifier
 
 
-def test_what_users_are_told_to_install_is_what_is_required() -> None:
+def test_message_names_the_required_version_of_py_consul() -> None:
+    """The version in the message is the requirement in pyproject.toml."""
     wanted = set(_requirements()["py-consul"].specifier)
-    told = re.findall(r"py-consul([<>=.,\d]+)'", Path(library.__file__).read_text())
+    named = re.findall(r"py-consul([<>=.,\d]+)'", Path(consul_compat.__file__).read_text())
 
-    assert told
-    assert all(set(Requirement(f"py-consul{one}").specifier) == wanted for one in told)
+    assert named
+    assert all(set(Requirement(f"py-consul{one}").specifier) == wanted for one in named)
 
 
 class _Recorder(base.HTTPClient):  # type: ignore[misc]  # py-consul has no types
-    """In the place of py-consul's own requests."""
+    """Replacement for py-consul's HTTP client, which records the requests."""
 
     def __init__(self, answer: base.Response) -> None:
         super().__init__(scheme="http")
@@ -112,7 +114,8 @@ def _consul(status: int, body: object) -> tuple[Any, _Recorder]:
     return Client(host="", port=0, scheme="http", verify=True, dc=None), recorder
 
 
-def test_py_consul_speaks_through_what_http_connect_returns() -> None:
+def test_py_consul_uses_the_client_of_http_connect() -> None:
+    """Its requests go through the object that `http_connect` returns."""
     with blamed("py-consul", "http_connect, kv.get or the answers that a callback gets"):
         client, recorder = _consul(200, [{"Key": "k", "Value": "dg==", "Flags": 0}])
         index, found = client.kv.get("k", consistency="consistent")
@@ -122,7 +125,8 @@ def test_py_consul_speaks_through_what_http_connect_returns() -> None:
         assert (index, found["Value"]) == ("7", b"v")
 
 
-def test_py_consul_asks_for_sessions_as_we_know_it() -> None:
+def test_py_consul_sends_session_requests_as_expected() -> None:
+    """The methods and paths of its session requests."""
     with blamed("py-consul", "session.renew, session.info or session.destroy"):
         client, recorder = _consul(200, [{"ID": "s", "TTL": "10s", "Name": "n"}])
         assert client.session.renew("s")["TTL"] == "10s"
@@ -132,29 +136,33 @@ def test_py_consul_asks_for_sessions_as_we_know_it() -> None:
         assert recorder.asked[-1][:2] == ("PUT", "/v1/session/destroy/s")
 
 
-def test_py_consul_tells_an_error_of_the_server_by_its_class() -> None:
+def test_py_consul_raises_a_class_for_each_status() -> None:
+    """The exceptions for 400, 403 and 404."""
     with blamed("py-consul", "callback.CB.json or exceptions"):
         for status, name in ((400, "BadRequest"), (403, "ACLPermissionDenied"), (404, "NotFound")):
             with pytest.raises(getattr(exceptions, name)):
                 CB.json(allow_404=False)(base.Response(status, {}, "no"))
 
 
-def test_python_etcd3_has_the_descriptors_that_we_take_out() -> None:
+def test_python_etcd3_has_the_used_descriptors() -> None:
+    """The descriptors in its generated files."""
     with blamed("etcd3", "the generated files of etcdrpc"):
         for file in ("kv", "auth", "rpc"):
-            assert len(proto._descriptor(file)) > 100
-        fields = set(proto.rpc.RangeRequest.DESCRIPTOR.fields_by_name)
+            assert len(compat._descriptor(file)) > 100
+        fields = set(compat.pb.RangeRequest.DESCRIPTOR.fields_by_name)
         assert {"key", "range_end", "limit", "max_create_revision", "keys_only"} <= fields
 
 
 def test_protobuf_makes_messages_of_descriptors() -> None:
+    """A message of such a descriptor can be encoded and decoded."""
     with blamed("protobuf", "internal.builder or descriptor_pool"):
-        request = proto.rpc.RangeRequest(key=b"k", limit=2)
-        again = proto.rpc.RangeRequest.FromString(request.SerializeToString())
+        request = compat.pb.RangeRequest(key=b"k", limit=2)
+        again = compat.pb.RangeRequest.FromString(request.SerializeToString())
         assert (again.key, again.limit, again.max_create_revision) == (b"k", 2, 0)
 
 
-def test_kazoo_calls_the_handler_that_we_give_it() -> None:
+def test_kazoo_uses_the_given_handler() -> None:
+    """Its connection calls the methods that our handler replaces."""
     with blamed("kazoo", "what its connection asks of a handler"):
         source = inspect.getsource(connection.ConnectionHandler)
         for call in ("spawn(self.zk_loop)", "create_connection", "select("):
@@ -163,7 +171,8 @@ def test_kazoo_calls_the_handler_that_we_give_it() -> None:
         assert ours <= set(dir(SequentialThreadingHandler))
 
 
-def test_kazoo_writes_pings_and_ends_as_we_do() -> None:
+def test_kazoo_has_the_expected_pings_and_closes() -> None:
+    """The numbers of these requests, and the signature of `_call`."""
     with blamed("kazoo", "the numbers of pings and ends, or _call"):
         assert (connection.PING_XID, serialization.Ping.type) == (-2, 11)
         assert serialization.Close.type == -11
@@ -175,7 +184,8 @@ def test_kazoo_writes_pings_and_ends_as_we_do() -> None:
         assert {"time_out", "session_id", "passwd"} <= set(fields)
 
 
-def test_kazoo_reads_its_sockets_where_we_look(shared_zookeeper: ZooKeeper) -> None:
+def test_kazoo_lets_the_granted_timeout_be_read(shared_zookeeper: ZooKeeper) -> None:
+    """A session knows its granted ttl, which is read from kazoo's socket."""
     with blamed("kazoo", "how it reads the answer to connecting"):
         from leadership_core import StoreURL
 

@@ -1,4 +1,4 @@
-"""The core stands alone, and shows what it says it shows."""
+"""Imports and public names of the core."""
 
 from __future__ import annotations
 
@@ -41,9 +41,15 @@ def test_core_imports_no_backend_and_no_client_library() -> None:
 
 
 def test_importing_the_core_loads_no_backend() -> None:
-    """A program that imports the core has loaded no plugin, not even one of the core's own."""
+    """Importing the core loads no plugin, not even an embedded one."""
     foreign = (
-        *("leadership_core.memory", "leadership_core.sqlite", "leadership_core.testing"),
+        *(
+            "leadership_core.stores.memory",
+            "leadership_core.stores.sqlite",
+            "leadership_core.testing",
+            "leadership_core.status",
+        ),
+        *("leadership_core.aio", "asyncio"),
         *("sqlite3", "consul", "requests", "etcd3", "grpc", "google", "kazoo", "redis"),
     )
     script = (
@@ -59,15 +65,31 @@ def test_importing_the_core_loads_no_backend() -> None:
     assert done.stdout.split() == []
 
 
-def test_all_is_what_is_visible() -> None:
-    """Every public name of the package is in `__all__`, and the other way round."""
+def test_all_has_every_public_name() -> None:
+    """`__all__` has exactly the public names of the package."""
     visible = {
         name
-        for name, thing in vars(leadership_core).items()
-        if not name.startswith("_") and not isinstance(thing, ModuleType)
-    } - {"annotations"}
+        for name in dir(leadership_core)
+        if not name.startswith("_") and not isinstance(getattr(leadership_core, name), ModuleType)
+    } - {"TYPE_CHECKING", "annotations", "lazy_names", "module_of_names"}
 
     assert sorted(leadership_core.__all__) == sorted(visible)
+
+
+@pytest.mark.parametrize("module", ["leadership_core", "leadership_core.testing.pytest_plugin"])
+def test_names_are_imported_when_they_are_used(module: str) -> None:
+    """Pytest imports the plugin at each start, and must not import the engine with it."""
+    script = (
+        f"import sys, {module}; "
+        "print(*[n for n in sys.modules if n.startswith('leadership_core.')])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    above = {"leadership_core.testing", "leadership_core.testing.pytest_plugin"}
+    assert set(done.stdout.split()) - above == {"leadership_core.lazy"}
 
 
 _FOREIGN = """
@@ -77,15 +99,15 @@ for name in ("register_at_fork", "fork"):  # as on Windows
         delattr(os, name)
 if sys.argv[1] == "no pythonapi":  # as on PyPy
     del ctypes.pythonapi
-elif sys.argv[1] == "no ctypes":  # as where Python was built without libffi
+elif sys.argv[1] == "no ctypes":  # as in a Python without libffi
     sys.modules["ctypes"] = None
 
 import leadership_core
-import leadership_core.fork
+import leadership_core.backend.fork
 from leadership_core import open_store
-from leadership_core.sqlite.connection import Connection
+from leadership_core.stores.sqlite.connection import Connection
 
-leadership_core.fork.leak(object())
+leadership_core.backend.fork.leak(object())
 for url in ("memory://", "sqlite:///" + sys.argv[2]):
     with open_store(url) as store:
         with leadership_core.Candidate(store, "key", "a", ttl=5).leading(5):
@@ -97,7 +119,7 @@ for name in ("leadership_consul", "leadership_zookeeper"):
 
 @pytest.mark.parametrize("lack", ["no fork", "no pythonapi", "no ctypes"])
 def test_platform_without_fork_or_pythonapi_imports_and_works(lack: str, tmp_path: Path) -> None:
-    """What only CPython on a Unix has is not needed to import the library, nor to lead."""
+    """The library can be imported and can lead without features of CPython on Unix."""
     done = subprocess.run(
         [sys.executable, "-c", _FOREIGN, lack, str(tmp_path / "a.db")],
         capture_output=True,
@@ -106,3 +128,50 @@ def test_platform_without_fork_or_pythonapi_imports_and_works(lack: str, tmp_pat
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+_HEAVY = ("asyncio", "ssl", "socket", "http", "email", "importlib.metadata", "pluggy")
+"""Modules of the standard library, and pluggy, that take long to import."""
+
+_LOADED = f"print(*sorted({{name for name in sys.modules if name.startswith({_HEAVY!r})}}))"
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["import leadership_core", "from leadership_core import Candidate, Follower, Lock, open_store"],
+)
+def test_importing_the_names_of_programs_loads_nothing_heavy(first: str) -> None:
+    """What opening a store needs is imported there."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {first}; {_LOADED}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    "words", ["--help", "elect --help", "run --help", "follow --help", "explain --help"]
+)
+def test_commands_load_nothing_heavy_before_they_open_a_store(words: str) -> None:
+    """So that a command starts quickly."""
+    script = (
+        "import contextlib, sys\n"
+        "from leadership_core.cli import main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):\n"
+        "    main(sys.argv[1:])\n"
+        f"{_LOADED}"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == []

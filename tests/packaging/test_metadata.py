@@ -1,4 +1,4 @@
-"""The distributions move together, and the root names the ones that are there."""
+"""Metadata of the distributions: versions, pins and extras."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hatch_build import BACKENDS, PartsHook
+from hatch_build import ALIASES, BACKENDS, OBSERVERS, TOOLS, PartsHook
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(file.parent for file in ROOT.glob("leadership_*/pyproject.toml"))
@@ -35,43 +35,49 @@ def test_versions_agree() -> None:
     assert len(set(versions.values())) == 1, versions
 
 
-def test_backends_pin_the_core() -> None:
-    """A backend works with the core it was tested with, and with no other."""
+def test_parts_pin_the_core() -> None:
+    """A backend or an observer requires the core with which it was tested."""
     pin = f"leadership-core=={_project(ROOT)['version']}"
-    backends = [folder for folder in FOLDERS if folder.name != "leadership_core"]
+    parts = [folder for folder in FOLDERS if folder.name != "leadership_core"]
 
-    assert backends
-    for folder in backends:
+    assert parts
+    for folder in parts:
         assert pin in _project(folder)["dependencies"], folder.name
 
 
 def test_core_depends_on_pluggy_alone() -> None:
-    """The core brings nothing but the plugin engine."""
+    """The core depends on pluggy only."""
     assert _project(ROOT / "leadership_core")["dependencies"] == ["pluggy>=1.5"]
 
 
 def test_names_follow_the_folders() -> None:
-    """A folder is the distribution of its name, and its plugin is a module inside it."""
+    """A distribution has the name of its folder, and its plugin is the package there."""
     for folder in FOLDERS:
         project = _project(folder)
-        plugins = project["entry-points"]["leadership.stores"].values()
+        plugins = project.get("entry-points", {}).get("leadership.stores", {}).values()
+        has_no_store = folder.name.removeprefix("leadership_") in OBSERVERS + TOOLS
 
         assert project["name"] == folder.name.replace("_", "-")
-        assert {plugin.partition(".")[0] for plugin in plugins} == {folder.name}
+        assert {plugin.partition(".")[0] for plugin in plugins} == (
+            set() if has_no_store else {folder.name}
+        )
         assert (folder / "py.typed").is_file(), folder.name
 
 
-def test_backends_all_have_an_extra() -> None:
-    """A new leadership_* folder cannot be forgotten in the root."""
-    assert {folder.name for folder in FOLDERS} <= {"leadership_core"} | {
-        f"leadership_{name}" for name in BACKENDS
+def test_parts_all_have_an_extra() -> None:
+    """Each leadership_* folder has an extra in the root, and an alias names one of them."""
+    assert {folder.name for folder in FOLDERS} == {"leadership_core"} | {
+        f"leadership_{name}" for name in BACKENDS + OBSERVERS + TOOLS
     }
+    extras = _written_by_hook(ROOT)["optional-dependencies"]
+    for alias, name in ALIASES.items():
+        assert extras[alias] == extras[name]
 
 
 def test_checkout_names_the_folders_that_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a clone the parts come from its folders; what is not there has no extra."""
+    """In a clone the parts are its folders; a missing folder has no extra."""
     monkeypatch.delenv("LEADERSHIP_RELEASE", raising=False)
     (tmp_path / "leadership_core").mkdir()
     (tmp_path / "leadership_etcd").mkdir()
@@ -103,7 +109,7 @@ def test_checkout_names_the_folders_that_are_there(
 def test_temporary_clone_names_the_commit(
     folder: str, origin: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its path is gone as soon as pip has ended, and `pip freeze` would go on printing it."""
+    """Pip deletes the clone, so its path must not be in the metadata."""
     monkeypatch.delenv("LEADERSHIP_RELEASE", raising=False)
     clone = tmp_path / folder
     (clone / "leadership_core").mkdir(parents=True)
@@ -127,7 +133,7 @@ def test_temporary_clone_names_the_commit(
 def test_source_distribution_names_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wheel that is built from it has no folders beside it."""
+    """A source distribution has no folders beside it, so it names versions."""
     monkeypatch.delenv("LEADERSHIP_RELEASE", raising=False)
     (tmp_path / "PKG-INFO").touch()
 
@@ -135,14 +141,15 @@ def test_source_distribution_names_versions(
 
 
 def test_release_names_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release pins its parts and carries no path of the machine that built it."""
+    """A release pins its parts by version, without paths of the build machine."""
     monkeypatch.setenv("LEADERSHIP_RELEASE", "1")
-    for name in ("core", *BACKENDS):
+    for name in ("core", *BACKENDS, *OBSERVERS, *TOOLS):
         (tmp_path / f"leadership_{name}").mkdir()
 
     metadata = _written_by_hook(tmp_path)
 
     assert metadata["dependencies"] == ["leadership-core==1.2.3"]
     assert metadata["optional-dependencies"]["all"] == [
-        f"leadership-{name}==1.2.3" for name in BACKENDS
+        f"leadership-{name}==1.2.3" for name in BACKENDS + OBSERVERS
     ]
+    assert metadata["optional-dependencies"]["bench"] == ["leadership-bench==1.2.3"]

@@ -1,4 +1,4 @@
-"""The etcd store works with every protobuf that there has been since 3.20, on a real etcd."""
+"""The etcd store with every major version of protobuf since 3.20."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.environment import Environment
-from tests.servers.etcd import Etcd
+from tests.support.servers.etcd import Etcd
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.timeout(300)]
 
 _SCRIPT = """
 import warnings
@@ -57,19 +57,22 @@ print("closed")
 """
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("wanted", ["==3.20.*", ">=4,<5", ">=5,<6", ">=6,<7", ">=7"])
-def test_protobuf(wanted: str, shared_etcd: Etcd, unique_key: str, tmp_path: Path) -> None:
+def test_etcd_store_works_with_protobuf(
+    wanted: str, shared_etcd: Etcd, unique_key: str, tmp_path: Path
+) -> None:
     """An election, a watch, a lease and a fenced write, with that protobuf and no other."""
     environment = Environment(tmp_path / "venv")
     environment.fetch(f"protobuf{wanted}")
 
-    # With 3.20 python-etcd3's own code runs, and protobuf calls that deprecated.
+    # With 3.20 python-etcd3's own code runs, which protobuf reports as deprecated.
     warnings = "default" if "3.20" in wanted else "error"
     script = _SCRIPT.format(url=shared_etcd.url, key=unique_key, warnings=warnings)
-    said = environment.run(script).splitlines()
+    printed = environment.run(script).splitlines()
 
     assert (
-        said[0].removeprefix("protobuf ").startswith(wanted.lstrip(">=").split(",")[0].rstrip("*"))
+        printed[0]
+        .removeprefix("protobuf ")
+        .startswith(wanted.lstrip(">=").split(",")[0].rstrip("*"))
     )
-    assert said[1:] == ["watched", "fenced", "closed"]
+    assert printed[1:] == ["watched", "fenced", "closed"]

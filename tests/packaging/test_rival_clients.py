@@ -1,4 +1,4 @@
-"""python-consul and python-consul2 bring a module `consul`, too: that is told, with the cure."""
+"""Other distributions with a module `consul`: an error names them and the cure."""
 
 from __future__ import annotations
 
@@ -21,51 +21,51 @@ except LeadershipError as error:
 
 
 def _parts(environment: Environment, folder: Path) -> None:
-    """Install ours, built with the tools that are here: the environment has none."""
+    """Install the core and the Consul part."""
     parts = ("leadership_core", "leadership_consul")
     environment.install(*(str(build("wheel", ROOT / part, folder / part)) for part in parts))
 
 
 @pytest.mark.parametrize("rival", ["python-consul", "python-consul2"])
-def test_a_rival_that_comes_first_is_named(rival: str, tmp_path: Path) -> None:
-    """As in an environment that sees the packages of the system."""
+def test_rival_earlier_on_the_path_is_named(rival: str, tmp_path: Path) -> None:
+    """For example, the system's packages are visible in the environment."""
     environment = Environment(tmp_path / "venv")
     environment.fetch(rival, "six", "requests", "urllib3", "idna", "certifi", "charset-normalizer")
 
-    said = environment.run(_OPENS)
+    printed = environment.run(_OPENS)
 
-    assert said.startswith("PluginError consul://"), said
-    assert f"is that of {rival} " in said
-    assert f"pip uninstall -y {rival} py-consul`" in said
-    assert "pip install 'py-consul>=1.8,<1.9'`" in said
+    assert printed.startswith("PluginError consul://"), printed
+    assert f"is that of {rival} " in printed
+    assert f"pip uninstall -y {rival} py-consul`" in printed
+    assert "pip install 'py-consul>=1.8,<1.9'`" in printed
 
 
-def test_a_rival_that_lies_over_it_is_named_until_it_is_mended(tmp_path: Path) -> None:
-    """What the sentence says to do is enough."""
+def test_rival_over_py_consul_is_named_until_removed(tmp_path: Path) -> None:
+    """The cure in the message is enough."""
     environment = Environment(tmp_path / "venv", sees_ours=False)
     environment.fetch("pluggy", "py-consul>=1.8,<1.9")
     environment.fetch("python-consul", "six", "requests", "urllib3", "idna", "certifi")
     environment.fetch("charset-normalizer")
     _parts(environment, tmp_path)
 
-    said = environment.run(_OPENS)
-    assert said.startswith("PluginError consul://"), said
-    assert "python-consul 1" in said
-    assert "installed beside py-consul 1.8" in said
+    printed = environment.run(_OPENS)
+    assert printed.startswith("PluginError consul://"), printed
+    assert "python-consul 1" in printed
+    assert "installed beside py-consul 1.8" in printed
 
     environment.remove("python-consul", "py-consul")
     environment.fetch("py-consul>=1.8,<1.9")
     assert environment.run(_OPENS) == "opened\n"
 
 
-def test_a_rival_alone_is_named(tmp_path: Path) -> None:
-    """Without py-consul, only it is to be uninstalled."""
+def test_rival_without_py_consul_is_named(tmp_path: Path) -> None:
+    """The message asks to uninstall the rival only."""
     environment = Environment(tmp_path / "venv", sees_ours=False)
     environment.fetch("pluggy", "python-consul2", "six", "requests", "urllib3", "idna", "certifi")
     environment.fetch("charset-normalizer")
     _parts(environment, tmp_path)
 
-    said = environment.run(_OPENS)
+    printed = environment.run(_OPENS)
 
-    assert said.startswith("PluginError consul://"), said
-    assert "pip uninstall -y python-consul2`" in said
+    assert printed.startswith("PluginError consul://"), printed
+    assert "pip uninstall -y python-consul2`" in printed

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation --backend consul --seed 7 --trace` runs one seed again."""
+"""`python -m tests.simulation --backend consul --seed 7 --trace` repeats one seed."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ import traceback
 from math import inf
 
 from .backends import BACKENDS
-from .hosts import Hosts
+from .carrier_threads import CarrierThreads
 from .plan import Plan
 from .run import simulate
 from .shrink import report
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 if something is wrong."""
+    """Run the seeds of the command line; 1 if any fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--backend", choices=[*BACKENDS, "all"], default="all")
-    parser.add_argument("--seed", type=int, default=0, help="the first")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--runs", type=int, default=1, help="how many seeds")
-    parser.add_argument("--trace", action="store_true", help="show all that happens")
-    parser.add_argument("--faults", help="only those with these numbers")
-    parser.add_argument("--messages", type=float, default=inf, help="no trouble from that one on")
-    parser.add_argument("--shrink", action="store_true", help="find a smaller run that fails")
+    parser.add_argument("--trace", action="store_true", help="print each step")
+    parser.add_argument("--faults", help="only the faults with these numbers")
+    parser.add_argument(
+        "--messages", type=float, default=inf, help="no network faults from that message on"
+    )
+    parser.add_argument("--shrink", action="store_true", help="find a smaller run that fails, too")
     args = parser.parse_args()
-    hosts = Hosts()
+    carriers = CarrierThreads()
     failed = 0
     for backend in BACKENDS if args.backend == "all" else [args.backend]:
         begun = time.perf_counter()
@@ -36,7 +38,7 @@ def main() -> int:
             if args.faults is not None:
                 kept = [int(number) for number in args.faults.split(",") if number]
                 plan = plan.only(kept, args.messages)
-            outcome = simulate(plan, hosts, print if args.trace else None)
+            outcome = simulate(plan, carriers, print if args.trace else None)
             terms += outcome.terms
             if args.runs == 1:
                 print(f"digest {outcome.digest}, {outcome.steps} steps, {dict(outcome.faults)}")
@@ -48,11 +50,11 @@ def main() -> int:
             if args.trace:
                 traceback.print_exception(outcome.error)
             if args.shrink:
-                print(report(outcome, hosts))
+                print(report(outcome, carriers))
         took = time.perf_counter() - begun
         each = 60 * args.runs / took
         print(f"{backend}: {args.runs} runs, {failed} failed, {terms} terms, {each:.0f} a minute")
-    hosts.close()
+    carriers.close()
     return bool(failed)
 
 

@@ -1,4 +1,4 @@
-"""The elections that are simulated, each over a model of its server."""
+"""The simulated elections, each on a model of its server."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from leadership_core.store import Store
+from leadership_core.backend.protocols import StoreBackend
 
 from .client_etcd import open_etcd
-from .client_zookeeper import open_zookeeper, zookeeper_on_stage
-from .clients import CLIENTS
+from .client_zookeeper import open_zookeeper, zookeeper_patched
 from .kernel import World
 from .model_consul import ConsulServer, open_consul
 from .model_etcd import EtcdServer
 from .model_store import ModelServer, ModelStore
 from .model_zookeeper import TICK, ZooKeeperServer
 from .network import Link
+from .patching import CLIENTS
 from .server import Server
 
 __all__ = ["BACKENDS", "Backend"]
@@ -29,29 +29,29 @@ class Backend:
     """One election.
 
     Attributes:
-        packages: what is put on stage.
+        packages: those that are patched.
         server: makes its server.
         open: opens a store on it for one process.
-        expires: seconds after which a session of that ttl is gone, at the latest.
+        expires: seconds after which a session of that ttl is gone at the latest.
         copies: whether its network may deliver a request twice.
         slowest: rate of the slowest clock, in relation to the server's. The margin is a tenth of
-            the ttl, unless something else has used it up.
-        parts: whether it has members that can be cut off from each other.
-        stage: what else is put in place while a run lasts.
+            the ttl, unless another effect has used it up.
+        parts: whether it has members that can be cut off from one another.
+        patched: further patches for the time of a run.
     """
 
     packages: tuple[str, ...]
     server: Callable[[World, random.Random], Server]
-    open: Callable[[Any, Link], Store]
+    open: Callable[[Any, Link], StoreBackend]
     expires: Callable[[float, Server], float]
     copies: bool = False
     slowest: float = 0.905
     parts: bool = False
-    stage: Callable[[], AbstractContextManager[None]] = nullcontext
+    patched: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def _most(ttl: float, server: Server) -> float:
-    return ttl * server._most
+    return ttl * server.most
 
 
 BACKENDS: dict[str, Backend] = {
@@ -73,7 +73,7 @@ BACKENDS: dict[str, Backend] = {
         open_consul,
         lambda ttl, server: 2 * ttl + server.lock_delay,  # type: ignore[attr-defined]
         copies=True,
-        stage=lambda: CLIENTS.on_stage("leadership_consul.store.Client"),
+        patched=lambda: CLIENTS.patched("leadership_consul.store.Client"),
     ),
     "etcd": Backend(
         ("leadership_core", "leadership_etcd"),
@@ -81,14 +81,14 @@ BACKENDS: dict[str, Backend] = {
         open_etcd,
         lambda ttl, server: ttl + 0.5,
         copies=True,
-        stage=lambda: CLIENTS.on_stage("leadership_etcd.store.Client"),
+        patched=lambda: CLIENTS.patched("leadership_etcd.store.Client"),
     ),
     "zookeeper": Backend(
         ("leadership_core", "leadership_zookeeper"),
         ZooKeeperServer,
         open_zookeeper,
         lambda ttl, server: ttl + TICK,
-        stage=zookeeper_on_stage,
+        patched=zookeeper_patched,
         slowest=1.0,
         parts=True,
     ),

@@ -1,152 +1,160 @@
-"""What must hold at every instant of a run, and what must hold at its end."""
+"""Properties that hold after every step of a run, and properties that hold at its end."""
 
 from __future__ import annotations
 
 import itertools
 from typing import TYPE_CHECKING
 
-from leadership_core.events import (
-    Campaigning,
-    Elected,
-    Lost,
-    Resigned,
-    Resumed,
-    Stopped,
-    StoreDown,
-    StoreUp,
-    Suspended,
-)
+from leadership_core.engine.messages import Phase
+from leadership_core.events import Lost, Resigned
+from leadership_core.testing import History, check_history
+from tests.support.internals import candidate_control, lease_of
 
-from .contender import Contender, Reign
+from .sim_candidate import ObservedTerm, SimCandidate
 
 if TYPE_CHECKING:
     from .run import Run
 
 __all__ = ["Checks"]
 
-_MOST_REQUESTS = 80  # of a process in a second, with two candidates and a follower
+_MOST_REQUESTS = 80  # of a process in a second, with its candidates and a follower
+_MAY_HAVE_CLAIM = {
+    *(Phase.ENTERING, Phase.WAITING, Phase.LEADING, Phase.DRAINING, Phase.WITHDRAWING),
+}
 _SLACK = 0.35  # seconds that a call may be late: threads are held up now and then
 
 
 class Checks:
-    """Looks at one run."""
+    """The checks of one run."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.reigns: list[Reign] = []
-        self.resigned: list[tuple[Contender, int]] = []
-        self.most_believers = 0
+        self.terms: list[ObservedTerm] = []
+        self.resigned: list[tuple[SimCandidate, int]] = []
 
-    def began(self, who: Contender, token: int) -> None:
-        """A term has begun, now."""
+    def term_began(self, who: SimCandidate, token: int) -> None:
+        """A candidate has begun a term, now."""
         try:
-            self._began(who, token)
+            self._check_new_term(who, token)
         except AssertionError as error:  # the product would log it, and go on
             self.run.world.failure = self.run.world.failure or error
 
-    def _began(self, who: Contender, token: int) -> None:
+    def term_ends(self, who: SimCandidate, event: Lost | Resigned) -> None:
+        """A candidate ends its term, now."""
+        try:
+            who.program.check_end(who.name, event)
+        except AssertionError as error:  # as above
+            self.run.world.failure = self.run.world.failure or error
+
+    def _check_new_term(self, who: SimCandidate, token: int) -> None:
         run = self.run
-        reign = Reign(who.name, token, run.world.now)
-        if who.believes() != token:
-            return  # it was over before it began: a pause came in between, and nobody believes
-        run.world.note(f"{who.name} believes in term {token}")
-        if token not in run.server.by_hand:
-            earlier = [one for one in self.reigns if one.token not in run.server.by_hand]
-            late = [one for one in earlier if one.token >= token]
-            assert not late, f"tokens do not grow: {late[-1]} and then {reign}"
-        self.reigns.append(reign)
-        who.reigns.append(reign)
+        if who.leading_token() != token:
+            return  # a pause came in between, and the term was over before it began
+        term = ObservedTerm(who.name, token, run.world.now)
+        run.world.note(f"{who.name} leads term {token}")
+        exempt = run.server.ended_by_operator
+        if token not in exempt:
+            late = [one for one in self.terms if one.token not in exempt and one.token >= token]
+            assert not late, f"tokens do not grow: {late[-1]} and then {term}"
+        self.terms.append(term)
         self.after_each()
-        for other in run.contenders():
+        for other in run.candidates():
             busy = other.busy
-            if busy is None or other is who or busy.token in run.server.by_hand:
+            if busy is None or other is who or {busy.token, token} & exempt:
                 continue
-            if token not in run.server.by_hand and not other.node.process.dead:
-                until = min(other.work_until, busy._state.lease.deadline)
-                assert other.node.clock() >= until or busy._state.lease.over, (
-                    f"{who.name} was elected while the work of {other.name} goes on"
-                )
+            if not other.node.process.dead:
+                lease = lease_of(busy)
+                assert (
+                    other.node.clock() >= min(other.work_until, lease.deadline)
+                    or lease.ended_reason
+                ), f"{who.name} was elected while the work of {other.name} goes on"
 
     def after_each(self) -> None:
-        """Two never believe at a time, other than where somebody has meddled.
+        """No two candidates lead at a time, except after an operator's interference.
 
-        More than that: who believes has the claim that stands first at the server.
+        Moreover, the candidate that leads has the first claim at the server.
         """
-        believing = None
+        leading = None
         server = self.run.server
         for node in self.run.nodes:
-            process = node.process
-            if process.dead:
+            if node.process.dead:
                 continue
-            local = process.offset + process.rate * self.run.world.now
-            for one in node.contenders:
-                candidate = one.__dict__.get("candidate")
-                if candidate is None:
+            now = node.clock()
+            for one in node.candidates:
+                token = one.leading_token(now)
+                if token is None:
                     continue
-                reign = candidate._tenure.reign
-                if reign is None or reign.state.ended:
-                    continue
-                term, lease = reign.term, reign.state.lease
-                if lease.over is None and local < lease.deadline:
-                    if believing is not None:
-                        self._two(believing, one)
-                    believing = one
-                    if term.token != server.token() and term.token not in server.by_hand:
-                        raise AssertionError(
-                            f"{one.name} believes in term {term.token}, and the server has "
-                            f"{server.token()} of {server.holders()}"
-                        )
+                if leading is not None:
+                    self._check_overlap(leading, one)
+                leading = one
+                one.program.check_leader(one.name)
+                if token != server.token() and token not in server.ended_by_operator:
+                    raise AssertionError(
+                        f"{one.name} leads term {token}, and the server has "
+                        f"{server.token()} of {server.holders()}"
+                    )
 
-    def _two(self, one: Contender, other: Contender) -> None:
-        tokens = (one.believes(), other.believes())
-        by_hand = self.run.server.by_hand
-        # Only the earlier one's claim can have been taken away while it stood.
-        if not any(token in by_hand for token in tokens):
+    def _check_overlap(self, one: SimCandidate, other: SimCandidate) -> None:
+        tokens = (one.leading_token(), other.leading_token())
+        # Only the claim of the earlier leader can have been removed while it was valid.
+        if not any(token in self.run.server.ended_by_operator for token in tokens):
             raise AssertionError(
-                f"two believe at {self.run.world.now:.4f}: {one.name} in term {tokens[0]}, "
+                f"two leaders at {self.run.world.now:.4f}: {one.name} in term {tokens[0]}, "
                 f"{other.name} in term {tokens[1]}"
             )
 
-    def bounded(self, who: Contender, what: str, begun: float, limit: float) -> None:
-        """A call of the user has returned: in time?"""
+    def check_duration(self, who: SimCandidate, what: str, begun: float, limit: float) -> None:
+        """A call that began at that time of the process's clock returns now: is it in time?"""
         node = who.node
-        took = node.clock() - begun - self.run.held_up(node, begun)
+        took = node.clock() - begun - node.process.paused(begun)
         assert took <= limit + _SLACK, (
             f"{what} of {who.name} took {took:.2f} s, {limit:.2f} s are allowed"
         )
 
     # -- at the end --------------------------------------------------------------------------
 
-    def leader(self) -> Contender | None:
-        """Who believes now, and is right."""
+    def leader(self) -> SimCandidate | None:
+        """The candidate that leads now, if the server agrees."""
         server = self.run.server
         token = server.token()
-        if token is None or token in server.by_hand:
+        if token is None or token in server.ended_by_operator:
             return None
-        for one in self.run.contenders():
-            if hasattr(one, "candidate") and one.believes() == token:
-                return one
-        return None
+        return next((one for one in self.run.candidates() if one.leading_token() == token), None)
 
-    def believers(self) -> list[str]:
-        """Who believes now."""
-        return [one.name for one in self.run.contenders() if one.believes() is not None]
+    def check_one_leader(self) -> None:
+        """At most one candidate leads; an operator's interference has been noticed by now."""
+        leaders = [one.name for one in self.run.candidates() if one.leading_token() is not None]
+        assert len(leaders) <= 1, f"{leaders} lead although all is well"
 
-    def resigns(self) -> None:
-        """No term that was resigned stands."""
+    def check_queues(self) -> None:
+        """Where a candidate waits for another one of its process, that one may have a claim."""
+        for node in self.run.nodes:
+            if node.process.dead or node.closing or not node.started():
+                continue
+            phases = {
+                one.name: candidate_control(one.started).debug_state().phase
+                for one in node.candidates
+            }
+            waits = Phase.QUEUED in phases.values()
+            assert not waits or _MAY_HAVE_CLAIM & set(phases.values()), (
+                f"the turn is lost: {phases}"
+            )
+
+    def check_resigned(self) -> None:
+        """No term that was resigned is the server's present one."""
         token = self.run.server.token()
         for who, resigned in self.resigned:
-            assert token != resigned, f"{who.name} resigned term {resigned}, and it still stands"
+            assert token != resigned, f"{who.name} resigned term {resigned}, and its claim remains"
 
-    def followers(self) -> None:
-        """All see the leader that there is, and saw only later ones before."""
+    def check_followers(self) -> None:
+        """All see the present leader, and never saw an older one after a newer one."""
         leader = self.leader()
         assert leader is not None
+        token = leader.leading_token()
         for node in self.run.nodes:
             if node.process.dead or node.closing or not node.seen:
                 continue
             last = node.seen[-1]
-            token = leader.believes()
             assert last is not None, f"{node.process.name} sees no leader but {leader.name} leads"
             assert (last.value, last.token) == (leader.name, token), (
                 f"{node.process.name} sees {last!r}, and {leader.name} leads term {token}"
@@ -155,52 +163,27 @@ class Checks:
             grown = all(a <= b for a, b in itertools.pairwise(tokens))
             assert grown, f"{node.process.name} saw tokens {tokens}"
 
-    def stories(self) -> None:
-        """The events of each candidate are in order."""
-        for one in self.run.contenders():
-            _check_story(one)
+    def check_events(self) -> None:
+        """The events of each candidate are in order, and end if and only if it was stopped."""
+        history = History()
+        for one in self.run.candidates():
+            for event in one.events:
+                history.observe(one.name, event)
+            if one.ended and not one.node.process.dead:
+                assert one.heard == one.events, f"{one.name} has called its listener out of order"
+            stopped = any(event.name == "stopped" for event in one.events)
+            if one.stopped and not one.node.process.dead:
+                history.end(one.name)
+                assert one.ended, f"the events of {one.name} do not end"
+            else:
+                assert not stopped, f"{one.name} reports that it has stopped, but was not stopped"
+        faults = check_history(history)
+        assert not faults, faults[0]
 
-    def rates(self) -> None:
-        """Nobody hammers the server."""
+    def check_request_rates(self) -> None:
+        """No process floods the server with requests."""
         for node in self.run.nodes:
             worst = max(node.link.sent.values(), default=0)
             assert worst <= _MOST_REQUESTS, (
                 f"{node.process.name} sent {worst} requests in one second"
             )
-
-
-def _check_story(one: Contender) -> None:
-    campaigning = leading = down = suspended = stopped = False
-    for event in one.told:
-        sound = not stopped
-        match event:
-            case Campaigning():
-                sound &= not leading and not campaigning
-                campaigning = True
-            case Elected():
-                sound &= campaigning and not leading
-                leading, suspended = True, False
-            case Lost() | Resigned():
-                sound &= leading
-                leading = suspended = campaigning = False
-            case Suspended():
-                sound &= leading and not suspended
-                suspended = True
-            case Resumed():
-                sound &= suspended
-                suspended = False
-            case StoreDown():
-                sound &= not down
-                down = True
-            case StoreUp():
-                sound &= down
-                down = False
-            case Stopped():
-                sound &= not leading
-                stopped = True
-        assert sound, f"{one.name} tells {event!r} out of turn: {[e.name for e in one.told]}"
-    if one.stopped and not one.node.process.dead:
-        assert stopped, f"{one.name} was stopped and does not say so"
-        assert one.ended, f"the events of {one.name} do not end"
-    else:
-        assert not stopped, f"{one.name} says that it has stopped, and nobody has asked it to"

@@ -1,4 +1,4 @@
-"""Stands in for the client of the etcd backend, which speaks gRPC."""
+"""Replacement for the gRPC client of the etcd backend."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from leadership_core.budget import budget, remaining_budget
-from leadership_core.errors import NotDone, SessionLost, StoreClosed, StoreUnavailable
-from leadership_core.url import StoreURL
-from leadership_etcd.methods import Method
-from leadership_etcd.proto import grpc, rpc
+from leadership_core.backend.deadline import call_timeout, remaining_timeout
+from leadership_core.backend.url import StoreURL
+from leadership_core.errors import NotApplied, SessionLost, StoreClosed, StoreUnavailable
+from leadership_etcd.compat import grpc, pb
+from leadership_etcd.rpc import Method, WatchResult
 from leadership_etcd.store import EtcdStore
 
-from .clients import CLIENTS
 from .kernel import Task
 from .model_etcd import EtcdServer
-from .network import Link
+from .network import Link, Pipe
+from .patching import CLIENTS
 from .primitives import Threading
 
 __all__ = ["open_etcd"]
 
-_DEAD = 8.0  # seconds without a sign of life after which gRPC ends a stream
+_BROKEN_AFTER = 8.0  # seconds of silence after which gRPC ends a stream
 
 
 class _Client:
@@ -34,44 +34,47 @@ class _Client:
         self._streams: list[_Stream] = []
 
     def call(
-        self, method: Method, request: Any, *, lane: object = None, repeatable: bool | None = None
+        self,
+        method: Method[Any],
+        request: Any,
+        *,
+        traffic: object = None,
+        repeatable: bool | None = None,
     ) -> Any:
         again = method.repeatable if repeatable is None else repeatable
         what = method.path.rpartition("/")[2]
         for left in range(2 if again else 1, 0, -1):
             try:
-                with budget(remaining_budget() / left):
-                    # What may be repeated may come twice: the real client sends it again.
+                with call_timeout(remaining_timeout() / left):
+                    # The real client repeats what is repeatable, so the server may get it twice.
                     answer = self._link.call(
                         what, lambda: self._server.call(method, request), copies=again
                     )
             except (StoreClosed, SessionLost):
                 raise
             except StoreUnavailable as error:
-                if left == 1 or (not again and not isinstance(error, NotDone)):
+                if left == 1 or (not again and not isinstance(error, NotApplied)):
                     raise
             else:
-                header = getattr(answer, "header", None)
-                if header is not None and header.revision > self.revision:
-                    self.revision = header.revision
-                return answer
+                result = method.parse(answer)
+                self.revision = max(self.revision, result.revision)
+                return result
         raise AssertionError("unreachable")
 
     def watch(self, requests: Iterator[Any]) -> tuple[object, Any]:
-        """Open a stream; the first message of the other side makes sure that it is there."""
+        """Open a stream, after one round trip that shows that the server is there."""
         self._link.call("open a stream", lambda: None)
         stream = _Stream(self._server, self._link, requests)
         self._streams.append(stream)
         return stream, stream
 
-    def feel(self, connection: Any, seconds: float, felt: Callable[[bool], None]) -> None:
-        """A link that is cut by then has not answered."""
+    def probe(self, connection: Any, seconds: float, on_result: Callable[[bool], None]) -> None:
+        """Report after so many seconds whether the link is up."""
         network, link = self._link.network, self._link
 
-        def look() -> None:
-            felt(not (network.down or link.cut_answers or link.cut_requests))
-
-        network.world.after(seconds, look)
+        network.world.after(
+            seconds, lambda: on_result(not (network.down or link.cut_answers or link.cut_requests))
+        )
 
     def end_watch(self, connection: Any, *, broken: bool) -> None:
         self._streams.remove(connection)
@@ -79,10 +82,10 @@ class _Client:
     def forget_token(self) -> None:
         pass
 
-    def warm(self, lane: object) -> None:
+    def preconnect_releases(self) -> None:
         pass
 
-    def on_move(self, moved: Callable[[], None]) -> None:
+    def on_endpoint_change(self, moved: Callable[[], None]) -> None:
         pass
 
     def is_current(self, connection: object) -> bool:
@@ -109,16 +112,8 @@ class _Ended(grpc.RpcError):  # type: ignore[misc]  # grpc has no types
         return self._details
 
 
-class _Pipe:
-    """What is on its way in one direction."""
-
-    def __init__(self) -> None:
-        self.until = 0.0  # when the last message arrives
-        self.waiting: deque[Callable[[], None]] = deque()
-
-
 class _Stream:
-    """A stream both ways: in order, late at times, and broken when it is silent for too long."""
+    """A watch stream: ordered in both directions, delayed at times, broken after a long silence."""
 
     endpoint = "sim:2379"
 
@@ -130,8 +125,9 @@ class _Stream:
         self._error: Exception | None = None
         self._watches: dict[int, list[Any]] = {}  # by id: key, end, index of the next event
         self._numbers = 0
-        self._sent, self._told = _Pipe(), _Pipe()
-        self._silent_since: float | None = None
+        self._to_server, self._to_client = (
+            Pipe(link, self._is_cut, self._reset, limit=_BROKEN_AFTER, retry=0.5) for _ in range(2)
+        )
         link.on_reset(self._reset)
         Threading.Thread(target=self._send, args=(requests,), name="grpc").start()
 
@@ -141,7 +137,7 @@ class _Stream:
         for request in requests:
             if self._error is not None:
                 return
-            self._deliver(self._sent, partial(self._take, request))
+            self._to_server.send(partial(self._receive, request))
 
     def __iter__(self) -> _Stream:
         return self
@@ -152,7 +148,7 @@ class _Stream:
             if self._error is not None:
                 raise self._error
             self._world.park()
-        return self._inbox.popleft()
+        return WatchResult.parse(self._inbox.popleft())
 
     def cancel(self) -> None:
         """End it; from any thread."""
@@ -162,64 +158,45 @@ class _Stream:
         if self._error is None:
             self._error = error
             self._watches.clear()
+            self._to_server.clear()
+            self._to_client.clear()
             if self._reader is not None:
                 self._world.wake(self._reader)
+
+    def _is_cut(self) -> bool:
+        return self._link.cut_answers or self._link.cut_requests
 
     def _reset(self) -> None:
         self._end(_Ended(grpc.StatusCode.UNAVAILABLE, "connection reset"))
 
-    # -- on the way --------------------------------------------------------------------------
-
-    def _deliver(self, pipe: _Pipe, what: Callable[[], None]) -> None:
-        """Messages of one way come in their order."""
-        pipe.until = max(pipe.until, self._world.now) + self._link.network.delay(self._link)
-        pipe.waiting.append(what)
-        self._world.at(pipe.until, lambda: self._arrive(pipe))
-
-    def _arrive(self, pipe: _Pipe) -> None:
-        if self._error is not None or not pipe.waiting:
-            return
-        link, network = self._link, self._link.network
-        if network.down or link.cut_answers or link.cut_requests:
-            # TCP sends it again until it gives up.
-            if self._silent_since is None:
-                self._silent_since = self._world.now
-            if self._world.now - self._silent_since > _DEAD:
-                self._reset()
-            else:
-                self._world.after(0.5, lambda: self._arrive(pipe))
-            return
-        self._silent_since = None
-        pipe.waiting.popleft()()
-
     # -- at the server -----------------------------------------------------------------------
 
-    def _take(self, request: Any) -> None:
+    def _receive(self, request: Any) -> None:
         if request.WhichOneof("request_union") == "cancel_request":
             number = request.cancel_request.watch_id
             if self._watches.pop(number, None) is not None:
-                self._tell(rpc.WatchResponse(watch_id=number, canceled=True))
+                self._respond(pb.WatchResponse(watch_id=number, canceled=True))
             return
         asked = request.create_request
         self._numbers += 1
         number, events = self._numbers, self._server.events
         start = asked.start_revision or self._server.revision + 1
-        header = rpc.ResponseHeader(revision=self._server.revision)
-        self._tell(rpc.WatchResponse(header=header, watch_id=number, created=True))
+        header = pb.ResponseHeader(revision=self._server.revision)
+        self._respond(pb.WatchResponse(header=header, watch_id=number, created=True))
         if start <= self._server.compacted:
             compacted = self._server.compacted + 1
-            self._tell(
-                rpc.WatchResponse(
+            self._respond(
+                pb.WatchResponse(
                     header=header, watch_id=number, canceled=True, compact_revision=compacted
                 )
             )
             return
         following = next((n for n, one in enumerate(events) if one.revision >= start), len(events))
         self._watches[number] = [asked.key, asked.range_end, following]
-        self._look(number)
+        self._send_events(number)
 
-    def _look(self, number: int) -> None:
-        """Tell what has happened, and wait for more."""
+    def _send_events(self, number: int) -> None:
+        """Send the new events, and wait for more."""
         watch = self._watches.get(number)
         if watch is None or self._error is not None:
             return
@@ -231,25 +208,25 @@ class _Stream:
         watch[2] = len(events)
         for revision in dict.fromkeys(one.revision for one in found):
             together = [one.message for one in found if one.revision == revision]
-            header = rpc.ResponseHeader(revision=revision)
-            self._tell(rpc.WatchResponse(header=header, watch_id=number, events=together))
+            header = pb.ResponseHeader(revision=revision)
+            self._respond(pb.WatchResponse(header=header, watch_id=number, events=together))
         seen = len(events)
         self._server.wait(
             lambda: len(self._server.events) > seen or number not in self._watches,
-            lambda: self._look(number),
+            lambda: self._send_events(number),
             60.0,
         )
 
-    def _tell(self, answer: Any) -> None:
+    def _respond(self, answer: Any) -> None:
         def arrived() -> None:
             self._inbox.append(answer)
             if self._reader is not None:
                 self._world.wake(self._reader)
 
-        self._deliver(self._told, arrived)
+        self._to_client.send(arrived)
 
 
 def open_etcd(server: EtcdServer, link: Link) -> EtcdStore:
-    """A store of the shipped backend, whose client is at that server."""
-    with CLIENTS.made_by(lambda _: _Client(server, link)):
-        return EtcdStore(StoreURL.parse("etcd://sim:2379"))
+    """A store of the shipped backend on that server."""
+    CLIENTS.register(link.process, lambda _: _Client(server, link))
+    return EtcdStore(StoreURL.parse("etcd://sim:2379"))

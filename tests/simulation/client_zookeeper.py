@@ -1,28 +1,27 @@
-"""The store of the ZooKeeper backend, whose links go to a modelled ensemble."""
+"""The store of the ZooKeeper backend on a modelled ensemble."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
 from unittest import mock
 
-from leadership_core.url import StoreURL
+from leadership_core.backend.url import StoreURL
 from leadership_zookeeper.store import ZooKeeperStore
 
-from .kernel import Process
-from .link_zookeeper import Link
-from .model_zookeeper import TICK, Member, ZooKeeperServer
-from .network import Link as Network
-from .primitives import Threading
+from .model_zookeeper import TICK, ZooKeeperServer
+from .network import Link
+from .patching import CLIENTS
+from .transport_zookeeper import SimHandler, SimKazoo
 
-__all__ = ["open_zookeeper", "zookeeper_on_stage"]
+__all__ = ["open_zookeeper", "zookeeper_patched"]
 
 
-class _Ordered(dict[Any, None]):
-    """A set whose order does not depend on where in memory things are."""
+class _OrderedSet(dict[Any, None]):
+    """A set whose order does not depend on addresses in memory."""
 
     def __init__(self, things: Iterable[Any] = ()) -> None:
         super().__init__(dict.fromkeys(things))
@@ -33,34 +32,24 @@ class _Ordered(dict[Any, None]):
     def discard(self, thing: Any) -> None:
         self.pop(thing, None)
 
-    def union(self, *others: Iterable[Any]) -> _Ordered:
-        return _Ordered(itertools.chain(self, *others))
+    def union(self, *others: Iterable[Any]) -> _OrderedSet:
+        return _OrderedSet(itertools.chain(self, *others))
 
 
 @contextmanager
-def zookeeper_on_stage() -> Iterator[None]:
-    """While this lasts, the backend's links go to the ensemble of the run."""
-
-    def link(*args: Any, **options: Any) -> Link:
-        return Link(_networks[Threading.world.current.process], *args, **options)
-
-    names = (SimpleNamespace(hex=f"{number:032x}") for number in itertools.count())
+def zookeeper_patched() -> Iterator[None]:
+    """Let the backend's clients connect to the ensemble of the run."""
     with (
-        mock.patch("leadership_zookeeper.reader.Link", link),
-        mock.patch("leadership_zookeeper.session.Link", link),
-        mock.patch("leadership_zookeeper.bell.set", _Ordered, create=True),
-        mock.patch("leadership_zookeeper.claim.uuid", SimpleNamespace(uuid4=lambda: next(names))),
+        CLIENTS.patched("leadership_zookeeper.client.Handler"),
+        mock.patch("leadership_zookeeper.client.new_client", SimKazoo),
+        mock.patch("leadership_zookeeper.watch_dispatcher.set", _OrderedSet, create=True),
     ):
         yield
-    _networks.clear()
 
 
-_networks: dict[Process, tuple[Network, ZooKeeperServer, list[Member]]] = {}
-
-
-def open_zookeeper(server: ZooKeeperServer, link: Network) -> ZooKeeperStore:
-    """A store of the shipped backend, whose links go to that ensemble."""
-    # Some know of one member only.
+def open_zookeeper(server: ZooKeeperServer, link: Link) -> ZooKeeperStore:
+    """A store of the shipped backend on that ensemble."""
+    # Some processes know one member only.
     known = server.members if server.rng.random() < 0.6 else [server.rng.choice(server.members)]
-    _networks[link.process] = link, server, known
+    CLIENTS.register(link.process, partial(SimHandler, (link, server, known)))
     return ZooKeeperStore(StoreURL.parse(f"zk://sim:2181?tick={TICK:g}"))

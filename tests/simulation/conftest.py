@@ -1,4 +1,4 @@
-"""The real threads that all simulated ones run on."""
+"""Fixture: the real threads of a simulation."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from .hosts import Hosts
+from .carrier_threads import CarrierThreads
 
 
 @pytest.fixture(scope="module")
-def hosts() -> Iterator[Hosts]:
-    made = Hosts()
+def carriers() -> Iterator[CarrierThreads]:
+    made = CarrierThreads()
     yield made
     made.close()

@@ -1,4 +1,4 @@
-"""What goes wrong in a run, and when: written down before it begins, so that it can be shrunk."""
+"""Faults of a run: drawn in advance from the seed, so that a failing run can be shrunk."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .contender import Contender
     from .node import Node
     from .run import Run
+    from .sim_candidate import SimCandidate
 
-__all__ = ["KINDS", "Fault", "befall", "draw"]
+__all__ = ["KINDS", "Fault", "draw", "inject"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong.
+    """One fault.
 
     Attributes:
         at: seconds after the beginning.
-        kind: which; see `KINDS`.
-        seconds: for how long.
-        seed: of whom it befalls, and of its particulars.
+        kind: see `KINDS`.
+        seconds: duration.
+        seed: of its target and its details.
     """
 
     at: float
@@ -36,10 +36,10 @@ class Fault:
 
 
 def draw(rng: random.Random, until: float, ttl: float) -> list[Fault]:
-    """Make up what goes wrong until then."""
+    """Draw the faults until that time."""
     kinds = list(KINDS)
     weights = [weight for weight, _ in KINDS.values()]
-    # Some runs are about one thing only; the others have a bit of everything.
+    # Some runs have three kinds of faults only.
     if rng.random() < 0.4:
         chosen = rng.sample(range(len(kinds)), 3)
         weights = [weight if n in chosen else 0 for n, weight in enumerate(weights)]
@@ -52,17 +52,17 @@ def draw(rng: random.Random, until: float, ttl: float) -> list[Fault]:
     return faults
 
 
-def befall(run: Run, fault: Fault) -> None:
-    """Let it happen, now."""
+def inject(run: Run, fault: Fault) -> None:
+    """Inject the fault, now."""
     rng = random.Random(fault.seed)
     run.world.note(f"-- {fault}")
-    run.befallen[fault.kind] += 1
+    run.injected[fault.kind] += 1
     KINDS[fault.kind][1](run, fault, rng)
 
 
-def _leader_or_any(run: Run, rng: random.Random) -> Contender | None:
-    alive = [one for one in run.contenders() if one.node.started() and not one.stopped]
-    leaders = [one for one in alive if one.believes() is not None]
+def _leader_or_any(run: Run, rng: random.Random) -> SimCandidate | None:
+    alive = [one for one in run.candidates() if one.node.started() and not one.stopped]
+    leaders = [one for one in alive if one.leading_token() is not None]
     if leaders and rng.random() < 0.6:
         return rng.choice(leaders)
     return rng.choice(alive) if alive else None
@@ -79,7 +79,7 @@ def _pause(run: Run, fault: Fault, rng: random.Random) -> None:
 
 
 def _stall(run: Run, fault: Fault, rng: random.Random) -> None:
-    """It is paused between two steps, wherever that may be."""
+    """A pause between any two steps."""
     if node := _node(run, rng):
         node.process.stalls.append([rng.randrange(1, 120), fault.seconds])
         node.process.breaks_in = 0
@@ -91,11 +91,11 @@ def _cut(run: Run, fault: Fault, rng: random.Random) -> None:
         how = rng.choice(["both", "requests", "answers"])
         link.cut_requests |= how != "answers"
         link.cut_answers |= how != "requests"
-        run.world.after(fault.seconds, lambda: run.mend(node))
+        run.world.after(fault.seconds, node.reconnect)
 
 
 def _slow(run: Run, fault: Fault, rng: random.Random) -> None:
-    """Each way takes up to a third of the ttl, and then, mostly, there is no way at all."""
+    """Each way takes up to a third of the ttl; in most cases a cut follows."""
     if node := _node(run, rng):
         node.link.slow = rng.choice([0.1, 0.3]) * run.ttl
         run.world.after(fault.seconds, lambda: setattr(node.link, "slow", 0.0))
@@ -107,13 +107,13 @@ def _cut_off(run: Run, node: Node, fault: Fault) -> None:
     if run.calm:
         return
     node.link.cut_requests = True
-    run.world.after(2 * run.ttl, lambda: run.mend(node))
+    run.world.after(2 * run.ttl, node.reconnect)
 
 
 def _cut_all(run: Run, fault: Fault, rng: random.Random) -> None:
     for node in run.nodes:
         node.link.cut_answers = True
-        run.world.after(fault.seconds, lambda node=node: run.mend(node))  # type: ignore[misc]
+        run.world.after(fault.seconds, node.reconnect)
 
 
 def _outage(run: Run, fault: Fault, rng: random.Random) -> None:
@@ -133,23 +133,7 @@ def _outage(run: Run, fault: Fault, rng: random.Random) -> None:
     run.world.after(min(fault.seconds, 2 * run.ttl), back)
 
 
-def _member(run: Run, fault: Fault, rng: random.Random) -> None:
-    run.server.disturb(rng, fault.seconds)
-
-
-def _end_session(run: Run, fault: Fault, rng: random.Random) -> None:
-    run.server.kill_by_hand()
-
-
-def _delete(run: Run, fault: Fault, rng: random.Random) -> None:
-    run.server.delete_by_hand()
-
-
-def _overwrite(run: Run, fault: Fault, rng: random.Random) -> None:
-    run.server.overwrite_by_hand()
-
-
-def _in_task(one: Contender, what: Callable[[], None]) -> None:
+def _in_task(one: SimCandidate, what: Callable[[], None]) -> None:
     if not one.node.process.dead:
         one.node.run.world.spawn(one.node.process, "user", what)
 
@@ -162,12 +146,12 @@ def _resign(run: Run, fault: Fault, rng: random.Random) -> None:
 
 def _leave(run: Run, fault: Fault, rng: random.Random) -> None:
     if (one := _leader_or_any(run, rng)) and not one.works:
-        _in_task(one, lambda: one.leave_for_a_while(min(fault.seconds, 2.0)))
+        _in_task(one, lambda: one.leave_and_return(min(fault.seconds, 2.0)))
 
 
 def _stop(run: Run, fault: Fault, rng: random.Random) -> None:
     one = _leader_or_any(run, rng)
-    if one is None or sum(not other.stopped for other in run.contenders()) < 2:
+    if one is None or sum(not other.stopped for other in run.candidates()) < 2:
         return
     timeout = rng.choice([None, 0.0, 1.0])
     _in_task(one, lambda: one.stop(timeout))
@@ -175,10 +159,10 @@ def _stop(run: Run, fault: Fault, rng: random.Random) -> None:
 
 def _close(run: Run, fault: Fault, rng: random.Random) -> None:
     node = _node(run, rng)
-    if node is None or node.closing or len(node.contenders) == len(run.contenders()):
+    if node is None or node.closing or len(node.candidates) == len(run.candidates()):
         return
     timeout = rng.choice([0.5, 5.0])
-    _in_task(node.contenders[0], lambda: node.close(timeout))
+    _in_task(node.candidates[0], lambda: node.close(timeout))
     run.world.after(fault.seconds + 1, lambda: run.replace(node))
 
 
@@ -197,10 +181,11 @@ KINDS: dict[str, tuple[int, Callable[[Run, Fault, random.Random], None]]] = {
     "slow": (3, _slow),
     "cut all": (1, _cut_all),
     "outage": (2, _outage),
-    "member": (2, _member),
-    "end session": (1, _end_session),
-    "delete": (1, _delete),
-    "overwrite": (1, _overwrite),
+    "member": (2, lambda run, fault, rng: run.server.disturb(rng, fault.seconds)),
+    "end session": (1, lambda run, _, __: run.server.operator_ends_session()),
+    "delete": (1, lambda run, _, __: run.server.operator_deletes()),
+    "overwrite": (1, lambda run, _, __: run.server.operator_overwrites()),
+    "early answer": (1, lambda run, _, __: run.server.answer_all()),
     "resign": (4, _resign),
     "leave": (1, _leave),
     "stop": (1, _stop),

@@ -1,9 +1,9 @@
-"""Virtual time, and threads of which exactly one runs at a time.
+"""Virtual time, and cooperative threads of which exactly one runs at a time.
 
-The code under test is synchronous and threaded, so each of its threads is a real one here; but
-only the one that has the baton runs. Whoever waits picks who is next, hands the baton over and
-sleeps. Time passes only when everybody waits, and every choice comes from one seeded generator,
-so a run with the same seed is the same run.
+The code under test is synchronous and threaded, so each of its threads is a real one here, but
+only the thread that has the baton runs. A thread that waits chooses the next one, passes the baton
+to it, and sleeps. Time passes only when all threads wait. Every choice comes from one seeded
+generator, so the same seed gives the same run.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from .hosts import Hosts
+from .carrier_threads import CarrierThreads
 
 __all__ = ["Killed", "Process", "Task", "World"]
 
-_MOST_STEPS = 400_000  # of one run; more are a loop that does not wait
+_MOST_STEPS = 400_000  # of one run
 
 
 class Killed(BaseException):
-    """The thread is to end now."""
+    """Raised in a thread of a killed process, to end it."""
 
 
 class Process:
-    """A simulated process: its clock, and whether it runs.
+    """A simulated process, with its clock and its pauses.
 
     Attributes:
-        rate: of its clock, in relation to real time.
-        offset: what its clock showed at the beginning.
+        rate: of its clock, relative to real time.
+        offset: the reading of its clock at the beginning.
         paused_until: real time.
         dead: it was killed.
-        breaks_in: after how many steps one of its threads is held up.
-        stalls: pauses to come: after how many steps, and for how long.
+        breaks_in: number of steps until one of its threads yields.
+        stalls: future pauses: number of steps until then, and seconds.
     """
 
     def __init__(self, name: str, rate: float = 1.0, offset: float = 0.0) -> None:
@@ -48,12 +48,12 @@ class Process:
         self.tasks: set[Task] = set()
 
     def pause(self, now: float, seconds: float) -> None:
-        """Stop it, at that real time, for so long."""
+        """Stop it for so many seconds of real time."""
         self.paused_until = max(self.paused_until, now + seconds)
         self.pauses.append((now, now + seconds))
 
     def paused(self, since: float) -> float:
-        """Seconds since a time of its clock that it was stopped, on its clock and at the most."""
+        """At most so many seconds of its clock it was stopped, since that time of its clock."""
         begun = (since - self.offset) / self.rate
         return self.rate * sum(end - max(start, begun) for start, end in self.pauses if end > begun)
 
@@ -67,10 +67,10 @@ class Task:
         self.process, self.name, self.number = process, name, number
         self.baton = threading.Lock()
         self.baton.acquire()
-        self.gen = 0  # of the wait that it is in; wake-ups for an earlier one are stale
+        self.gen = 0  # number of its present wait; wake-ups for an earlier one are stale
         self.done = False
         self.killed = False
-        self.context: dict[int, Any] = {}  # what `threading.local` keeps for it
+        self.context: dict[int, Any] = {}  # its values of `threading.local`
 
     def __hash__(self) -> int:
         return self.number
@@ -86,13 +86,13 @@ class World:
     """One run.
 
     Args:
-        seed: of all that is left to chance.
-        hosts: the real threads.
-        trace: gets a line for all that happens, or None.
+        seed: of the random generator.
+        carriers: the real threads.
+        trace: is called with a line for each step, or None.
     """
 
     def __init__(
-        self, seed: int | str, hosts: Hosts, trace: Callable[[str], None] | None = None
+        self, seed: int | str, carriers: CarrierThreads, trace: Callable[[str], None] | None = None
     ) -> None:
         self.rng = random.Random(seed)
         self.now = 0.0
@@ -100,29 +100,29 @@ class World:
         self.trace = trace
         self.failure: BaseException | None = None
         self.after_each: Callable[[], None] | None = None
-        self.breaks = True  # whether threads are held up between two steps
-        self._hosts = hosts
+        self.breaks = True  # whether threads yield between two steps
+        self._carriers = carriers
         self._due: list[tuple[float, int, Task | None, Any]] = []
         self._order = 0
         self._numbers = 0
         outside = Process("world")
         self.main = self.task(outside, "main")
-        self._nobody = self.task(outside, "nobody")
+        self._idle = self.task(outside, "idle")
         self.current = self.main
 
-    # -- what is due -------------------------------------------------------------------------
+    # -- events that are due -------------------------------------------------------------------------
 
     def at(self, when: float, call: Callable[[], None]) -> None:
-        """Call that at a time; it must not wait."""
+        """Call a function, which must not wait, at that time."""
         self._order += 1
         heapq.heappush(self._due, (max(when, self.now), self._order, None, call))
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call that after so many real seconds."""
+        """Call it after so many seconds of real time."""
         self.at(self.now + seconds, call)
 
     def wake(self, task: Task, delay: float = 0.0) -> None:
-        """End the wait that the task is in, soon."""
+        """End the present wait of the task."""
         self._order += 1
         heapq.heappush(self._due, (self.now + delay, self._order, task, task.gen))
 
@@ -134,7 +134,7 @@ class World:
     # -- for the running task ----------------------------------------------------------------
 
     def park(self, until: float = inf) -> None:
-        """Wait to be woken, or until a real time."""
+        """Wait for a wake-up, at most until that real time."""
         me = self.current
         if me.killed:
             raise Killed
@@ -150,13 +150,13 @@ class World:
             raise Killed
 
     def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds of one's own clock."""
+        """Wait for so many seconds of the process's clock."""
         until = self.now + max(seconds, 1e-6) / self.current.process.rate
         while self.now < until:
             self.park(until)
 
     def step(self) -> None:
-        """Between two steps of a program: another thread, or nobody for a while, may come first."""
+        """A point between two steps at which another thread may run, or the process may pause."""
         process = self.current.process
         process.breaks_in -= 1
         if process.breaks_in < 0 and not (process.dead or process is self.main.process):
@@ -170,7 +170,7 @@ class World:
             if stall[0] <= 0:
                 process.stalls.pop(0)
                 process.pause(self.now, stall[1])
-                self.note(f"{self.current!r} stops between two steps, for {stall[1]:.3f} s")
+                self.note(f"{self.current!r} pauses between two steps, for {stall[1]:.3f} s")
                 self._yield(0.0)
             return
         process.breaks_in = rng.randrange(10, 150)
@@ -181,11 +181,11 @@ class World:
         if not self.current.killed:
             until = self.now + seconds
             self.park(until)
-            while self.now < until:  # a wake-up that was not meant for this wait
+            while self.now < until:  # the wake-up belongs to another wait
                 self.park(until)
 
     def _following(self) -> Task:
-        """Let happen what is due until it is a task's turn; that one has the baton then."""
+        """Process due events until one is the wake-up of a task, which gets the baton."""
         due = self._due
         while True:
             when, _, task, what = heapq.heappop(due)
@@ -194,7 +194,7 @@ class World:
             if self.failure is not None or self.steps > _MOST_STEPS:
                 task, what = self._give_up()
             elif task is None:
-                self.current = self._nobody
+                self.current = self._idle
                 try:
                     what()
                 except BaseException as error:  # noqa: BLE001 - it is raised in the main thread
@@ -219,18 +219,18 @@ class World:
 
     def _give_up(self) -> tuple[Task, int]:
         if self.failure is None:
-            self.failure = AssertionError("a loop that does not wait: too many steps")
+            self.failure = AssertionError("too many steps: a loop does not wait")
         return self.main, 0
 
     # -- tasks -------------------------------------------------------------------------------
 
     def task(self, process: Process, name: str) -> Task:
-        """Make a task that does not run yet."""
+        """Create a task, without starting it."""
         self._numbers += 1
         return Task(process, name, self._numbers)
 
     def start(self, task: Task, run: Callable[[], object], ended: Callable[[], None]) -> None:
-        """Let the task run; `ended` is called in it at its end."""
+        """Start the task, which calls `ended` when `run` has returned."""
         if task.process.dead:
             raise Killed
         task.process.tasks.add(task)
@@ -250,7 +250,7 @@ class World:
                 ended()
                 self._following().baton.release()
 
-        self._hosts.run(body)
+        self._carriers.run(body)
         self.wake(task, self.rng.uniform(0, 0.0005))
 
     def spawn(self, process: Process, name: str, run: Callable[[], object]) -> Task:
@@ -260,7 +260,7 @@ class World:
         return task
 
     def kill(self, process: Process) -> None:
-        """End it as SIGKILL does: none of its code runs any more. From outside its tasks."""
+        """End it as SIGKILL does: none of its code runs after that. Not from one of its tasks."""
         process.dead = True
         process.paused_until = -inf
         for task in sorted(process.tasks, key=lambda one: one.number):
@@ -268,10 +268,10 @@ class World:
             self.wake(task)
 
     def run(self, seconds: float) -> None:
-        """Let so many real seconds pass; only in the main thread.
+        """Let so many seconds of real time pass; only in the main thread.
 
         Raises:
-            BaseException: the first thing that went wrong.
+            BaseException: the first failure.
         """
         until = self.now + seconds
         while self.now < until:
@@ -280,7 +280,7 @@ class World:
                 raise self.failure
 
     def end(self, processes: list[Process]) -> None:
-        """Kill all that is left, whatever has gone wrong before."""
+        """Kill all processes, also after a failure."""
         self.after_each = None
         self.failure = None
         self.steps = -_MOST_STEPS

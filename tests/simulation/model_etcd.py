@@ -1,4 +1,4 @@
-"""Leases, revisions, transactions and watches of etcd, behind the client of our backend."""
+"""Model of etcd: leases, revisions, transactions and watches."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from leadership_core.errors import SessionLost
-from leadership_etcd.methods import GRANT, KEEP_ALIVE, RANGE, REVOKE, TIME_TO_LIVE, TXN, Method
-from leadership_etcd.proto import rpc
+from leadership_etcd.compat import pb
+from leadership_etcd.rpc import GRANT, KEEP_ALIVE, RANGE, REVOKE, TIME_TO_LIVE, TXN, Method
 
 from .kernel import World
-from .server import KEY, Server, ServerSession
+from .server import KEY, Server, ServerClaim, ServerSession
 
 __all__ = ["EtcdServer", "Event"]
 
 _FOLDER = f"{KEY}/".encode()
-_KEY_VALUE = rpc.RangeResponse.DESCRIPTOR.fields_by_name["kvs"].message_type._concrete_class
-_EVENT = rpc.WatchResponse.DESCRIPTOR.fields_by_name["events"].message_type._concrete_class
-_COMPARES = {rpc.Compare.CREATE: "created", rpc.Compare.MOD: "modified"}
+_KEY_VALUE = pb.RangeResponse.DESCRIPTOR.fields_by_name["kvs"].message_type._concrete_class
+_EVENT = pb.WatchResponse.DESCRIPTOR.fields_by_name["events"].message_type._concrete_class
+_COMPARES = {pb.Compare.CREATE: "created", pb.Compare.MOD: "modified"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class _Record:
     lease: int
 
     def message(self, *, keys_only: bool = False) -> Any:
-        if keys_only:  # 3.7 leaves out the lease; nothing else of it is to be relied upon, either
+        if keys_only:  # 3.7 leaves out the lease, so a client may rely on the key only
             return _KEY_VALUE(key=self.key)
         return _KEY_VALUE(
             key=self.key,
@@ -45,7 +45,7 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One that watches tell of."""
+    """An event that watches deliver."""
 
     revision: int
     key: bytes
@@ -53,12 +53,12 @@ class Event:
 
 
 class EtcdServer(Server):
-    """An etcd as one linearizable thing.
+    """etcd as one linearizable server.
 
     Attributes:
         revision: of the last write.
         events: all, in order.
-        compacted: what happened before that revision is forgotten.
+        compacted: events up to that revision are gone.
     """
 
     def __init__(self, world: World, rng: random.Random) -> None:
@@ -74,31 +74,31 @@ class EtcdServer(Server):
 
     # -- calls -------------------------------------------------------------------------------
 
-    def call(self, method: Method, request: Any) -> Any:
-        """Do what a client asks for."""
+    def call(self, method: Method[Any], request: Any) -> Any:
+        """Answer a request."""
         if method is RANGE:
             return self._range(request)
         if method is TXN:
             return self._txn(request)
         if method is GRANT:
             session = self.open(float(request.TTL))
-            return GRANT.answer(ID=int(session.id, 16), TTL=request.TTL)
+            return GRANT.response(ID=int(session.id, 16), TTL=request.TTL)
         found = self.sessions.get(f"{request.ID:x}")
         if method is KEEP_ALIVE:
             if found is None:
-                return KEEP_ALIVE.answer(ID=request.ID, TTL=0)
+                return KEEP_ALIVE.response(ID=request.ID, TTL=0)
             self.touch(found)
-            return KEEP_ALIVE.answer(ID=request.ID, TTL=int(found.ttl))
+            return KEEP_ALIVE.response(ID=request.ID, TTL=int(found.ttl))
         if method is TIME_TO_LIVE:
-            return TIME_TO_LIVE.answer(ID=request.ID, TTL=-1 if found is None else int(found.ttl))
+            return TIME_TO_LIVE.response(ID=request.ID, TTL=-1 if found is None else int(found.ttl))
         assert method is REVOKE
         if found is None:
             raise SessionLost("etcd has ended the lease")
         self.end(found)
-        return REVOKE.answer()
+        return REVOKE.response()
 
     def _header(self) -> Any:
-        return rpc.ResponseHeader(revision=self.revision)
+        return pb.ResponseHeader(revision=self.revision)
 
     def _range(self, request: Any) -> Any:
         at = request.revision or self.revision
@@ -113,14 +113,14 @@ class EtcdServer(Server):
             ]
         else:
             found = [records[request.key]] if request.key in records else []
-        if request.sort_target == rpc.RangeRequest.CREATE:
-            last_first = request.sort_order == rpc.RangeRequest.DESCEND
+        if request.sort_target == pb.RangeRequest.CREATE:
+            last_first = request.sort_order == pb.RangeRequest.DESCEND
             found.sort(key=lambda one: one.created, reverse=last_first)
-        shown = found[: request.limit] if request.limit else found
-        return RANGE.answer(
+        limited = found[: request.limit] if request.limit else found
+        return RANGE.response(
             header=self._header(),
-            kvs=[one.message(keys_only=request.keys_only) for one in shown],
-            more=len(shown) < len(found),
+            kvs=[one.message(keys_only=request.keys_only) for one in limited],
+            more=len(limited) < len(found),
             count=len(found),
         )
 
@@ -133,27 +133,25 @@ class EtcdServer(Server):
         writing = [one for one in operations if one.WhichOneof("request") != "request_range"]
         if writing:
             self.revision += 1
-        answers, told = [], []
+        answers, events = [], []
         for one in operations:
             kind = one.WhichOneof("request")
             if kind == "request_range":
                 self._past[self.revision] = dict(self._records)
-                answers.append(rpc.ResponseOp(response_range=self._range(one.request_range)))
+                answers.append(pb.ResponseOp(response_range=self._range(one.request_range)))
             elif kind == "request_put":
-                told.append(self._put(one.request_put))
-                answers.append(rpc.ResponseOp(response_put=rpc.PutResponse()))
+                events.append(self._put(one.request_put))
+                answers.append(pb.ResponseOp(response_put=pb.PutResponse()))
             else:
-                told += self._delete(one.request_delete_range.key)
-                answers.append(rpc.ResponseOp(response_delete_range=rpc.DeleteRangeResponse()))
-        self._wrote(told)
-        return TXN.answer(header=self._header(), succeeded=holds, responses=answers)
+                events += self._delete(one.request_delete_range.key)
+                answers.append(pb.ResponseOp(response_delete_range=pb.DeleteRangeResponse()))
+        self._publish(events)
+        return TXN.response(header=self._header(), succeeded=holds, responses=answers)
 
     def _holds(self, compare: Any) -> bool:
         now = self._records.get(compare.key)
         wanted = (
-            compare.create_revision
-            if compare.target == rpc.Compare.CREATE
-            else compare.mod_revision
+            compare.create_revision if compare.target == pb.Compare.CREATE else compare.mod_revision
         )
         return bool((0 if now is None else getattr(now, _COMPARES[compare.target])) == wanted)
 
@@ -171,7 +169,7 @@ class EtcdServer(Server):
         if request.lease:
             self.sessions[f"{request.lease:x}"].keys.add(request.key.decode())
         if request.key.startswith(_FOLDER) and now is None:
-            self.claimed(request.value)
+            self.record_claim(request.value)
         return Event(self.revision, request.key, _EVENT(type=0, kv=record.message()))
 
     def _delete(self, key: bytes) -> list[Event]:
@@ -180,12 +178,12 @@ class EtcdServer(Server):
         gone = _KEY_VALUE(key=key, mod_revision=self.revision)
         return [Event(self.revision, key, _EVENT(type=1, kv=gone))]
 
-    def _wrote(self, told: list[Event]) -> None:
+    def _publish(self, events: list[Event]) -> None:
         self._past[self.revision] = dict(self._records)
         self._past.pop(self.revision - 100, None)
-        if told:
-            self.events += told
-            self.news()
+        if events:
+            self.events += events
+            self.changed()
 
     def free(self, session: ServerSession) -> None:
         keys = [key.encode() for key in sorted(session.keys)]
@@ -196,7 +194,7 @@ class EtcdServer(Server):
         ]
         if held:
             self.revision += 1
-            self._wrote([event for key in held for event in self._delete(key)])
+            self._publish([event for key in held for event in self._delete(key)])
 
     def touch_all(self) -> None:
         super().touch_all()
@@ -204,42 +202,26 @@ class EtcdServer(Server):
             self.compacted = self.revision
             self.world.note(f"server: compacted up to {self.revision}")
 
-    # -- what the checks look at -------------------------------------------------------------
+    # -- for the checks ----------------------------------------------------------------
 
-    def _queue(self) -> list[_Record]:
-        claims = [
+    def claims(self) -> list[ServerClaim]:
+        records = [
             one for key, one in self._records.items() if key.startswith(_FOLDER) and one.lease
         ]
-        return sorted(claims, key=lambda one: one.created)
+        records.sort(key=lambda one: one.created)
+        return [ServerClaim(one.value, one.created, f"{one.lease:x}", one.key) for one in records]
 
-    def holders(self) -> list[bytes]:
-        return [one.value for one in self._queue()]
+    # -- an operator -------------------------------------------------------------------------
 
-    def token(self) -> int | None:
-        queue = self._queue()
-        return queue[0].created if queue else None
+    def delete_first(self) -> None:
+        key = self.claims()[0].place
+        assert isinstance(key, bytes)
+        self.revision += 1
+        self._publish(self._delete(key))
 
-    # -- people ------------------------------------------------------------------------------
-
-    def meddled(self, session: ServerSession | None) -> None:
-        queue = self._queue()
-        if queue and (session is None or queue[0].lease == int(session.id, 16)):
-            self.by_hand.add(queue[0].created)
-
-    def delete_by_hand(self) -> None:
-        queue = self._queue()
-        if queue:
-            self.meddled(None)
-            self.world.note("somebody deletes the leader's key")
-            self.revision += 1
-            self._wrote(self._delete(queue[0].key))
-
-    def overwrite_by_hand(self) -> None:
-        queue = self._queue()
-        if queue:
-            self.meddled(None)
-            self.world.note("somebody writes over the leader's key")
-            self.revision += 1
-            lease = self.rng.choice([0, queue[0].lease])
-            put = rpc.PutRequest(key=queue[0].key, value=b"by hand", lease=lease)
-            self._wrote([self._put(put)])
+    def overwrite_first(self) -> None:
+        first = self.claims()[0]
+        self.revision += 1
+        lease = self.rng.choice([0, int(first.session, 16)])
+        put = pb.PutRequest(key=first.place, value=b"by hand", lease=lease)
+        self._publish([self._put(put)])

@@ -6,35 +6,27 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from leadership_core.budget import remaining_budget
+from leadership_core import Fence
+from leadership_core.backend.deadline import remaining_timeout
+from leadership_core.backend.entries import ABSENT, ANY, Change, Entry, Expected
+from leadership_core.backend.protocols import Capability, Closable, Session
+from leadership_core.backend.watches import PollingWatcher
 from leadership_core.errors import Conflict
-from leadership_core.polling import PolledWatches
-from leadership_core.store import (
-    ABSENT,
-    ANY,
-    Capability,
-    Change,
-    Closable,
-    Entry,
-    Expected,
-    Session,
-)
 
 from .kernel import World
 from .network import Link, Reply
-from .server import KEY, Server, ServerSession
+from .server import KEY, Server, ServerClaim, ServerSession
 
 __all__ = ["ModelServer", "ModelStore"]
 
 
 class ModelServer(Server):
-    """The server of it.
+    """The server behind `ModelStore`.
 
     Args:
         world: of the run.
         rng: see `Server`.
-        counts: whether revisions grow over the whole store; otherwise they begin anew with each
-            key that is made.
+        counts: whether revisions grow over the whole store; otherwise they restart with each new key.
     """
 
     def __init__(self, world: World, rng: random.Random, *, counts: bool) -> None:
@@ -55,8 +47,8 @@ class ModelServer(Server):
         revision = self.changes if self.counts else 1 if now is None else now.revision + 1
         entry = self.entries[key] = Entry(key, value, revision, session)
         if key == KEY and session is not None:
-            self.claimed(value)
-        self.news()
+            self.record_claim(value)
+        self.changed()
         return entry
 
     def delete(self, key: str, expect: Expected) -> bool:
@@ -66,7 +58,7 @@ class ModelServer(Server):
             return False
         del self.entries[key]
         self.changes += 1
-        self.news()
+        self.changed()
         return True
 
     def _expected(self, now: Entry | None, expect: Expected) -> None:
@@ -82,51 +74,37 @@ class ModelServer(Server):
             if entry is not None and entry.session == session.id:
                 self.delete(key, ANY)
 
-    # -- what the checks look at -------------------------------------------------------------
+    # -- for the checks ----------------------------------------------------------------
 
-    def holders(self) -> list[bytes]:
-        entry = self.entries.get(KEY)
-        return [entry.value] if entry is not None and entry.session is not None else []
-
-    def token(self) -> int | None:
+    def claims(self) -> list[ServerClaim]:
         entry = self.entries.get(KEY)
         if entry is None or entry.session is None:
-            return None
-        if self.counts:
-            return entry.revision
-        epoch = self.entries.get(f"{KEY}/.epoch")
-        token, revision, session = (
-            ("0", "0", "") if epoch is None else epoch.value.decode().split(" ", 2)
-        )
-        # Until its term is counted nobody leads.
-        mine = (int(revision), session) == (entry.revision, entry.session)
-        return int(token) if mine else None
+            return []
+        token: int | None = entry.revision
+        if not self.counts:
+            # Until its term is counted, the holder does not lead.
+            epoch = self.entries.get(f"{KEY}/.epoch")
+            number, revision, session = (
+                ("0", "0", "") if epoch is None else epoch.value.decode().split(" ", 2)
+            )
+            counted = (int(revision), session) == (entry.revision, entry.session)
+            token = int(number) if counted else None
+        return [ServerClaim(entry.value, token, entry.session)]
 
-    # -- people ------------------------------------------------------------------------------
+    # -- an operator -------------------------------------------------------------------------
 
-    def meddled(self, session: ServerSession | None) -> None:
-        entry = self.entries.get(KEY)
-        if entry is None or (session is not None and entry.session != session.id):
-            return
-        token = self.token()
-        if token is not None:
-            self.by_hand.add(token)
+    def has_claim_entry(self) -> bool:
+        return KEY in self.entries
 
-    def delete_by_hand(self) -> None:
-        if KEY in self.entries:
-            self.meddled(None)
-            self.world.note("somebody deletes the key")
-            self.delete(KEY, ANY)
+    def delete_first(self) -> None:
+        self.delete(KEY, ANY)
 
-    def overwrite_by_hand(self) -> None:
-        now = self.entries.get(KEY)
-        if now is not None:
-            self.meddled(None)
-            self.world.note("somebody writes over the key")
-            self.changes += 1
-            revision = self.changes if self.counts else now.revision + 1
-            self.entries[KEY] = replace(now, value=b"by hand", revision=revision, session=None)
-            self.news()
+    def overwrite_first(self) -> None:
+        now = self.entries[KEY]
+        self.changes += 1
+        revision = self.changes if self.counts else now.revision + 1
+        self.entries[KEY] = replace(now, value=b"by hand", revision=revision, session=None)
+        self.changed()
 
 
 class _Session:
@@ -162,7 +140,7 @@ class _Session:
 
 
 class ModelStore:
-    """What a plugin's author would write on top of that server; see `leadership_core.Store`."""
+    """A plugin on top of that server; see `leadership_core.backend.StoreBackend`."""
 
     prefix = ""
     least_margin = 0.0
@@ -173,10 +151,10 @@ class ModelStore:
             {Capability.GLOBAL_REVISION} if server.counts else set()
         )
         self._seen = -1
-        self._watches = PolledWatches(self._look, pause=2.0, wait=self._wait)
+        self._watches = PollingWatcher(self._read_states, pause=2.0, wait=self._wait)
 
     def expires_within(self, ttl: float) -> float:
-        return ttl * self.server._most
+        return ttl * self.server.most
 
     def get(self, key: str) -> Entry | None:
         return self.link.call(f"get {key}", lambda: self.server.get(key))
@@ -191,7 +169,7 @@ class ModelStore:
         *,
         expect: Expected = ANY,
         session: Session | None = None,
-        fence: tuple[str, int] | None = None,
+        fence: Fence | None = None,
     ) -> Entry:
         sid = None if session is None else session.id
         return self.link.call(
@@ -214,11 +192,11 @@ class ModelStore:
         self.link.close()
         self._watches.close()
 
-    def _look(self, watched: Sequence[tuple[str, bool]]) -> Sequence[Change]:
-        def look() -> tuple[int, Sequence[Change]]:
+    def _read_states(self, watched: Sequence[tuple[str, bool]]) -> Sequence[Change]:
+        def read() -> tuple[int, Sequence[Change]]:
             return self.server.changes, [self.server.get(key) for key, _ in watched]
 
-        self._seen, states = self.link.call("look", look, copies=False)
+        self._seen, states = self.link.call("read", read, copies=False)
         return states
 
     def _wait(self, seconds: float) -> None:
@@ -228,4 +206,4 @@ class ModelStore:
         def hold(reply: Reply) -> None:
             server.wait(lambda: server.changes != seen, lambda: reply(None), seconds)
 
-        self.link.ask("poll", hold, remaining_budget())
+        self.link.ask("poll", hold, remaining_timeout())

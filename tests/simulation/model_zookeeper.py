@@ -1,32 +1,78 @@
-"""ZooKeeper's ensemble: sessions, followers that lag, and what its leader knows of who is alive."""
+"""Model of a ZooKeeper ensemble: sessions, lagging followers, and the leader's knowledge of clients."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
 from kazoo import exceptions as zk
 
 from .kernel import World
-from .server import KEY, Server, ServerSession
-from .tree_zookeeper import Node, Tree, changed, children_of
+from .server import KEY, Server, ServerClaim, ServerSession
 
-__all__ = ["TICK", "Connection", "Member", "ZooKeeperServer"]
+__all__ = ["TICK", "Connection", "Member", "Node", "Tree", "ZooKeeperServer", "children_of"]
 
 TICK = 1.0
 _FOLDER = f"/{KEY}"
-_SYNC_LIMIT = 5 * TICK  # for so long a member that is cut off goes on answering
+_SYNC_LIMIT = 5 * TICK  # seconds for which a member that is cut off still answers
+
+
+Tree = dict[str, "Node"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node, as of one transaction."""
+
+    data: bytes | None
+    created: int
+    modified: int
+    version: int = 0
+    owner: int = 0
+    sequence: int = 0
+
+    def stat(self, children: int) -> SimpleNamespace:
+        return SimpleNamespace(
+            czxid=self.created,
+            mzxid=self.modified,
+            version=self.version,
+            ephemeralOwner=self.owner,
+            numChildren=children,
+            dataLength=len(self.data or b""),
+        )
+
+
+def watch_event(kind: str, path: str, before: Tree, after: Tree) -> str | None:
+    """The type of the event that a watch delivers for the difference, or None."""
+    if kind == "children":
+        if path in before and path not in after:
+            return "DELETED"
+        return "CHILD" if children_of(before, path) != children_of(after, path) else None
+    old, new = before.get(path), after.get(path)
+    if old is not None and (new is None or new.created != old.created):
+        return "DELETED"
+    if old is None and new is not None:
+        return "CREATED"
+    return "CHANGED" if old != new and old is not None else None
+
+
+def children_of(tree: Tree, path: str) -> list[str]:
+    """The names below a node."""
+    below = path.rstrip("/") + "/"
+    return sorted(
+        one[len(below) :] for one in tree if one.startswith(below) and "/" not in one[len(below) :]
+    )
 
 
 class Connection:
     """A client's connection, as a member has it.
 
     Attributes:
-        tell: passes something on to the client, in order.
+        tell: sends a message to the client, in order.
         hang_up: closes it.
     """
 
@@ -35,17 +81,19 @@ class Connection:
     ) -> None:
         self.session, self.tell, self.hang_up = session, tell, hang_up
         self.open = True
-        self.waiting: list[Callable[[], None]] = []  # what waits for the member to be back
+        self.waiting: list[
+            Callable[[], None]
+        ] = []  # requests that wait until the member is connected again
         self.watches: dict[tuple[str, str], Callable[[Any], None]] = {}
 
 
 class Member:
-    """One server; the first one leads the ensemble.
+    """One server of the ensemble; the first one leads it.
 
     Attributes:
-        applied: the last transaction that it knows of.
+        applied: the last transaction that it has applied.
         cut: it cannot reach the others.
-        heard: sessions that it has heard of and not told the leader yet.
+        heard: sessions of clients that it has heard of since its last report to the leader.
     """
 
     def __init__(self, ensemble: ZooKeeperServer, number: int) -> None:
@@ -55,7 +103,7 @@ class Member:
         self.heard: set[str] = set()
         self.connections: list[Connection] = []
         if number:
-            # The leader asks each member every half tick whom it has heard of.
+            # Twice a tick the leader asks each member which clients it has heard of.
             ensemble.world.after(ensemble.rng.uniform(0, TICK / 2), self._report)
 
     def _report(self) -> None:
@@ -67,7 +115,7 @@ class Member:
             self.heard.clear()
 
     def hear(self, session: str) -> None:
-        """A client has said something."""
+        """A message of a client has arrived."""
         if self.number:
             self.heard.add(session)
         elif session in self.ensemble.sessions:
@@ -75,11 +123,11 @@ class Member:
 
     @property
     def tree(self) -> Tree:
-        """What it knows."""
+        """The tree as of its last transaction."""
         return self.ensemble.past[self.applied]
 
     def apply(self, zxid: int) -> None:
-        """Learn of all transactions up to this one, and tell who waits for that."""
+        """Apply all transactions up to this one, and fire the watches that they concern."""
         if zxid <= self.applied or self.cut:
             return
         before, self.applied = self.tree, zxid
@@ -91,10 +139,10 @@ class Member:
                 self.drop(one)
                 continue
             for (kind, path), fired in list(one.watches.items()):
-                if what := changed(kind, path, before, after):
+                if what := watch_event(kind, path, before, after):
                     del one.watches[kind, path]
                     event = SimpleNamespace(path=path, type=what)
-                    one.tell(lambda fired=fired, event=event: fired(event))  # type: ignore[misc]
+                    one.tell(lambda fired=fired, event=event: fired(event))  # type: ignore[misc]  # mypy infers no lambda with defaults
 
     def drop(self, connection: Connection) -> None:
         """Hang up."""
@@ -104,7 +152,7 @@ class Member:
             connection.hang_up()
 
     def back(self) -> None:
-        """It reaches the others again, and what its clients have asked for goes on."""
+        """Reach the others again, and process the requests that waited for it."""
         self.cut = self.refuses = False
         self.apply(self.ensemble.zxid)
         for one in list(self.connections):
@@ -119,21 +167,24 @@ class ZooKeeperServer(Server):
 
     Attributes:
         zxid: of the last transaction.
-        past: what there was after each transaction.
-        ended: with which transaction sessions have ended.
+        past: the tree after each transaction.
+        ended: by session, the transaction that ended it.
     """
 
     def __init__(self, world: World, rng: random.Random) -> None:
         super().__init__(world, rng, 1.0, 1.0)
         self.zxid = 1 << 32
         self.past: dict[int, Tree] = {self.zxid: {"/": Node(None, 0, 0)}}
-        self._queued: tuple[int, list[tuple[int, str, Node]]] = (0, [])
+        self._claims: tuple[int, list[ServerClaim]] = (0, [])
         self.ended: dict[str, int] = {}
-        self.moved: dict[str, Connection] = {}  # where each session is
+        self.moved: dict[str, Connection] = {}  # the present connection of each session
         self.members = [Member(self, number) for number in range(3)]
 
     def new_id(self, number: int) -> str:
         return f"{0x1000_0000_0000 + number}"
+
+    def printed_id(self, session: str) -> str:
+        return f"{int(session):#x}"
 
     def touch(self, session: ServerSession) -> None:
         # Sessions end at the ends of ticks.
@@ -148,7 +199,7 @@ class ZooKeeperServer(Server):
             self.touch(session)
 
     def free(self, session: ServerSession) -> None:
-        """A transaction like any other."""
+        """Delete its ephemeral nodes, in one transaction."""
         tree = {path: node for path, node in self.tree.items() if node.owner != int(session.id)}
         self.ended[session.id] = self.zxid + 1
         self.commit(tree)
@@ -157,18 +208,18 @@ class ZooKeeperServer(Server):
 
     @property
     def tree(self) -> Tree:
-        """What there is."""
+        """The present tree."""
         return self.past[self.zxid]
 
     def commit(self, tree: Tree) -> int:
-        """All members learn of it, each in its time."""
+        """Make it the present tree; the followers apply it later."""
         self.zxid += 1
         self.past[self.zxid] = tree
         zxid = self.zxid
         self.members[0].apply(zxid)
         for member in self.members[1:]:
             late = self.rng.uniform(0.0005, 0.005) if self.rng.random() < 0.9 else 0.3
-            self.world.after(late, lambda member=member: member.apply(zxid))  # type: ignore[misc]
+            self.world.after(late, lambda member=member: member.apply(zxid))  # type: ignore[misc]  # mypy infers no lambda with defaults
         return zxid
 
     def create(self, path: str, data: bytes | None, owner: int, *, sequence: bool) -> Any:
@@ -183,7 +234,7 @@ class ZooKeeperServer(Server):
         tree[parent] = replace(tree[parent], sequence=tree[parent].sequence + 1)
         tree[path] = Node(data, self.zxid + 1, self.zxid + 1, owner=owner)
         if owner and parent == _FOLDER:
-            self.claimed(data or b"")
+            self.record_claim(data or b"")
         self.commit(tree)
         return path, tree[path].stat(0)
 
@@ -200,59 +251,43 @@ class ZooKeeperServer(Server):
         return True
 
     def alive_on(self, connection: Connection) -> bool:
-        """Whether the leader takes a request from there."""
+        """Whether the leader accepts a request from that connection."""
         there = connection.session in self.sessions
         return there and self.moved.get(connection.session) is connection
 
-    # -- what the checks look at -------------------------------------------------------------
+    # -- what the checks read ----------------------------------------------------------------
 
-    def _queue(self) -> list[tuple[int, str, Node]]:
-        zxid, found = self._queued
-        if zxid != self.zxid:  # it is asked for after each step of a run
+    def claims(self) -> list[ServerClaim]:
+        zxid, found = self._claims
+        if zxid != self.zxid:  # the checks ask after each step of a run
             tree = self.tree
-            claims = [f"{_FOLDER}/{name}" for name in children_of(tree, _FOLDER)]
-            found = sorted(
-                (int(path[-10:]), path, tree[path]) for path in claims if tree[path].owner
-            )
-            self._queued = self.zxid, found
+            paths = [f"{_FOLDER}/{name}" for name in children_of(tree, _FOLDER)]
+            nodes = sorted((int(path[-10:]), path) for path in paths if tree[path].owner)
+            found = [
+                ServerClaim(tree[path].data or b"", tree[path].created, str(tree[path].owner), path)
+                for _, path in nodes
+            ]
+            self._claims = self.zxid, found
         return found
 
-    def holders(self) -> list[bytes]:
-        return [node.data or b"" for _, _, node in self._queue()]
+    # -- an operator, and faults of members --------------------------------------------------
 
-    def token(self) -> int | None:
-        queue = self._queue()
-        return queue[0][2].created if queue else None
+    def delete_first(self) -> None:
+        path = self.claims()[0].place
+        assert isinstance(path, str)
+        self.delete(path, -1)
 
-    # -- people, and what befalls members ----------------------------------------------------
-
-    def meddled(self, session: ServerSession | None) -> None:
-        queue = self._queue()
-        if queue and (session is None or queue[0][2].owner == int(session.id)):
-            self.by_hand.add(queue[0][2].created)
-
-    def delete_by_hand(self) -> None:
-        queue = self._queue()
-        if queue:
-            self.meddled(None)
-            self.world.note("somebody deletes the leader's node")
-            self.delete(queue[0][1], -1)
-
-    def overwrite_by_hand(self) -> None:
-        queue = self._queue()
-        if queue:
-            self.meddled(None)
-            self.world.note("somebody writes over the leader's node")
-            _, path, node = queue[0]
-            changed = replace(
-                node, data=b"by hand", version=node.version + 1, modified=self.zxid + 1
-            )
-            self.commit({**self.tree, path: changed})
+    def overwrite_first(self) -> None:
+        path = self.claims()[0].place
+        assert isinstance(path, str)
+        node = self.tree[path]
+        written = replace(node, data=b"by hand", version=node.version + 1, modified=self.zxid + 1)
+        self.commit({**self.tree, path: written})
 
     def disturb(self, rng: random.Random, seconds: float) -> None:
         """Cut a member off from the others; its clients still reach it."""
-        queue = self._queue()
-        there = self.moved.get(str(queue[0][2].owner)) if queue else None
+        claims = self.claims()
+        there = self.moved.get(claims[0].session) if claims else None
         theirs = [one for one in self.members[1:] if there in one.connections]
         member = rng.choice(theirs if theirs and rng.random() < 0.8 else self.members[1:])
         if member.cut:
@@ -269,6 +304,6 @@ class ZooKeeperServer(Server):
         self.world.after(_SYNC_LIMIT, refuse)
         self.world.after(seconds, member.back)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         for member in self.members:
             member.back()

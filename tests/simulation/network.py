@@ -1,23 +1,23 @@
-"""The way between a simulated process and the modelled server, on which anything may be lost."""
+"""The network between the simulated processes and the modelled server."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
-from leadership_core.budget import remaining_budget
-from leadership_core.errors import LeadershipError, NotDone, StoreClosed, StoreUnavailable
+from leadership_core.backend.deadline import remaining_timeout
+from leadership_core.errors import LeadershipError, NotApplied, StoreClosed, StoreUnavailable
 
 from .kernel import Task
 
 if TYPE_CHECKING:
     from .kernel import Process, World
 
-__all__ = ["Link", "Network", "Profile", "Reply"]
+__all__ = ["Link", "Network", "Pipe", "Profile", "Reply"]
 
 T = TypeVar("T")
 Reply = Callable[[object], None]
@@ -26,14 +26,14 @@ Reply = Callable[[object], None]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How bad the network is, all the time.
+    """Constant faults of a network.
 
     Attributes:
-        lost: of a hundred messages, requests and answers alike, so many are lost.
-        late: so many are held back for up to `lateness` seconds.
-        copied: so many requests arrive once more, up to `lateness` seconds later.
+        lost: share of messages, requests and answers, that are lost.
+        late: share that are delayed by up to `lateness` seconds.
+        copied: share of requests that arrive once more, up to `lateness` seconds later.
         lateness: seconds.
-        until: no message with a number from there on meets with anything; for shrinking.
+        until: number of the first message that meets no fault; for shrinking.
     """
 
     lost: float = 0.0
@@ -48,22 +48,22 @@ class Network:
 
     Args:
         world: of the run.
-        profile: how bad it is; see there.
-        seed: of what becomes of the messages.
+        profile: its constant faults.
+        seed: of the fate of the messages.
     """
 
     def __init__(self, world: World, profile: Profile, seed: str) -> None:
         self.world, self.profile = world, profile
         self.rng = random.Random(seed)
         self.calm = False
-        self.half_open = self.rng.random() < 0.3  # what a cut swallows is not sent again
-        self.down = False  # the server answers nothing
-        self.refusing = False  # and says so
+        self.half_open = self.rng.random() < 0.3  # held answers that meet a cut are not sent again
+        self.down = False  # the server does not answer
+        self.refusing = False  # it refuses connections
         self.messages = 0
         self.faults: Counter[str] = Counter()
 
     def bad(self, chance: float) -> bool:
-        """Whether that befalls a message."""
+        """Whether a fault of that probability hits the next message."""
         self.messages += 1
         return (
             chance > 0
@@ -83,14 +83,14 @@ class Network:
 
 
 class Link:
-    """One process's way to the server.
+    """The link of one process to the server.
 
     Attributes:
-        cut_requests: no request arrives; what is on its way does.
+        cut_requests: no new request arrives.
         cut_answers: no answer arrives.
         slow: seconds that each way may take, if not 0.
         answers: exceptions that the server may answer, beside those of the library; others are
-            mistakes of the model.
+            errors of the model.
     """
 
     def __init__(self, network: Network, process: Process) -> None:
@@ -104,11 +104,11 @@ class Link:
         self._resets: list[Callable[[], None]] = []
 
     def call(self, what: str, perform: Callable[[], T], *, copies: bool = True) -> T:
-        """Make a request: `perform` runs at the server, whenever and however often it arrives.
+        """Make a request: `perform` runs at the server each time that a copy arrives.
 
         Raises:
             StoreUnavailable: no answer in time.
-            NotDone: the server was not there.
+            NotApplied: the server was not there.
             StoreClosed: the link is closed.
             Exception: what `perform` raises.
         """
@@ -122,7 +122,7 @@ class Link:
             else:
                 reply(value)
 
-        return self.ask(what, answered, remaining_budget(), copies=copies, held=False)  # type: ignore[return-value]
+        return self.ask(what, answered, remaining_timeout(), copies=copies, held=False)  # type: ignore[return-value]
 
     def ask(
         self,
@@ -134,15 +134,15 @@ class Link:
         held: bool = True,
         lane: object = None,
     ) -> object:
-        """Make a request that the server may answer later; `perform` is given how.
+        """Make a request that the server may answer later, by the function that `perform` gets.
 
         Args:
             what: for the trace.
             perform: runs at the server.
             limit: seconds of the caller's clock.
             copies: whether the network may deliver it twice.
-            held: whether the server may take its time.
-            lane: whatever `cut` is called with.
+            held: whether the server may hold the answer back, as in a long poll.
+            lane: the argument of the `cut` that ends this request.
         """
         world, net = self.network.world, self.network
         task = world.current
@@ -151,7 +151,7 @@ class Link:
             raise StoreClosed("the store is closed")
         if net.refusing:
             world.sleep(0.001)
-            raise NotDone("connection refused")
+            raise NotApplied("connection refused")
         call = _Call(self, task, what, lane, held=held)
         if world.trace is not None:
             world.note(f"{task!r} sends {what}")
@@ -192,20 +192,20 @@ class Link:
         return call.answer
 
     def cut(self, lane: object) -> None:
-        """End what waits in that lane."""
+        """End the requests of that lane."""
         self._end(lambda call: call.lane is lane)
 
     def close(self) -> None:
-        """End all that waits."""
+        """End all requests."""
         self.closed = True
         self._end(lambda _: True)
 
     def on_reset(self, call: Callable[[], None]) -> None:
-        """Call that when the server hangs up."""
+        """Call that when the server closes all connections."""
         self._resets.append(call)
 
     def reset(self) -> None:
-        """The server hangs up on all that waits."""
+        """The server closes all connections."""
         for one in self._resets:
             one()
         for call in self._open:
@@ -227,13 +227,13 @@ class _Call:
         self.held = held
         self.answer: object = None
         self.over = False  # it is answered, or cut off
-        self.closed = False  # nobody waits any more
+        self.closed = False  # its caller has given up
 
     def reply(self, answer: object) -> None:
-        """The server answers; whether that arrives is another question."""
+        """The server answers; the answer may be lost."""
         link, net = self.link, self.link.network
         if net.down or link.cut_answers:
-            # What is held for long is sent again by TCP, unless the connection was forgotten.
+            # TCP sends a held answer again, unless the connection is half open.
             if self.held and not (net.half_open or self.closed):
                 net.world.after(net.rng.uniform(0.2, 3.0), lambda: self.reply(answer))
             return
@@ -244,7 +244,7 @@ class _Call:
         net.world.after(net.delay(link), lambda: self._arrive(answer))
 
     def fail(self, error: Exception) -> None:
-        """It ends with this."""
+        """End the request with this error."""
         if not self.over:
             self.over, self.answer = True, error
             self.link.network.world.wake(self.task)
@@ -253,3 +253,57 @@ class _Call:
         if not (self.over or self.closed):
             self.over, self.answer = True, answer
             self.link.network.world.wake(self.task)
+
+
+class Pipe:
+    """One direction of a TCP connection: messages arrive in order, or the connection breaks.
+
+    Args:
+        link: of the process.
+        is_cut: whether nothing gets through now.
+        broken: is called when nothing has got through for `limit` seconds.
+        limit: seconds.
+        retry: seconds between two transmissions of a message.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        is_cut: Callable[[], bool],
+        broken: Callable[[], None],
+        *,
+        limit: float,
+        retry: float,
+    ) -> None:
+        self._link, self._world = link, link.network.world
+        self._is_cut, self._broken = is_cut, broken
+        self._limit, self._retry = limit, retry
+        self._last_arrival = 0.0
+        self._blocked_since: float | None = None
+        self._messages: deque[Callable[[], None]] = deque()
+
+    def send(self, deliver: Callable[[], None]) -> None:
+        """Call `deliver` when the message arrives."""
+        delay = self._link.network.delay(self._link)
+        self._last_arrival = max(self._last_arrival, self._world.now) + delay
+        self._messages.append(deliver)
+        self._world.at(self._last_arrival, self._arrive)
+
+    def clear(self) -> None:
+        """Drop the messages that are on their way."""
+        self._messages.clear()
+
+    def _arrive(self) -> None:
+        if not self._messages:
+            return
+        if self._link.network.down or self._is_cut():
+            if self._blocked_since is None:
+                self._blocked_since = self._world.now
+            if self._world.now - self._blocked_since > self._limit:
+                self.clear()
+                self._broken()
+            else:
+                self._world.after(self._retry, self._arrive)
+            return
+        self._blocked_since = None
+        self._messages.popleft()()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from leadership_core import lifetimes
+from leadership_core.backend import Claim, Leader, Session
+from leadership_core.engine.open_store import internals
 from leadership_core.errors import StoreClosed
 from leadership_core.follower import Follower
-from leadership_core.handle import StoreHandle
-from leadership_core.store import Leader
+from leadership_core.store import Store
+from tests.support.internals import let_go
 
-from .contender import Contender
 from .kernel import Process
 from .network import Link
 from .server import KEY
+from .sim_candidate import SimCandidate
+from .sim_gates import SimProgram
 
 if TYPE_CHECKING:
     from .run import Run
@@ -27,50 +30,81 @@ class Node:
     """One process.
 
     Args:
-        run: it belongs to.
-        name: unlike all others, also of those that were killed.
+        run: the run that it belongs to.
+        name: unique in the run, also among killed processes.
         rate: of its clock.
-        contenders: how many candidates it has.
+        candidates: how many candidates it has.
         follows: whether it has a follower.
-        works: whether its candidates `lead` work of theirs.
+        works: whether its candidates run work with `lead`.
+        rng: decides on the gates of its candidates.
     """
 
     def __init__(
-        self, run: Run, name: str, rate: float, *, contenders: int, follows: bool, works: bool
+        self,
+        run: Run,
+        name: str,
+        rate: float,
+        *,
+        candidates: int,
+        follows: bool,
+        works: bool,
+        rng: random.Random,
     ) -> None:
         self.run = run
         self.process = Process(name, rate, offset=run.world.rng.uniform(1000, 9000))
         self.link = Link(run.network, self.process)
-        self.contenders = [Contender(self, f"{name}.{n}", works) for n in range(contenders)]
+        self.candidates = [
+            SimCandidate(
+                *(self, f"{name}.{n}", works),
+                SimProgram(
+                    self, rng, gated=rng.random() < 0.15, watched=works and rng.random() < 0.5
+                ),
+            )
+            for n in range(candidates)
+        ]
         self.seen: list[Leader | None] = []
         self.closing = False
-        self.closed: bool | None = None
         self.follows = follows
-        self.store: StoreHandle
-        self.follower: Follower
+        self.store: Store
 
     def clock(self) -> float:
-        """What its clock shows."""
+        """The reading of its clock, now."""
         return self.process.offset + self.process.rate * self.run.world.now
 
     def start(self) -> None:
-        """Let the process begin."""
+        """Start the process."""
         self.run.world.spawn(self.process, "boot", self._boot)
 
     def _boot(self) -> None:
         world = self.run.world
         backend = self.run.backend.open(self.run.server, self.link)
-        self.store = StoreHandle(backend, f"sim://{self.process.name}")
-        lifetimes.unregister(self.store)
-        for one in self.contenders:
+        self.store = Store(backend, f"sim://{self.process.name}")
+        let_go(self.store)
+        self._check_enters()
+        for one in self.candidates:
             world.spawn(self.process, f"{one.name}-events", partial(one.start, self.run.ttl))
         if self.follows:
             world.spawn(self.process, "follower", self._follow)
 
+    def _check_enters(self) -> None:
+        """Check that no session enters the election while it has a claim there."""
+        run = self.run
+        # The engine forgets elections that are not in use.
+        self._election = internals(self.store).engine.election(KEY)
+        enter = self._election.enter
+
+        def checked(session: Session, value: bytes) -> Claim:
+            if run.server.has_claim_of(session.id):
+                error = f"{value.decode()} enters with session {session.id}, which has a claim"
+                # The engine takes exceptions of a plugin for lost answers.
+                run.world.failure = run.world.failure or AssertionError(error)
+            return enter(session, value)
+
+        self._election.enter = checked  # type: ignore[method-assign]  # a stand-in for this test
+
     def _follow(self) -> None:
-        self.follower = Follower(self.store, KEY)
         with suppress(StoreClosed):
-            for leader in self.follower.follow_election():
+            for leader in Follower(self.store, KEY).follow_election():
                 self.seen.append(leader)
                 self.run.world.note(f"{self.process.name} sees {leader!r}")
 
@@ -81,16 +115,20 @@ class Node:
         self.closing = True
         begun = self.clock()
         self.run.world.note(f"{self.process.name} closes its store")
-        self.closed = self.store.close(timeout)
-        for one in self.contenders:
+        closed = self.store.close(timeout)
+        for one in self.candidates:
             one.stopped = True
-        self.run.world.note(f"{self.process.name} has closed its store: {self.closed}")
-        # A moment for each group of threads that hangs, as `Engine.close` has it.
-        self.run.checks.bounded(self.contenders[0], "close", begun, timeout + 1.0)
-        if self.closed:
-            for one in self.contenders:
-                one._gone()
+        self.run.world.note(f"{self.process.name} has closed its store: {closed}")
+        # `Engine.close` allows some time for each group of threads that hangs.
+        self.run.checks.check_duration(self.candidates[0], "close", begun, timeout + 1.0)
+        if closed:
+            for one in self.candidates:
+                one.confirm_left()
 
     def started(self) -> bool:
         """Whether its candidates are there."""
-        return all(hasattr(one, "candidate") for one in self.contenders)
+        return all(one.candidate is not None for one in self.candidates)
+
+    def reconnect(self) -> None:
+        """Let its link work again."""
+        self.link.cut_requests = self.link.cut_answers = False

@@ -1,4 +1,4 @@
-"""What is to happen in a run, all of it drawn from a seed, and how to leave some of it out."""
+"""Plan of a run: drawn from a seed, and reducible to some of its faults."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from .network import Profile
 __all__ = ["TTL", "Plan"]
 
 TTL = 6.0
-_TROUBLE = 40.0  # seconds in which things go wrong
+_FAULT_SECONDS = 40.0  # seconds
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run is made of but chance, which comes from the seed.
+    """Everything that decides a run.
 
     Attributes:
         seed: of the run.
         backend: whose election it is.
-        faults: what goes wrong, each with its number.
-        network: how bad the network is.
-        trouble: seconds until all is well.
-        nodes: how many processes there are.
-        left_out: what was left out, as the command line says it.
+        faults: with their numbers.
+        network: its constant faults.
+        fault_seconds: seconds until all faults end.
+        nodes: number of processes at the beginning.
+        left_out: options of the command line for a reduced plan.
     """
 
     seed: int
     backend: str
     faults: tuple[tuple[int, Fault], ...] = ()
     network: Profile = field(default_factory=Profile)
-    trouble: float = _TROUBLE
+    fault_seconds: float = _FAULT_SECONDS
     nodes: int = 2
     left_out: str = ""
 
     @classmethod
     def of(cls, seed: int, backend: str) -> Plan:
-        """What that seed stands for."""
+        """The plan of that seed."""
         rng = random.Random(f"plan {backend} {seed}")
         bad = rng.choice([0.0, 0.01, 0.05])
         profile = Profile(
@@ -49,16 +49,16 @@ class Plan:
             copied=rng.choice([0.0, 0.02, 0.1]) if BACKENDS[backend].copies else 0.0,
             lateness=rng.choice([0.5, TTL, 2.5 * TTL]),
         )
-        faults = tuple(enumerate(draw(rng, _TROUBLE, TTL)))
+        faults = tuple(enumerate(draw(rng, _FAULT_SECONDS, TTL)))
         if BACKENDS[backend].parts and rng.random() < 0.4:
             times = [rng.uniform(1, 5) + 14.0 * n for n in range(3)]
             cuts = [Fault(at, "member", 1.5 * TTL, rng.randrange(1 << 30)) for at in times]
             faults, profile = tuple(enumerate(cuts)), Profile()
         nodes = rng.choice([1, 2, 2, 3, 4])
-        return cls(seed, backend, faults, profile, _TROUBLE, nodes)
+        return cls(seed, backend, faults, profile, _FAULT_SECONDS, nodes)
 
     def only(self, kept: list[int], messages: float = inf) -> Plan:
-        """The same with these faults only, and with no trouble for messages from a number on."""
+        """The same plan with these faults only, and no network faults from that message on."""
         faults = tuple((n, fault) for n, fault in self.faults if n in kept)
         numbers = ",".join(str(n) for n, _ in faults)
         left_out = f"--faults '{numbers}'"
@@ -69,7 +69,7 @@ class Plan:
 
     @property
     def command(self) -> str:
-        """What makes this run again."""
+        """The command that repeats the run."""
         words = f"python -m tests.simulation --backend {self.backend} --seed {self.seed}"
         return f"{words} {self.left_out} --trace".replace("  ", " ")
 

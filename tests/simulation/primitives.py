@@ -1,7 +1,7 @@
-"""What the standard library's `threading` and `queue` have, in a simulated world.
+"""Replacements for `threading` and `queue` in virtual time.
 
-Only one task runs at a time, so these need no locks of their own; what they add is that other
-tasks get their turn, in an order that is left to chance.
+Only one task runs at a time, so these need no locks of their own. Each operation lets other tasks
+run, in an order that the seed decides.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
+from queue import Empty
 from typing import Any, Generic, Self, TypeVar
 
 from .kernel import Killed, Task, World
@@ -19,8 +20,28 @@ __all__ = ["Threading"]
 T = TypeVar("T")
 
 
+def _until(timeout: float | None) -> float:
+    """The real time at which a wait of the current task ends."""
+    if timeout is None:
+        return inf
+    world = Threading.world
+    return world.now + max(timeout, 1e-6) / world.current.process.rate
+
+
+def _park_in(waiting: deque[Task], until: float) -> None:
+    """Let the current task wait, in that queue."""
+    world = Threading.world
+    me = world.current
+    waiting.append(me)
+    try:
+        world.park(until)
+    finally:
+        if me in waiting:
+            waiting.remove(me)
+
+
 class Threading:
-    """Stands in for the module `threading`, and for `queue.SimpleQueue`.
+    """Replacement for the module `threading` and for `queue.SimpleQueue`.
 
     Its `world` is the one of the present run.
     """
@@ -51,18 +72,13 @@ class Threading:
         def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
             world = Threading.world
             me = world.current
-            until = inf if timeout < 0 else world.now + max(timeout, 1e-6) / me.process.rate
+            until = _until(None if timeout < 0 else timeout)
             while self._holder is not None and not self._mine(me):
                 if not blocking or world.now >= until:
                     return False
                 if self._holder.done:
-                    raise Killed  # it was killed with the lock held; nobody is left to see that
-                self._waiting.append(me)
-                try:
-                    world.park(until)
-                finally:
-                    if me in self._waiting:
-                        self._waiting.remove(me)
+                    raise Killed  # the holder was killed, and with it the whole process
+                _park_in(self._waiting, until)
             self._holder = me
             self._count += 1
             return True
@@ -74,7 +90,7 @@ class Threading:
             if self._holder is None:
                 if Threading.world.current.killed:
                     return  # unwinding, from somewhere between release and acquire
-                raise RuntimeError("release of a lock that nobody holds")
+                raise RuntimeError("release of a lock that is not held")
             self._count -= 1
             if self._count:
                 return
@@ -117,7 +133,7 @@ class Threading:
         def wait(self, timeout: float | None = None) -> bool:
             world = Threading.world
             me = world.current
-            until = inf if timeout is None else world.now + max(timeout, 1e-6) / me.process.rate
+            until = _until(timeout)
             ticket = [me, False]
             self._waiting.append(ticket)
             count, self._lock._count = self._lock._count, 1
@@ -131,17 +147,13 @@ class Threading:
                 if not me.killed:
                     self._lock.acquire()
                     self._lock._count = count
-                else:  # its process is no more, and the frames above will "release" it
+                else:  # its process was killed, and the frames above will "release" it
                     self._lock._holder, self._lock._count = me, count
             return bool(ticket[1])
 
         def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
             world = Threading.world
-            until = (
-                inf
-                if timeout is None
-                else world.now + max(timeout, 1e-6) / world.current.process.rate
-            )
+            until = _until(timeout)
             while not (result := predicate()):
                 if world.now >= until:
                     break
@@ -182,7 +194,7 @@ class Threading:
         def wait(self, timeout: float | None = None) -> bool:
             world = Threading.world
             me = world.current
-            until = inf if timeout is None else world.now + max(timeout, 1e-6) / me.process.rate
+            until = _until(timeout)
             self._waiting.append(me)
             try:
                 while not self._set and world.now < until:
@@ -192,7 +204,7 @@ class Threading:
             return self._set
 
     class Thread:
-        """Runs in the process of whoever starts it."""
+        """Runs in the process of the task that starts it."""
 
         def __init__(
             self,
@@ -235,8 +247,8 @@ class Threading:
         def join(self, timeout: float | None = None) -> None:
             self._over.wait(timeout)
 
-    class local:  # noqa: N801 - the name that it has there
-        """What each task has for itself."""
+    class local:  # noqa: N801 - the name in the module
+        """Values of each task."""
 
         def __getattr__(self, name: str) -> Any:
             try:
@@ -255,7 +267,7 @@ class Threading:
             return found
 
     class SimpleQueue(Generic[T]):
-        """Without an end."""
+        """Unbounded."""
 
         def __init__(self) -> None:
             self._items: deque[T] = deque()
@@ -270,17 +282,11 @@ class Threading:
 
         def get(self, block: bool = True, timeout: float | None = None) -> T:
             world = Threading.world
-            me = world.current
-            until = inf if timeout is None else world.now + max(timeout, 1e-6) / me.process.rate
+            until = _until(timeout)
             while not self._items:
                 if not block or world.now >= until:
-                    raise _queue_empty()
-                self._waiting.append(me)
-                try:
-                    world.park(until)
-                finally:
-                    if me in self._waiting:
-                        self._waiting.remove(me)
+                    raise Empty
+                _park_in(self._waiting, until)
             return self._items.popleft()
 
         def empty(self) -> bool:
@@ -291,9 +297,3 @@ class Threading:
 
         def __class_getitem__(cls, _: object) -> type[Self]:
             return cls
-
-
-def _queue_empty() -> Exception:
-    from queue import Empty
-
-    return Empty()

@@ -1,17 +1,17 @@
-"""What all modelled servers have in common: sessions, people who meddle, and who waits for news."""
+"""Base class of the modelled servers: sessions, claims, blocked reads, and an operator's interference."""
 
 from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from leadership_core.errors import SessionLost
 
 from .kernel import World
 
-__all__ = ["KEY", "Server", "ServerSession"]
+__all__ = ["KEY", "Server", "ServerClaim", "ServerSession"]
 
 KEY = "service/leader"
 
@@ -26,33 +26,43 @@ class ServerSession:
     keys: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class ServerClaim:
+    """A claim as the server has it; `session` is the id of its session, `place` its key."""
+
+    value: bytes
+    token: int | None
+    session: str
+    place: str | bytes = ""
+
+
 class Server(ABC):
     """A linearizable server: each request takes effect in one instant.
 
     Attributes:
-        sessions: by id; the living ones.
-        by_hand: tokens of terms that somebody has ended by hand; only they may overlap with the
-            next one, for as long as their leader has not been told.
-        forbidden: values that must not enter any more: their candidates were told that nothing
-            of theirs is left.
-        claims: how many there have been.
+        sessions: the living ones, by id.
+        ended_by_operator: tokens of terms that an operator has ended; only they may overlap with
+            the next term, until their leader has been notified.
+        departed: values of candidates that were assured that no claim of theirs is left, with the
+            time of that answer; a later claim of theirs is a fault.
+        claimed: number of claims so far.
 
     Args:
         world: of the run.
-        rng: where the server has a choice, as in when it ends a session.
-        least: times the ttl; no session ends earlier after its last renewal.
-        most: and none ends later.
+        rng: for the server's choices, such as when it ends a session.
+        least: no session ends earlier than this many ttls after its last renewal.
+        most: no session ends later than this many ttls.
     """
 
     def __init__(self, world: World, rng: random.Random, least: float, most: float) -> None:
         self.world, self.rng = world, rng
         self.sessions: dict[str, ServerSession] = {}
-        self.by_hand: set[int] = set()
-        self.forbidden: dict[bytes, float] = {}
-        self.claims = 0
-        self._least, self._most = least, most
+        self.ended_by_operator: set[int] = set()
+        self.departed: dict[bytes, float] = {}
+        self.claimed = 0
+        self.least, self.most = least, most
         self._numbers = 0
-        self._waiting: list[tuple[Callable[[], bool], Callable[[], None]]] = []
+        self._blocked: list[tuple[Callable[[], bool], Callable[[], None]]] = []
 
     # -- sessions ----------------------------------------------------------------------------
 
@@ -66,12 +76,12 @@ class Server(ABC):
         return session
 
     def new_id(self, number: int) -> str:
-        """What the server calls a session."""
+        """The id of the session with that number."""
         return f"s{number}"
 
     def touch(self, session: ServerSession) -> None:
         """Count its ttl from now."""
-        session.expires = self.world.now + session.ttl * self.rng.uniform(self._least, self._most)
+        session.expires = self.world.now + session.ttl * self.rng.uniform(self.least, self.most)
         self.world.at(session.expires, lambda: self._expire(session))
 
     def touch_all(self) -> None:
@@ -92,16 +102,16 @@ class Server(ABC):
         return found
 
     def end(self, session: ServerSession) -> None:
-        """It ends, and what it holds goes."""
+        """End it, with all that it holds."""
         if self.sessions.pop(session.id, None) is not None:
             self.free(session)
-            self.news()
+            self.changed()
 
     @abstractmethod
     def free(self, session: ServerSession) -> None:
-        """Take away what the session held."""
+        """Release the keys of the session."""
 
-    # -- waiting -----------------------------------------------------------------------------
+    # -- blocked reads -----------------------------------------------------------------------
 
     def wait(self, ready: Callable[[], bool], answer: Callable[[], None], seconds: float) -> None:
         """Call `answer` once it is ready, or after so many seconds."""
@@ -109,69 +119,112 @@ class Server(ABC):
             answer()
             return
         entry = (ready, answer)
-        self._waiting.append(entry)
+        self._blocked.append(entry)
 
-        def enough() -> None:
-            if entry in self._waiting:
-                self._waiting.remove(entry)
+        def time_out() -> None:
+            if entry in self._blocked:
+                self._blocked.remove(entry)
                 answer()
 
-        self.world.after(seconds, enough)
+        self.world.after(seconds, time_out)
 
-    def news(self) -> None:
-        """Something has changed: look who has waited for it."""
-        if not self._waiting:
-            return
-        told = [entry for entry in self._waiting if entry[0]()]
-        if told:
-            self._waiting = [entry for entry in self._waiting if entry not in told]
-            for _, answer in told:
+    def changed(self) -> None:
+        """Answer the blocked reads that the present state satisfies."""
+        self._answer([entry for entry in self._blocked if entry[0]()])
+
+    def answer_all(self) -> None:
+        """Answer all blocked reads, though nothing has changed."""
+        self._answer(list(self._blocked))
+
+    def _answer(self, entries: list[tuple[Callable[[], bool], Callable[[], None]]]) -> None:
+        if entries:
+            self._blocked = [entry for entry in self._blocked if entry not in entries]
+            for _, answer in entries:
                 answer()
 
     # -- claims ------------------------------------------------------------------------------
 
-    def claimed(self, value: bytes) -> None:
-        """Somebody has entered."""
-        self.claims += 1
+    @abstractmethod
+    def claims(self) -> Sequence[ServerClaim]:
+        """All claims, the leader's first."""
+
+    def holders(self) -> list[bytes]:
+        """The values of all claims, the leader's first."""
+        return [claim.value for claim in self.claims()]
+
+    def token(self) -> int | None:
+        """The token of the first claim, or None."""
+        claims = self.claims()
+        return claims[0].token if claims else None
+
+    def printed_id(self, session: str) -> str:
+        """The id that the product prints for that session."""
+        return session
+
+    def has_claim_of(self, session: str) -> bool:
+        """Whether the session with that printed id has a claim that no operator has touched."""
+        return any(
+            self.printed_id(claim.session) == session
+            for claim in self.claims()
+            if claim.token not in self.ended_by_operator
+        )
+
+    def record_claim(self, value: bytes) -> None:
+        """A candidate has entered."""
+        self.claimed += 1
         self.world.note(f"server: {value.decode()} has entered")
-        since = self.forbidden.get(value)
+        since = self.departed.get(value)
         assert since is None, (
-            f"{value.decode()} was told at {since:.3f} that nothing of it is left, "
+            f"{value.decode()} was assured at {since:.3f} that no claim of it is left, "
             "and now a claim of it has arrived"
         )
 
-    @abstractmethod
-    def holders(self) -> list[bytes]:
-        """The values of all claims that stand, the leader's first."""
+    # -- an operator -------------------------------------------------------------------------
+
+    def has_claim_entry(self) -> bool:
+        """Whether there is an entry that an operator can delete."""
+        return bool(self.claims())
 
     @abstractmethod
-    def token(self) -> int | None:
-        """The token of the claim that is first, if one stands."""
-
-    # -- people ------------------------------------------------------------------------------
+    def delete_first(self) -> None:
+        """Delete the entry of the first claim."""
 
     @abstractmethod
-    def delete_by_hand(self) -> None:
-        """Somebody deletes the leader's claim."""
+    def overwrite_first(self) -> None:
+        """Write over the entry of the first claim."""
 
-    @abstractmethod
-    def overwrite_by_hand(self) -> None:
-        """Somebody writes over the leader's claim."""
+    def operator_deletes(self) -> None:
+        """An operator deletes the leader's claim."""
+        if self.has_claim_entry():
+            self._note_interference(None)
+            self.world.note("an operator deletes the leader's entry")
+            self.delete_first()
 
-    def kill_by_hand(self) -> None:
-        """Somebody ends a session."""
+    def operator_overwrites(self) -> None:
+        """An operator writes over the leader's claim."""
+        if self.has_claim_entry():
+            self._note_interference(None)
+            self.world.note("an operator writes over the leader's entry")
+            self.overwrite_first()
+
+    def operator_ends_session(self) -> None:
+        """An operator ends a session."""
         if self.sessions:
             session = self.rng.choice(list(self.sessions.values()))
-            self.meddled(session)
-            self.world.note(f"somebody ends session {session.id}")
+            self._note_interference(session)
+            self.world.note(f"an operator ends session {session.id}")
             self.end(session)
 
+    def _note_interference(self, session: ServerSession | None) -> None:
+        """The first claim is about to end by hand, if it is that session's or the session is None."""
+        first = next(iter(self.claims()), None)
+        if first is None or first.token is None:
+            return
+        if session is None or first.session == session.id:
+            self.ended_by_operator.add(first.token)
+
     def disturb(self, rng: random.Random, seconds: float) -> None:  # noqa: B027 - most have no parts
-        """Let something befall a part of the server, where it has parts."""
+        """Cut off a part of the server, where it has parts."""
 
-    def mend(self) -> None:  # noqa: B027 - likewise
-        """All its parts work again."""
-
-    @abstractmethod
-    def meddled(self, session: ServerSession | None) -> None:
-        """Note that the claim that is first is about to end by hand, if it is that session's."""
+    def repair(self) -> None:  # noqa: B027 - likewise
+        """Let all its parts work again."""

@@ -1,11 +1,11 @@
-"""Finds a smaller run with the same failure."""
+"""Reduction of a failing run to few faults."""
 
 from __future__ import annotations
 
 import re
 from math import inf
 
-from .hosts import Hosts
+from .carrier_threads import CarrierThreads
 from .run import Outcome, simulate
 
 __all__ = ["report", "shrunk"]
@@ -13,8 +13,8 @@ __all__ = ["report", "shrunk"]
 _MOST_RUNS = 150
 
 
-def shrunk(outcome: Outcome, hosts: Hosts) -> Outcome:
-    """Leave out what the failure does not need; at most some hundred runs."""
+def shrunk(outcome: Outcome, carriers: CarrierThreads) -> Outcome:
+    """The smallest run found with the same failure, within 150 runs."""
     full, kind = outcome.plan, _kind(outcome)
     kept, messages, best, runs = [n for n, _ in full.faults], inf, outcome, 0
 
@@ -23,13 +23,13 @@ def shrunk(outcome: Outcome, hosts: Hosts) -> Outcome:
         runs += 1
         if runs > _MOST_RUNS:
             return False
-        found = simulate(full.only(numbers, until), hosts)
+        found = simulate(full.only(numbers, until), carriers)
         if found.error is None or _kind(found) != kind:
             return False
         best = found
         return True
 
-    # Without any trouble in the network, or else with as little as will do.
+    # First without network faults; else with as few as possible.
     if fails(kept, 0):
         messages = 0
     size = max(1, len(kept) // 2)
@@ -54,9 +54,9 @@ def shrunk(outcome: Outcome, hosts: Hosts) -> Outcome:
     return best
 
 
-def report(outcome: Outcome, hosts: Hosts) -> str:
-    """What to tell of a run that has failed."""
-    small = shrunk(outcome, hosts)
+def report(outcome: Outcome, carriers: CarrierThreads) -> str:
+    """Message about a failed run, with the command that repeats it."""
+    small = shrunk(outcome, carriers)
     return (
         f"{outcome.plan.backend}, seed {outcome.plan.seed}: {outcome.error}\n"
         f"shrunk to {len(small.plan.faults)} faults: {small.error}\n{small.plan}"
@@ -64,5 +64,5 @@ def report(outcome: Outcome, hosts: Hosts) -> str:
 
 
 def _kind(outcome: Outcome) -> str:
-    """What went wrong, without who and when."""
+    """The failure, without names and numbers."""
     return re.sub(r"p\d+\.\d+|[\d.]+|\W+|'.*'", " ", str(outcome.error))[:60]

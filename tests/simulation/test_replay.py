@@ -1,7 +1,8 @@
-"""A seed is a run: it can be had again, and made smaller."""
+"""Repetition and reduction of a run."""
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from leadership_core import Candidate, Store, open_store
+from tests.mutation.catalogue import SIMULATED
+
 from .backends import BACKENDS
-from .hosts import Hosts
-from .mutants import MUTANTS
+from .carrier_threads import CarrierThreads
 from .plan import Plan
 from .run import simulate
 from .shrink import shrunk
@@ -19,7 +22,7 @@ from .shrink import shrunk
 ROOT = Path(__file__).parents[2]
 
 
-def digest_elsewhere(seed: int, backend: str, hash_seed: str) -> str:
+def digest_in_new_process(seed: int, backend: str, hash_seed: str) -> str:
     words = ["-m", "tests.simulation", "--backend", backend, "--seed", str(seed)]
     found = subprocess.run(
         [sys.executable, *words],
@@ -35,8 +38,8 @@ def digest_elsewhere(seed: int, backend: str, hash_seed: str) -> str:
     )
 
 
-def names_of_the_product() -> dict[str, object]:
-    """What all names in all its modules stand for."""
+def product_names() -> dict[str, object]:
+    """The values of all names in the modules of the product."""
     return {
         f"{name}.{attribute}": value
         for name, module in list(sys.modules.items())
@@ -46,40 +49,64 @@ def names_of_the_product() -> dict[str, object]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_run_leaves_the_product_as_it_was(backend: str, hosts: Hosts) -> None:
-    """Whatever is in its way on stage: the tests that come later have the real thing."""
-    simulate(Plan.of(1, backend), hosts)
-    before = names_of_the_product()
+def test_simulation_restores_the_product(backend: str, carriers: CarrierThreads) -> None:
+    """After a run all names in the product have their old values."""
+    simulate(Plan.of(1, backend), carriers)
+    before = product_names()
 
     for seed in range(20):
-        simulate(Plan.of(seed, backend), hosts)
+        simulate(Plan.of(seed, backend), carriers)
 
-    after = names_of_the_product()
+    after = product_names()
     assert {name for name in before if after[name] is not before[name]} == set()
+
+
+def test_simulation_keeps_no_store(carriers: CarrierThreads) -> None:
+    """Stores of killed processes, which are never closed, are collected, too; collection goes on."""
+    killed = 0
+    for seed in range(4):
+        killed += simulate(Plan.of(seed, "default"), carriers).faults["crash"]
+    # The last run is kept, as the present world.
+    simulate(Plan.of(4, "default").only([], 0), carriers)
+
+    assert killed > 0
+    assert gc.isenabled()
+    gc.collect()
+    left = [one for one in gc.get_objects() if isinstance(one, Store) and "sim://" in repr(one)]
+    assert len(left) <= 5
+
+
+def test_simulation_refuses_threads_of_an_open_store(carriers: CarrierThreads) -> None:
+    """The error names them."""
+    with open_store("memory://") as store:
+        assert Candidate(store, "key", "a").wait_elected(5)
+        with pytest.raises(AssertionError, match="leadership-scheduler"):
+            simulate(Plan.of(1, "default"), carriers)
+    assert simulate(Plan.of(1, "default"), carriers).error is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_seed_is_the_same_run_in_any_process(backend: str, hosts: Hosts) -> None:
-    """Neither what ran before nor how Python hashes has a part in it."""
-    here = [simulate(Plan.of(seed, backend), hosts).digest for seed in (3, 4, 3)]
+def test_seed_gives_same_run_in_any_process(backend: str, carriers: CarrierThreads) -> None:
+    """A run does not depend on earlier runs or on Python's hash seed."""
+    here = [simulate(Plan.of(seed, backend), carriers).digest for seed in (3, 4, 3)]
 
     assert here[0] == here[2] != here[1]
-    assert {digest_elsewhere(3, backend, hashing) for hashing in ("1", "2")} == {here[0]}
+    assert {digest_in_new_process(3, backend, hashing) for hashing in ("1", "2")} == {here[0]}
 
 
-def test_a_failure_is_shrunk_and_happens_again(hosts: Hosts) -> None:
-    """What the failure does not need is left out, and the rest still fails in the same way."""
-    (mutant,) = (one for one in MUTANTS if one.name == "a withdrawal deletes whatever is there")
+def test_failure_is_shrunk_and_repeats(carriers: CarrierThreads) -> None:
+    """The reduced run has fewer faults and fails in the same way, each time."""
+    (mutant,) = (one for one in SIMULATED if one.name == "withdrawal without a comparison")
     with mutant.planted():
-        seeds = (simulate(Plan.of(seed, mutant.backend), hosts) for seed in range(100))
+        seeds = (simulate(Plan.of(seed, mutant.backend), carriers) for seed in range(100))
         failed = next(
             outcome for outcome in seeds if len(outcome.plan.faults) > 3 and outcome.error
         )
-        small = shrunk(failed, hosts)
-        again = simulate(small.plan, hosts)
+        small = shrunk(failed, carriers)
+        again = simulate(small.plan, carriers)
 
     assert len(small.plan.faults) < len(failed.plan.faults)
     assert small.error is not None
     assert (str(again.error), again.digest) == (str(small.error), small.digest)
-    assert simulate(small.plan, hosts).error is None, "without the mistake all is well"
+    assert simulate(small.plan, carriers).error is None, "it fails without the mutant"

@@ -1,4 +1,4 @@
-"""The state that a test run inherits from its parent, and its reset to known values.
+"""Reset of the state that a test run inherits from its parent process.
 
 A shell without job control starts a background command with SIGINT ignored, `nohup` ignores
 SIGHUP, and both are handed on to every process that a test starts. So are blocked signals, the
@@ -44,7 +44,7 @@ _VARIABLES = (
 
 
 def reset() -> None:
-    """Give the processes that are started from now on default signals, umask and environment."""
+    """Give child processes default signals, umask and environment from now on."""
     for number in signal.valid_signals():
         # Python itself ignores SIGPIPE and SIGXFSZ; `subprocess` restores both.
         if number in {signal.SIGPIPE, signal.SIGXFSZ}:

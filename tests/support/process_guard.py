@@ -1,4 +1,4 @@
-"""Ends the processes that a test or a whole test run leaves behind.
+"""Cleanup of the processes that a test or a whole test run leaves behind.
 
 After each test its child processes are looked at (`children`). For the run as a whole a watchdog
 process waits for the end of this one, SIGKILL included, and then kills every process that has the
@@ -22,12 +22,12 @@ __all__ = ["children", "command_of", "kill", "start_watchdog"]
 
 _VARIABLE = "LEADERSHIP_TEST_RUN"
 _PROC = Path("/proc")
-_HELPERS = ("multiprocessing", "tests.cli.fork_server")  # live as long as the whole run does
+_HELPERS = ("multiprocessing", "tests.unit.cli.fork_server")  # live as long as the whole run does
 _SWEEPS = 20  # a process may fork while the others are being killed
 
 
 def start_watchdog() -> None:
-    """Mark what is started from now on, and see to it that it ends when this process has ended."""
+    """Mark child processes from now on, and kill them after the end of this process."""
     if _watchdogs:
         return
     run = uuid.uuid4().hex
@@ -98,7 +98,7 @@ def _marked(mark: bytes) -> Iterator[int]:
 
 
 def _watch(mark: str) -> None:
-    """Wait for the end of stdin, then kill all that carries the mark."""
+    """Wait for the end of stdin, then kill all processes with the mark."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the run may end later than these arrive
     while os.read(0, 1):

@@ -1,31 +1,47 @@
-"""``redis[+tls]://[[user]:password@]host[:port][/prefix]``: a store of `leadership` in a Redis."""
+"""The store `redis[+tls]://[[user]:password@]host[:port][/prefix]`: entries and sessions in a Redis."""
 
+import math
 import uuid
 from collections.abc import Callable, Sequence
 
-from leadership_core import ANY, Capability, Closable, Entry, Session, StoreURL, errors, hookimpl
-from leadership_core.polling import PolledWatches
-from leadership_core.store import Change, Expected
+from leadership_core.backend import (
+    ANY,
+    Capability,
+    Change,
+    Closable,
+    Entry,
+    Expected,
+    Fence,
+    PollingWatcher,
+    Session,
+    StoreURL,
+    errors,
+    hookimpl,
+)
 
 from .client import Client
 
-PAUSE = 0.1  # seconds that a watch waits for the bell, which no session rings that expires
-Told = Callable[[Change], None]
+# Seconds between two reads of a watch without a notification: an expiry of a session causes none.
+POLL_INTERVAL = 0.1
 
 
 @hookimpl
 def leadership_open_store(url: StoreURL) -> "RedisStore | None":
+    """Open the store of a `redis://` URL."""
     return RedisStore(url) if url.scheme == "redis" else None
 
 
 class RedisSession:
-    """A key that ends by the clock of the server; see `leadership_core.Session`."""
+    """A key that expires by the server's clock; see `leadership_core.backend.Session`."""
 
     def __init__(self, client: Client, ttl: float) -> None:
-        if not 0 < ttl < 1e9:
-            raise errors.ConfigurationError(f"a ttl is a number of seconds above 0, not {ttl!r}")
-        self.id, self.ttl, self._client = uuid.uuid4().hex, float(ttl), client
-        self._key, self._milliseconds = f"leadership:session:{self.id}", int(ttl * 1000) + 1
+        if not (math.isfinite(ttl) and 0 < ttl < 1e9):
+            raise errors.ConfigurationError(f"ttl must be a number of seconds above 0, not {ttl!r}")
+        self.id = uuid.uuid4().hex
+        self.ttl = float(ttl)
+        self._client = client
+        self._key = f"leadership:session:{self.id}"
+        self._milliseconds = int(ttl * 1000) + 1  # rounded up: it must not end early
         client.request("SET", self._key, "", "PX", self._milliseconds)
 
     def renew(self) -> float:
@@ -34,26 +50,32 @@ class RedisSession:
         return self.ttl
 
     def close(self) -> None:
-        self._client.step("close", self.id)
+        self._client.run_script("close", self.id)
 
 
 class RedisStore:
-    """One Redis; see `leadership_core.Store`. The elections on it are the core's."""
+    """A store in one Redis; see `leadership_core.backend.StoreBackend`.
+
+    It has no election of its own: the core makes elections from reads and writes.
+    """
 
     capabilities = frozenset(Capability)
 
     def __init__(self, url: StoreURL) -> None:
-        self.prefix, self._client = url.prefix, Client(url)
-        self._watches = PolledWatches(self._look, pause=PAUSE, wait=self._client.hear)
+        self.prefix = url.prefix
+        self._client = Client(url)
+        self._watches = PollingWatcher(
+            self._read_watched, pause=POLL_INTERVAL, wait=self._client.wait_for_change
+        )
 
     def expires_within(self, ttl: float) -> float:
-        return ttl + PAUSE
+        return ttl + POLL_INTERVAL
 
     def get(self, key: str) -> Entry | None:
-        return next(iter(self._client.look(key)[0]), None)
+        return _first(self._client.read(key)[0])
 
     def list(self, prefix: str) -> list[Entry]:
-        return self._client.look(f"{prefix}/")[0]
+        return self._client.read(f"{prefix}/")[0]
 
     def put(
         self,
@@ -62,16 +84,21 @@ class RedisStore:
         *,
         expect: Expected = ANY,
         session: Session | None = None,
-        fence: tuple[str, int] | None = None,
+        fence: Fence | None = None,
     ) -> Entry:
-        holder = None if session is None else session.id
-        words = key, _packed(expect), value, holder or "-", *(fence or ())
-        return Entry(key, value, int(self._client.step("put", *words)), holder)
+        session_id = None if session is None else session.id
+        arguments = [key, _encoded(expect), value, session_id or "-"]
+        if fence is not None:
+            arguments += [fence.key, str(fence.token)]
+        revision = int(self._client.run_script("put", *arguments))
+        return Entry(key, value, revision, session_id)
 
     def delete(self, key: str, *, expect: Expected = ANY) -> bool:
-        return bool(self._client.step("delete", key, _packed(expect)))
+        return bool(self._client.run_script("delete", key, _encoded(expect)))
 
-    def watch(self, key: str, on_change: Told, *, tree: bool = False) -> Closable:
+    def watch(
+        self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
+    ) -> Closable:
         return self._watches.add(key, on_change, tree=tree)
 
     def open_session(self, ttl: float) -> RedisSession:
@@ -81,12 +108,21 @@ class RedisStore:
         self._watches.close()
         self._client.close()
 
-    def _look(self, watched: Sequence[tuple[str, bool]]) -> Sequence[Change]:
-        found = self._client.look(*(f"{key}/" if tree else key for key, tree in watched))
-        return [one if watched[n][1] else (*one, None)[0] for n, one in enumerate(found)]
+    def _read_watched(self, watched: Sequence[tuple[str, bool]]) -> Sequence[Change]:
+        """Return the present state of all watched keys and trees, read in one request."""
+        found = self._client.read(*(f"{key}/" if tree else key for key, tree in watched))
+        return [
+            entries if tree else _first(entries)
+            for (_, tree), entries in zip(watched, found, strict=True)
+        ]
 
 
-def _packed(expect: Expected) -> str | bytes:
+def _first(entries: list[Entry]) -> Entry | None:
+    return entries[0] if entries else None
+
+
+def _encoded(expect: Expected) -> str | bytes:
+    """Return the expected entry as `script.lua` keeps it, or `any` or `absent`."""
     if not isinstance(expect, Entry):
         return expect.value
     return b"%d %s %s" % (expect.revision, (expect.session or "-").encode(), expect.value)

@@ -1,4 +1,4 @@
-"""Requests to Redis: each within its budget, its outcome in the words of `leadership`."""
+"""Client of a Redis: requests within their timeout, and errors mapped to those of `leadership`."""
 
 import os
 import socket
@@ -8,14 +8,18 @@ from typing import Any
 
 import redis
 
-from leadership_core import Entry, StoreURL, errors
-from leadership_core.budget import remaining_budget
+from leadership_core.backend import Entry, StoreURL, errors, remaining_timeout
 
-STEP = files(__package__).joinpath("step.lua").read_text()
-ANSWERS = {"CONFLICT": errors.Conflict, "FENCED": errors.Fenced, "SESSION": errors.SessionLost}
+SCRIPT = files(__package__).joinpath("script.lua").read_text()
+SCRIPT_ERRORS = {
+    "CONFLICT": errors.Conflict,
+    "FENCED": errors.Fenced,
+    "SESSION": errors.SessionLost,
+}
+# Errors that do not pass by themselves: a person has to change something.
 REFUSALS = (redis.AuthenticationError, redis.exceptions.NoPermissionError, redis.ReadOnlyError)
-MISTAKES = (socket.gaierror, ssl.SSLCertVerificationError)
-TLS = {
+LASTING_CAUSES = (socket.gaierror, ssl.SSLCertVerificationError)
+TLS_OPTIONS = {
     "ca": "ssl_ca_certs",
     "cert": "ssl_certfile",
     "key": "ssl_keyfile",
@@ -24,66 +28,98 @@ TLS = {
 
 
 class TimedConnection(redis.Connection):
-    """redis-py has one time limit for all requests; here each has what is left of its budget."""
+    """A connection that bounds each request by `remaining_timeout()`.
 
-    def connect(self) -> None:  # redis-py calls it before each request, connected or not
-        self.socket_timeout = self.socket_connect_timeout = remaining_budget()
+    redis-py itself has one timeout for all requests of a connection.
+    """
+
+    def connect(self) -> None:  # called by redis-py before each request, connected or not
+        self.socket_timeout = self.socket_connect_timeout = remaining_timeout()
         self.update_current_socket_timeout(self.socket_timeout)
-        super().connect()  # type: ignore[no-untyped-call]
+        super().connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     def read_response(self, *args: Any, **options: Any) -> Any:
-        return super().read_response(*args, **options | {"timeout": remaining_budget()})
+        return super().read_response(*args, **options | {"timeout": remaining_timeout()})
 
 
 class TimedTLSConnection(TimedConnection, redis.SSLConnection):
-    """The same with TLS."""
+    """The same over TLS."""
 
 
 class Client:
-    """Sends requests, each once; thread-safe."""
+    """Sends each request once; thread-safe."""
 
     def __init__(self, url: StoreURL) -> None:
-        host, *more = url.with_default_port(6379).hosts
-        if more:
-            raise errors.URLError("redis:// has one host: a failover would not be safe")
-        settings = {TLS[name]: value for name, value in url.read_options({}, tls=True).items()}
-        settings |= {"host": host.name, "port": host.port, "protocol": 3, "driver_info": None}
-        settings |= {"username": url.username, "password": url.password}
-        kind = TimedTLSConnection if url.tls else TimedConnection
-        self._redis = redis.Redis(connection_pool=redis.ConnectionPool(kind, **settings))
-        self._process, self._closed, self._bell = os.getpid(), False, b"0"
+        host, *others = url.with_default_port(6379).hosts
+        if others:
+            raise errors.URLError("redis:// takes one host: a failover would not be safe")
+        settings: dict[str, Any] = {
+            "host": host.name,
+            "port": host.port,
+            "username": url.username,
+            "password": url.password,
+            "protocol": 3,
+            "driver_info": None,
+        }
+        for name, value in url.read_options({}, tls=True).items():
+            settings[TLS_OPTIONS[name]] = value
+        connection_class = TimedTLSConnection if url.tls else TimedConnection
+        pool = redis.ConnectionPool(connection_class, **settings)
+        self._redis = redis.Redis(connection_pool=pool)
+        self._process = os.getpid()
+        self._closed = False
+        self._last_change = b"0"
 
-    def look(self, *what: str) -> list[list[Entry]]:  # what is at a key, or below a ``key/``
-        return [[_entry(*pair) for pair in pairs] for pairs in self.step("look", *what)]
+    def read(self, *names: str) -> list[list[Entry]]:
+        """Return the entries at each key, or below it if the name ends with a slash."""
+        answer = self.run_script("read", *names)
+        return [[_decoded(key, text) for key, text in pairs] for pairs in answer]
 
-    def step(self, *words: str | bytes | int) -> Any:
-        return self.request("EVAL", STEP, 0, *words)  # all of it: the server may be a new one
+    def run_script(self, *arguments: str | bytes) -> Any:
+        # The whole script each time: the server may have been restarted.
+        return self.request("EVAL", SCRIPT, 0, *arguments)
 
-    def hear(self, seconds: float) -> None:  # wait until step.lua rings the bell again
-        self.request("XREAD", "BLOCK", int(seconds * 1e3), "STREAMS", "leadership:bell", self._bell)
-        self._bell = self.step("bell")
+    def wait_for_change(self, seconds: float) -> None:
+        """Wait until the script has written since the last call, or for that many seconds."""
+        self.request(
+            "XREAD", "BLOCK", int(seconds * 1000), "STREAMS", "leadership:bell", self._last_change
+        )
+        self._last_change = self.run_script("last_change")
 
     def request(self, *words: str | bytes | int) -> Any:
+        """Send a request, and return its answer.
+
+        Raises:
+            Conflict, Fenced, SessionLost: the script has refused the request.
+            StoreRefused: a person has to change something: the password, a permission, the host.
+            StoreUnavailable: the outcome is unknown.
+        """
         if os.getpid() != self._process:
             raise errors.ForkedStore("the redis:// store belongs to the parent of this process")
         if self._closed:
             raise errors.StoreClosed("the redis:// store is closed")
         try:
-            return self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
+            return self._redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py has no types here
         except (redis.RedisError, OSError) as error:
-            refused = isinstance(error, REFUSALS) or isinstance(error.__context__, MISTAKES)
-            usual = errors.StoreRefused if refused else errors.StoreUnavailable
-            kind = ANSWERS.get(str(error), usual)  # what step.lua finds out, it names
-            raise kind(f"Redis: {error}") from error
+            raise _mapped(error) from error
         finally:
             if self._closed:
-                self.close()  # the connection that was just given back, too
+                self.close()  # the connection that was returned to the pool just now, too
 
     def close(self) -> None:
         self._closed = True
         self._redis.connection_pool.disconnect(inuse_connections=False)
 
 
-def _entry(key: bytes, packed: bytes) -> Entry:
-    revision, session, value = packed.split(b" ", 2)
+def _mapped(error: Exception) -> Exception:
+    message = f"Redis: {error}"
+    if str(error) in SCRIPT_ERRORS:
+        return SCRIPT_ERRORS[str(error)](message)
+    if isinstance(error, REFUSALS) or isinstance(error.__context__, LASTING_CAUSES):
+        return errors.StoreRefused(message)
+    return errors.StoreUnavailable(message)
+
+
+def _decoded(key: bytes, text: bytes) -> Entry:
+    revision, session, value = text.split(b" ", 2)
     return Entry(key.decode(), value, int(revision), None if session == b"-" else session.decode())

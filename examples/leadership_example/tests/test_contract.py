@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from leadership_core.testing import ElectionContract, Lab, StoreContract
+from leadership_core.testing import ElectionContract, Sandbox, StoreContract
 
 CAPABILITIES = {"sessions", "global_revision", "fenced_writes", "bound_comparisons"}
 
 
 class TestRedis(StoreContract, ElectionContract, capabilities=CAPABILITIES):
-    """All that a store promises; each test with connections and keys of its own."""
+    """The whole contract; each case has its own connections and keys."""
 
     @pytest.fixture
-    def lab(self) -> Iterator[Lab]:
-        with Lab(os.environ.get("REDIS_URL", "redis://localhost"), ttl=1.0) as lab:
-            yield lab
+    def sandbox(self) -> Iterator[Sandbox]:
+        with Sandbox(os.environ.get("REDIS_URL", "redis://localhost"), ttl=1.0) as sandbox:
+            yield sandbox

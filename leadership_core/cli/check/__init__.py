@@ -1,37 +1,37 @@
-"""`leadership check`: whether a store does what elections need, tried out on that very store."""
+"""`leadership check`: runs the contract and a contended election against the user's store."""
 
 from __future__ import annotations
 
-from .. import console
+from .. import output
 from ..arguments import Arguments, Command
-from ..interrupts import interruptible
+from ..signals import interruptible
 
 __all__ = ["COMMAND"]
 
 
-def _run(arguments: Arguments) -> int:
+def check(arguments: Arguments) -> int:
     # Only here: the contract takes a while to import, and no other command needs it.
-    from .checkup import check_up
+    from .runner import run_check
 
     try:
         with interruptible():
-            return check_up(arguments)
+            return run_check(arguments)
     except BrokenPipeError:
-        console.silence()
-        return 1  # nobody has read the verdict
+        output.silence()
+        return 1  # the verdict was not printed
 
 
 COMMAND = Command(
     name="check",
-    summary="try out whether a store does what elections need",
+    summary="test whether a store does what elections need",
     description=(
-        "Puts your store through all that a store must do here, then lets four processes stand in\n"
-        "one election: one is killed, one paused past its lease, the others resign again and again.\n"
-        "Says what holds, what does not and what that means. All of it happens below keys of its own,\n"
-        "leadership-check-..., which are removed; no other key is touched. A database file or a chroot\n"
-        "that was not there is made for it, and stays. Exit code 0: it is sound."
+        "Runs the contract of stores against your store, then lets four processes campaign in one\n"
+        "election: one is killed, one paused past its lease, the others resign again and again.\n"
+        "Prints what passed, what failed, and what a failure means. It uses only keys that begin\n"
+        "with leadership-check-, and removes them. A database file or a chroot that does not exist\n"
+        "is created, and stays. Exit code 0: PASS, 1: FAIL."
     ),
     words=("URL",),
     check=True,
-    run=_run,
+    run=check,
 )

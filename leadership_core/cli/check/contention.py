@@ -1,4 +1,4 @@
-"""Four processes in one election on the user's store, and what befalls their leaders."""
+"""Contended election of four processes on the user's store: crash, pause and resignations."""
 
 from __future__ import annotations
 
@@ -7,34 +7,39 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
-from ... import clock
-from ..evidence import check_history, history_of, readings
-from ..troupe import Line, NotSeen, Troupe
+from ...backend import clock
+from ...testing.history import check_history
+from ..candidate_processes import (
+    CandidateProcesses,
+    ExpectationFailed,
+    Message,
+    count_readings,
+    history_of,
+)
 
-__all__ = ["NAMES", "Contended", "Contention"]
+__all__ = ["NAMES", "Contention", "ContentionResult"]
 
 NAMES = ("check-1", "check-2", "check-3", "check-4")
 
 _START_SECONDS = 30.0  # four interpreters on a busy machine
-_ANSWER_SECONDS = 5.0  # what needs no lease to end
+_ANSWER_SECONDS = 5.0  # for an event that needs no lease to end
 _SLACK = 1.0  # seconds beyond what the store promises
-_LEAST_RESIGNS = 3
-# All others have rested from their own resignation by the time of the next one.
+_LEAST_RESIGNATIONS = 3
+# Seconds after which a candidate that has resigned campaigns again.
 _REST = 1.3
 
 
 @dataclass(slots=True)
-class Contended:
-    """What came of it; all times are in seconds.
+class ContentionResult:
+    """The result of a contended election; all times are in seconds.
 
     Attributes:
         resigned: from each resignation to the next leader.
-        killed: from the leader's death to the next one.
-        paused: from the leader's pause to the next one.
-        terms: how many there were.
-        readings: how often somebody read that it leads.
+        killed: from the leader's death to the next leader.
+        paused: from the leader's pause to the next leader.
+        terms: number of terms.
+        readings: how often a leader has read that it is leader.
         faults: all that must not have happened.
         seconds: how long it took.
     """
@@ -49,130 +54,143 @@ class Contended:
 
     @property
     def median(self) -> float:
-        """Of the handovers after a resignation."""
+        """The median handover after a resignation."""
         return statistics.median(self.resigned)
 
 
 class Contention:
-    """One election that is contended.
+    """One contended election.
 
     Args:
-        troupe: the candidates' processes.
+        processes: the candidates' processes.
         progress: called with what happens, in a few words.
-        expires: seconds after which the store has ended a silent claim at the latest.
+        expiry: seconds after which the store has ended the claim of a dead leader at the latest.
         seconds: how long to contend at least.
     """
 
     def __init__(
-        self, troupe: Troupe, progress: Callable[[str], None], expires: float, seconds: float
+        self,
+        processes: CandidateProcesses,
+        progress: Callable[[str], None],
+        expiry: float,
+        seconds: float,
     ) -> None:
-        self._troupe = troupe
+        self._processes = processes
         self._progress = progress
-        self._expires = expires
+        self._expiry = expiry
         self._seconds = seconds
         self._killed: dict[str, float] = {}
-        self._found = Contended()
+        self._result = ContentionResult()
 
-    def run(self) -> Contended:
-        """Let them contend; what does not happen is a fault, and the end of it."""
+    def run(self) -> ContentionResult:
+        """Run the election; an expected event that does not happen is a fault, and ends it."""
         begun = clock.now()
         ended: set[str] = set()
+        result = self._result
         try:
-            self._contend()
-            if self._troupe.end():
+            leader = self._start()
+            started = clock.now()
+            leader = self._resign(leader, _LEAST_RESIGNATIONS)
+            leader = self._kill(leader)
+            leader = self._pause(leader)
+            while clock.now() - started < self._seconds:
+                leader = self._resign(leader, 1)
+            self._progress(f"{len(result.resigned)} leaders resigned")
+            time.sleep(_REST / 2)  # a time in which two leaders would be seen
+            if self._processes.end():
                 ended = set(NAMES) - self._killed.keys()
             else:
-                self._found.faults.append("one of the processes did not stop when it was told to")
-        except NotSeen as error:
-            self._found.faults.append(str(error))
-            self._troupe.end()
-        lines = self._troupe.lines
-        history = history_of(lines, killed=self._killed, ended=ended)
-        self._found.faults += check_history(history)
-        self._found.terms = sum(line.is_event("elected") for line in lines)
-        self._found.readings = readings(lines)
-        self._found.seconds = clock.now() - begun
-        return self._found
-
-    def _contend(self) -> None:
-        leader = self._start()
-        begun = clock.now()
-        leader = self._resign(leader, _LEAST_RESIGNS)
-        leader = self._kill(leader)
-        leader = self._pause(leader)
-        while clock.now() - begun < self._seconds:
-            leader = self._resign(leader, 1)
-        self._progress(f"resigned {len(self._found.resigned)} times")
-        time.sleep(_REST / 2)
+                result.faults.append("a candidate process did not stop when it was asked to")
+        except ExpectationFailed as error:
+            result.faults.append(str(error))
+            self._processes.end()
+        messages = self._processes.messages
+        history = history_of(messages, killed=self._killed, ended=ended)
+        result.faults += check_history(history)
+        result.terms = sum(message.is_event("elected") for message in messages)
+        result.readings = count_readings(messages)
+        result.seconds = clock.now() - begun
+        return result
 
     def _start(self) -> str:
         for name in NAMES:
-            self._troupe.start(name)
+            self._processes.start(name)
         for name in NAMES:
-            self._troupe.wait(
-                f"{name} starts",
-                _START_SECONDS,
-                lambda line, name=name: line.name == name,  # type: ignore[misc]
-            )
-        first = self._troupe.wait(
-            "one of them is elected", _ANSWER_SECONDS, lambda line: line.is_event("elected")
+            self._wait(f"{name} starts", name, lambda _: True, _START_SECONDS)
+        first = self._processes.wait(
+            "one of them is elected", _ANSWER_SECONDS, lambda message: message.is_event("elected")
         )
-        self._progress(f"four processes stand, {first.name} is elected")
+        self._progress(f"four processes campaign, {first.name} is elected")
         return self._leader(first.at)
 
     def _resign(self, leader: str, times: int) -> str:
         for _ in range(times):
-            time.sleep(_REST / (len(NAMES) - 1 - len(self._killed)))
+            time.sleep(
+                _REST / (len(NAMES) - 1 - len(self._killed))
+            )  # the cooldowns of the others end
             leader = self._leader(clock.now())
-            at = self._troupe.signal(leader, signal.SIGUSR1)
-            leader, took = self._succeed(
-                f"after {leader} has resigned", leader, at, _ANSWER_SECONDS
-            )
-            self._found.resigned.append(took)
+            at = self._processes.signal(leader, signal.SIGUSR1)
+            what = f"after {leader} has resigned"
+            leader, seconds = self._wait_successor(what, leader, at, _ANSWER_SECONDS)
+            self._result.resigned.append(seconds)
         return leader
 
     def _kill(self, leader: str) -> str:
-        self._progress(f"{leader}, which leads, is killed; at most {self._expires:.1f} s to wait")
-        at = self._killed[leader] = self._troupe.signal(leader, signal.SIGKILL)
+        self._progress(f"{leader}, the leader, is killed; at most {self._expiry:.1f} s to wait")
+        at = self._killed[leader] = self._processes.signal(leader, signal.SIGKILL)
         what = f"after the leader, {leader}, has died"
-        leader, self._found.killed = self._succeed(what, leader, at, self._expires + _SLACK)
+        leader, seconds = self._wait_successor(what, leader, at, self._expiry + _SLACK)
+        self._result.killed = seconds
         return leader
 
     def _pause(self, leader: str) -> str:
-        self._progress(f"{leader}, which leads now, is paused past its lease")
-        time.sleep(_REST / 2)
-        at = self._troupe.signal(leader, signal.SIGSTOP)
+        self._progress(f"{leader}, the leader, is paused past its lease")
+        time.sleep(_REST / 2)  # a time in which two leaders would be seen
+        at = self._processes.signal(leader, signal.SIGSTOP)
         what = f"after the leader, {leader}, was paused"
-        following, self._found.paused = self._succeed(what, leader, at, self._expires + _SLACK)
-        awake = self._troupe.signal(leader, signal.SIGCONT)
-        look = self._troupe.wait(
+        successor, seconds = self._wait_successor(what, leader, at, self._expiry + _SLACK)
+        self._result.paused = seconds
+        awake = self._processes.signal(leader, signal.SIGCONT)
+        first = self._wait(
             f"{leader} wakes up after its pause",
-            _ANSWER_SECONDS,
-            partial(_woke, leader, at),
+            leader,
+            lambda message: "woke" in message.fields and message.at > at,
         )
-        if look.said["is_leader"]:
-            raise NotSeen(f"{leader} believed that it led when it woke up after its pause")
-        self._troupe.wait(
-            f"{leader} says that it has lost, and stands again",
-            _ANSWER_SECONDS,
-            lambda line: line.name == leader and line.is_event("campaigning") and line.at > awake,
+        if first.fields["is_leader"]:
+            raise ExpectationFailed(f"{leader} read that it is leader when it woke up")
+        self._wait(
+            f"{leader} reports its loss, and campaigns again",
+            leader,
+            lambda message: message.is_event("campaigning") and message.at > awake,
         )
-        return following
+        return successor
 
-    def _succeed(self, what: str, leader: str, at: float, seconds: float) -> tuple[str, float]:
-        """Wait for the next leader; returns who it is and how long that took."""
-        elected = self._troupe.wait(
+    def _wait(
+        self,
+        what: str,
+        name: str,
+        matches: Callable[[Message], bool],
+        seconds: float = _ANSWER_SECONDS,
+    ) -> Message:
+        return self._processes.wait(
+            what, seconds, lambda message: message.name == name and matches(message)
+        )
+
+    def _wait_successor(
+        self, what: str, leader: str, at: float, seconds: float
+    ) -> tuple[str, float]:
+        """Wait for the next leader; returns its name and how long that took."""
+        elected = self._processes.wait(
             f"another one is elected {what}",
             seconds,
-            lambda line: line.is_event("elected") and line.name != leader and line.at > at,
+            lambda message: (
+                message.is_event("elected") and message.name != leader and message.at > at
+            ),
         )
         return elected.name, elected.at - at
 
     def _leader(self, at: float) -> str:
-        """Who was elected last."""
-        elected = [one for one in self._troupe.lines if one.is_event("elected") and one.at <= at]
-        return max(elected, key=lambda line: line.at).name
-
-
-def _woke(leader: str, at: float, line: Line) -> bool:
-    return line.name == leader and "woke" in line.said and line.at > at
+        """Return the name of the candidate that was elected last."""
+        messages = self._processes.messages
+        elected = [it for it in messages if it.is_event("elected") and it.at <= at]
+        return max(elected, key=lambda message: message.at).name

@@ -1,53 +1,55 @@
-"""The calls that a store takes, for cases that make all of them."""
+"""Calls of a store by name, and calls made at the same time with a timeout."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
 
-from ...budget import budget
-from ...clock import now
-from ..contender import Contender
-from ..heard import Heard
-from ..lab import Lab
+from ...backend.clock import now
+from ...backend.deadline import call_timeout
+from ..manual_candidate import ManualCandidate
+from ..recorders import WatchRecorder
+from ..sandbox import Sandbox
 
 __all__ = ["SLACK", "Calls", "Ended", "calls_on", "make_at_once"]
 
 SLACK = 1.0
-"""Seconds that a call may take beyond its budget, for a machine that is busy."""
+"""Seconds by which a call may exceed its timeout on a busy machine."""
 
 Calls = Mapping[str, Callable[[], object]]
 """Calls by their names."""
 
 
-def calls_on(lab: Lab, key: str, contender: Contender) -> dict[str, Callable[[], object]]:
-    """All calls on the connection of a contender that has entered its election.
+def calls_on(
+    sandbox: Sandbox, key: str, manual: ManualCandidate
+) -> dict[str, Callable[[], object]]:
+    """Return all calls on the connection of a candidate that has entered its election.
 
     Args:
-        lab: closes at its end what the calls open.
+        sandbox: closes at its end what the calls open.
         key: the entry that is read and written.
-        contender: its session and its claim are used, and the claim is withdrawn last.
+        manual: its session and its claim are used, and the claim is withdrawn last.
     """
-    store, session = contender.store, contender.session
-    election, claim = contender.election, contender.claim
+    store, session = manual.store, manual.session
+    election, claim = manual.election, manual.claim
     return {
         "get": lambda: store.get(key),
         "put": lambda: store.put(key, b"1"),
         "list": lambda: store.list(key),
         "delete": lambda: store.delete(key),
-        "watch": lambda: lab.at_end(store.watch(key, Heard()).close),
-        "open_session": lambda: lab.at_end(store.open_session(lab.ttl).close),
+        "watch": lambda: sandbox.at_end(store.watch(key, WatchRecorder()).close),
+        "open_session": lambda: sandbox.at_end(store.open_session(sandbox.ttl).close),
         "renew": session.renew,
         "leader": election.leader,
-        "standing": lambda: election.standing(claim),
-        "on_turn": lambda: lab.at_end(election.on_turn(claim, lambda: None).close),
-        "watch_leader": lambda: lab.at_end(election.watch_leader(Heard()).close),
+        "status": lambda: election.status(claim),
+        "watch_claim": lambda: sandbox.at_end(election.watch_claim(claim, lambda: None).close),
+        "watch_leader": lambda: sandbox.at_end(election.watch_leader(WatchRecorder()).close),
         "withdraw": lambda: election.withdraw(claim),
     }
 
 
 class Ended:
-    """What came of a call.
+    """The outcome of a call.
 
     Attributes:
         error: what it raised, or None.
@@ -55,25 +57,26 @@ class Ended:
     """
 
     def __init__(self, error: BaseException | None, seconds: float) -> None:
-        self.error, self.seconds = error, seconds
+        self.error: BaseException | None = error
+        self.seconds: float = seconds
 
 
 def make_at_once(calls: Calls, seconds: float) -> dict[str, Ended]:
-    """Make calls at the same time, each in a thread of its own and with a budget.
+    """Make calls at the same time, each in a thread of its own and with a timeout.
 
     Args:
-        calls: which.
-        seconds: the budget of each.
+        calls: the calls.
+        seconds: the timeout of each call.
 
     Raises:
-        AssertionError: one of them took more time than its budget.
+        AssertionError: one of them exceeded its timeout.
     """
     ended: dict[str, Ended] = {}
 
     def make(name: str, call: Callable[[], object]) -> None:
         begun, error = now(), None
         try:
-            with budget(seconds):
+            with call_timeout(seconds):
                 call()
         except BaseException as problem:  # noqa: BLE001 - looked at by the case
             error = problem
@@ -90,7 +93,7 @@ def make_at_once(calls: Calls, seconds: float) -> dict[str, Ended]:
         thread.join(max(0.0, until - now()))
     late = [name for name in calls if name not in ended]
     assert not late, (
-        f"with a budget of {seconds:g} s these calls did not end within {seconds + SLACK:g} s: "
+        f"with a timeout of {seconds:g} s these calls did not end within {seconds + SLACK:g} s: "
         + ", ".join(late)
     )
     return ended

@@ -1,19 +1,19 @@
-"""Candidates: what users hold, on a store as it is."""
+"""Cases of `Candidate` and `Lock` on a store without faults."""
 
 from __future__ import annotations
 
 import threading
 
+from ...backend.clock import now
+from ...backend.protocols import Capability
 from ...candidate import Candidate
-from ...clock import now
 from ...errors import Fenced, NotElected
 from ...events import Elected, Resigned, Stopped
-from ...store import Capability
 from ...term import Term
 from ..case import needs
-from ..heard import PATIENCE
-from ..lab import Lab
-from .expectations import is_equal, is_false, is_true, raises
+from ..recorders import DEFAULT_WAIT
+from ..sandbox import Sandbox
+from .assertions import is_equal, is_false, is_true, raises
 
 __all__ = ["CandidateCases", "elected"]
 
@@ -22,8 +22,8 @@ _PATIENT_TTL = 12.0  # seconds; a third of it is what one request may take on a 
 _SOON = 2.0  # seconds; a handover takes some milliseconds, and the machine may be busy
 
 
-def elected(candidate: Candidate, within: float = PATIENCE) -> Term:
-    """Wait until it leads."""
+def elected(candidate: Candidate, within: float = DEFAULT_WAIT) -> Term:
+    """Wait until it is elected, and return its term."""
     term = candidate.wait_elected(within)
     assert term is not None, f"{candidate!r} was not elected within {within:g} s"
     return term
@@ -32,53 +32,53 @@ def elected(candidate: Candidate, within: float = PATIENCE) -> Term:
 class CandidateCases:
     """`Candidate` and `Lock`."""
 
-    def test_a_candidate_is_elected_and_stops(self, lab: Lab) -> None:
-        """False, True, and False at the end; what it says of itself is what others see."""
-        key = lab.key("leader")
-        candidate = Candidate(lab.store, key, "underwood", ttl=lab.ttl)
+    def test_candidate_is_elected_and_stops(self, sandbox: Sandbox) -> None:
+        """It yields False, True, and False at the end, in agreement with what others read."""
+        key = sandbox.key("leader")
+        candidate = Candidate(sandbox.store, key, "underwood", ttl=sandbox.ttl)
         outcomes = candidate.run_for_election()
         is_false(next(outcomes), "the first value")
         is_true(next(outcomes), "the second value")
         term = candidate.term
         assert term is not None, "it was elected and has no term"
         assert candidate.is_leader, "it was elected and does not lead"
-        found = lab.open().leader(key)
+        found = sandbox.open().leader(key)
         is_equal(found and (found.value, found.token), ("underwood", term.token), "the leader")
 
         is_true(candidate.stop(), "stop")
         is_false(candidate.is_leader, "is_leader after stop")
         is_equal((candidate.term, term.lost), (None, True), "its term after stop")
         is_equal(list(outcomes), [False], "the values after stop")
-        is_equal(lab.open().leader(key), None, "the leader after stop")
+        is_equal(sandbox.open().leader(key), None, "the leader after stop")
         is_equal(list(candidate.run_for_election()), [False], "values of one that has stopped")
 
-    def test_events_tell_the_story_in_order(self, lab: Lab) -> None:
-        """Campaigning, elected, resigned, and so on; stopped comes last."""
-        candidate = Candidate(lab.store, lab.key("leader"), "a", ttl=lab.ttl)
-        story = candidate.events()
+    def test_candidate_events_are_in_order(self, sandbox: Sandbox) -> None:
+        """Each term is campaigning, elected, resigned; stopped comes last."""
+        candidate = Candidate(sandbox.store, sandbox.key("leader"), "a", ttl=sandbox.ttl)
+        stream = candidate.events()
         for _ in range(2):
             elected(candidate)
             is_true(candidate.resign(0), "resign")
         elected(candidate)
         candidate.stop()
-        told = [event for event in story if not event.name.startswith("store_")]
-        names = [event.name for event in told]
+        reported = [event for event in stream if not event.name.startswith("store_")]
+        names = [event.name for event in reported]
         is_equal(names, ["campaigning", "elected", "resigned"] * 3 + ["stopped"], "the events")
-        tokens = [event.term.token for event in told if isinstance(event, Elected)]
+        tokens = [event.term.token for event in reported if isinstance(event, Elected)]
         is_equal(tokens, sorted(set(tokens)), "the tokens")
-        assert isinstance(told[-2], Resigned), f"the last but one event is {told[-2]}"
-        assert isinstance(told[-1], Stopped), f"the last event is {told[-1]}"
+        assert isinstance(reported[-2], Resigned), f"the last but one event is {reported[-2]}"
+        assert isinstance(reported[-1], Stopped), f"the last event is {reported[-1]}"
 
-    def test_resigning_hands_over(self, lab: Lab) -> None:
-        """Each time within moments, to one of those that wait, with a larger token."""
-        key, tokens = lab.key("leader"), list[int]()
-        candidates = [Candidate(lab.open(), key, f"c{n}", ttl=lab.ttl) for n in range(4)]
+    def test_resign_hands_over_to_a_waiting_candidate(self, sandbox: Sandbox) -> None:
+        """Each handover takes milliseconds, and gives a larger token."""
+        key, tokens = sandbox.key("leader"), list[int]()
+        candidates = [Candidate(sandbox.open(), key, f"c{n}", ttl=sandbox.ttl) for n in range(4)]
         elected(candidates[0])
         for candidate in candidates:
             candidate.run_for_election()
         resigned = now()
         for _ in candidates:
-            leader = _whoever_leads(lab, candidates)
+            leader = _wait_for_leader(sandbox, candidates)
             took = now() - resigned
             assert took < _SOON, f"the handover took {took:.2f} s"
             term = leader.term
@@ -91,9 +91,9 @@ class CandidateCases:
         for candidate in candidates:
             is_true(candidate.stop(), "stop")
 
-    def test_resigning_again_is_harmless(self, lab: Lab) -> None:
-        """Twice in a row, and from four threads at once: each returns, and one of them resigned."""
-        candidate = Candidate(lab.store, lab.key("leader"), "a", ttl=lab.ttl)
+    def test_resign_may_be_repeated(self, sandbox: Sandbox) -> None:
+        """Twice in a row, or by four threads at once, each call returns, and one of them resigns."""
+        candidate = Candidate(sandbox.store, sandbox.key("leader"), "a", ttl=sandbox.ttl)
         is_false(candidate.resign(), "resign before it was ever elected")
         elected(candidate)
         is_true(candidate.resign(0), "resign")
@@ -107,33 +107,33 @@ class CandidateCases:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(DEFAULT_WAIT)
         is_equal(len(answers), 4, "calls of resign that have returned")
-        assert any(answers), f"nobody has resigned: {answers}"
+        assert any(answers), f"none of the calls resigned: {answers}"
         is_false(candidate.is_leader, "is_leader afterwards")
         is_true(candidate.stop(), "stop")
 
-    def test_iterators_that_nobody_reads_delay_nothing(self, lab: Lab) -> None:
-        """Nor does asking between two steps: it is elected, resigns, and the next one leads."""
-        key = lab.key("leader")
-        candidates = [Candidate(lab.open(), key, f"c{n}", ttl=lab.ttl) for n in range(3)]
+    def test_candidate_with_unread_iterators_is_elected_and_resigns(self, sandbox: Sandbox) -> None:
+        """Unread iterators delay neither an election nor a handover."""
+        key = sandbox.key("leader")
+        candidates = [Candidate(sandbox.open(), key, f"c{n}", ttl=sandbox.ttl) for n in range(3)]
         unread = [(one.run_for_election(), one.events()) for one in candidates]
         for _ in candidates:
-            leader = _whoever_leads(lab, candidates)
+            leader = _wait_for_leader(sandbox, candidates)
             is_true(leader.resign(_LONG), "resign with unread iterators")
             is_false(leader.is_leader, "is_leader of the one that has resigned")
         for candidate in candidates:
             is_true(candidate.stop(), "stop with unread iterators")
-        is_equal(lab.store.leader(key), None, "the leader when all have stopped")
-        for _, story in unread:
-            names = [event.name for event in story if not event.name.startswith("store_")]
+        is_equal(sandbox.store.leader(key), None, "the leader when all have stopped")
+        for _, stream in unread:
+            names = [event.name for event in stream if not event.name.startswith("store_")]
             is_equal(names[-1:], ["stopped"], "the last event, read in the end")
 
-    def test_one_that_stops_while_it_waits_never_leads(self, lab: Lab) -> None:
-        """When the leader goes, another one is elected, or nobody: no zombie holds the key."""
-        key = lab.key("leader")
-        leader = Candidate(lab.open(), key, "leader", ttl=lab.ttl)
-        waiting = Candidate(lab.open(), key, "waiting", ttl=lab.ttl)
+    def test_candidate_that_stops_while_waiting_is_never_elected(self, sandbox: Sandbox) -> None:
+        """When the leader stops, another candidate is elected, or none: the stopped one holds no claim."""
+        key = sandbox.key("leader")
+        leader = Candidate(sandbox.open(), key, "leader", ttl=sandbox.ttl)
+        waiting = Candidate(sandbox.open(), key, "waiting", ttl=sandbox.ttl)
         elected(leader)
         outcomes = waiting.run_for_election()
         is_false(next(outcomes), "the first value")
@@ -142,16 +142,18 @@ class CandidateCases:
         is_true(leader.stop(), "stop of the leader")
         is_equal(waiting.wait_elected(0.2), None, "elected after stop")
         is_equal(list(outcomes), [], "values after stop")
-        is_equal(lab.store.leader(key), None, "the leader when both have stopped")
-        third = Candidate(lab.open(), key, "third", ttl=lab.ttl)
+        is_equal(sandbox.store.leader(key), None, "the leader when both have stopped")
+        third = Candidate(sandbox.open(), key, "third", ttl=sandbox.ttl)
         elected(third, _SOON)
         is_true(third.stop(), "stop")
 
-    def test_stopping_again_is_harmless(self, lab: Lab) -> None:
-        """Before it has started, as leader, twice, and from several threads at once."""
-        key = lab.key("leader")
-        is_true(Candidate(lab.store, key, "never", ttl=lab.ttl).stop(), "stop before the start")
-        candidate = Candidate(lab.store, key, "a", ttl=lab.ttl)
+    def test_stop_may_be_repeated(self, sandbox: Sandbox) -> None:
+        """It may be called before the start, as leader, twice, and by several threads at once."""
+        key = sandbox.key("leader")
+        is_true(
+            Candidate(sandbox.store, key, "never", ttl=sandbox.ttl).stop(), "stop before the start"
+        )
+        candidate = Candidate(sandbox.store, key, "a", ttl=sandbox.ttl)
         elected(candidate)
         answers = list[bool]()
         threads = [
@@ -160,36 +162,36 @@ class CandidateCases:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(DEFAULT_WAIT)
         is_equal(answers, [True] * 3, "what stop has returned")
         is_true(candidate.stop(), "stop once more")
         is_false(candidate.resign(), "resign after stop")
         is_equal(candidate.wait_elected(0.1), None, "elected after stop")
 
-    def test_leading_stands_only_while_entered(self, lab: Lab) -> None:
-        """It leaves at the exit, may be entered again, and says when it was not elected in time."""
-        key = lab.key("leader")
-        first = Candidate(lab.open(), key, "a", ttl=lab.ttl)
-        second = Candidate(lab.open(), key, "b", ttl=lab.ttl)
-        with first.leading(PATIENCE) as term:
+    def test_leading_campaigns_only_inside_its_block(self, sandbox: Sandbox) -> None:
+        """It resigns at the exit, may be entered again, and raises NotElected after its timeout."""
+        key = sandbox.key("leader")
+        first = Candidate(sandbox.open(), key, "a", ttl=sandbox.ttl)
+        second = Candidate(sandbox.open(), key, "b", ttl=sandbox.ttl)
+        with first.leading(DEFAULT_WAIT) as term:
             term.check()
             raises(NotElected, lambda: second.leading(0.2).__enter__(), "while another one leads")
             is_false(second.is_leader, "is_leader of the one that was not elected")
-        assert term.lost, "the term stands after the exit"
-        with second.leading(PATIENCE) as next_term:
+        assert term.lost, "the term is valid after the exit"
+        with second.leading(DEFAULT_WAIT) as next_term:
             assert next_term.token > term.token, f"tokens {term.token} and {next_term.token}"
-        with first.leading(PATIENCE) as again:
+        with first.leading(DEFAULT_WAIT) as again:
             assert again.token > next_term.token, f"tokens {next_term.token} and {again.token}"
-        is_equal(lab.store.leader(key), None, "the leader afterwards")
+        is_equal(sandbox.store.leader(key), None, "the leader afterwards")
 
-    def test_work_is_done_while_leading(self, lab: Lab) -> None:
-        """`lead` calls it once for each term, and nobody else leads before it has returned."""
-        key, terms = lab.key("leader"), list[Term]()
-        candidate = Candidate(lab.open(), key, "a", ttl=lab.ttl)
+    def test_lead_calls_work_once_for_each_term(self, sandbox: Sandbox) -> None:
+        """No other candidate is elected before the work has returned."""
+        key, terms = sandbox.key("leader"), list[Term]()
+        candidate = Candidate(sandbox.open(), key, "a", ttl=sandbox.ttl)
 
         def work(term: Term) -> None:
             terms.append(term)
-            found = lab.store.leader(key)
+            found = sandbox.store.leader(key)
             is_equal(found and found.token, term.token, "the token of the leader during its work")
             if len(terms) == 3:
                 candidate.stop()
@@ -197,15 +199,17 @@ class CandidateCases:
         candidate.lead(work, cooldown=0)
         tokens = [term.token for term in terms]
         is_equal(tokens, sorted(set(tokens)), "the tokens")
-        assert lab.eventually(lambda: lab.store.leader(key) is None), "it leads after its work"
+        assert sandbox.eventually(lambda: sandbox.store.leader(key) is None), (
+            "it leads after its work"
+        )
 
-    def test_a_lock_excludes_and_has_a_term(self, lab: Lab) -> None:
-        """One holder at a time, of threads and connections, each with a larger token."""
-        key, held, tokens = lab.key("lock"), threading.Lock(), list[int]()
-        stores, surprises = [lab.open(), lab.open()], list[BaseException]()
+    def test_lock_has_one_holder_at_a_time(self, sandbox: Sandbox) -> None:
+        """Of several threads and connections one holds it at a time, each time with a larger token."""
+        key, held, tokens = sandbox.key("lock"), threading.Lock(), list[int]()
+        stores, surprises = [sandbox.open(), sandbox.open()], list[BaseException]()
 
         def work(number: int) -> None:
-            lock = stores[number % 2].lock(key, f"holder {number}", ttl=lab.ttl)
+            lock = stores[number % 2].lock(key, f"holder {number}", ttl=sandbox.ttl)
             try:
                 for _ in range(2):
                     with lock as term:
@@ -213,38 +217,41 @@ class CandidateCases:
                         tokens.append(term.token)
                         held.release()
                         term.check()
-            except BaseException as error:  # noqa: BLE001 - told in the thread of the case
+            except BaseException as error:  # noqa: BLE001 - raised in the thread of the case
                 surprises.append(error)
 
         threads = [threading.Thread(target=work, args=[number]) for number in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(3 * PATIENCE)
+            thread.join(3 * DEFAULT_WAIT)
         if surprises:
             raise surprises[0]
         is_equal(len(tokens), 6, "times that the lock was held")
         is_equal(tokens, sorted(set(tokens)), "tokens in the order of the holders")
 
-    def test_a_lock_that_is_held_is_waited_for_in_vain(self, lab: Lab) -> None:
-        """In time None is returned; one that gave up waiting does not get it afterwards."""
-        key = lab.key("lock")
-        first, second = lab.open().lock(key, ttl=lab.ttl), lab.open().lock(key, ttl=lab.ttl)
-        assert first.acquire(PATIENCE), "a free lock was not to be had"
+    def test_lock_acquire_returns_none_after_its_timeout(self, sandbox: Sandbox) -> None:
+        """A lock that gave up waiting does not get the lock later."""
+        key = sandbox.key("lock")
+        first, second = (
+            sandbox.open().lock(key, ttl=sandbox.ttl),
+            sandbox.open().lock(key, ttl=sandbox.ttl),
+        )
+        assert first.acquire(DEFAULT_WAIT), "a free lock could not be acquired"
         is_equal(second.acquire(0.2), None, "a lock that is held")
         is_true(first.release(), "release")
         is_equal(second.term, None, "the term of one that gave up")
-        assert first.acquire(PATIENCE), "nobody can have the lock after one that gave up"
+        assert first.acquire(DEFAULT_WAIT), "the lock cannot be acquired after one that gave up"
         is_true(first.release(), "release")
         is_false(first.release(), "release once more")
 
-    def test_repeated_tries_for_a_held_lock_return_none(self, lab: Lab) -> None:
-        """None raises `NotElected`, and a candidate that waits meanwhile is elected soon."""
-        key, store = lab.key("lock"), lab.open()
-        ttl = max(lab.ttl, _PATIENT_TTL)
-        first, second = lab.open().lock(key, ttl=ttl), store.lock(key, ttl=ttl)
+    def test_lock_acquire_may_be_repeated_while_the_lock_is_held(self, sandbox: Sandbox) -> None:
+        """No attempt raises, and a candidate that waits meanwhile is elected soon."""
+        key, store = sandbox.key("lock"), sandbox.open()
+        ttl = max(sandbox.ttl, _PATIENT_TTL)
+        first, second = sandbox.open().lock(key, ttl=ttl), store.lock(key, ttl=ttl)
         waiting = Candidate(store, key, "waiting", ttl=ttl)
-        assert first.acquire(PATIENCE), "a free lock was not to be had"
+        assert first.acquire(DEFAULT_WAIT), "a free lock could not be acquired"
         for number in range(20):
             is_equal(second.acquire(0), None, f"try number {number}")
         is_equal(waiting.wait_elected(0), None, "elected while the lock is held")
@@ -253,24 +260,24 @@ class CandidateCases:
         is_true(waiting.stop(), "stop")
 
     @needs(Capability.FENCED_WRITES)
-    def test_a_term_fences_writes_until_it_ends(self, lab: Lab) -> None:
-        """`put(..., fence=term)` is refused by the store once its candidate has resigned."""
-        key, data = lab.key("leader"), lab.key("data")
-        candidate = Candidate(lab.open(), key, "a", ttl=lab.ttl)
+    def test_fenced_write_of_a_candidate_is_refused_after_its_term(self, sandbox: Sandbox) -> None:
+        """The store refuses `put(..., fence=term)` once the candidate has resigned."""
+        key, data = sandbox.key("leader"), sandbox.key("data")
+        candidate = Candidate(sandbox.open(), key, "a", ttl=sandbox.ttl)
         term = elected(candidate)
-        kept = lab.store.put(data, b"1", fence=term)
+        kept = sandbox.store.put(data, b"1", fence=term)
         is_true(candidate.resign(0), "resign")
-        raises(Fenced, lambda: lab.store.put(data, b"2", fence=term), "a write after the term")
+        raises(Fenced, lambda: sandbox.store.put(data, b"2", fence=term), "a write after the term")
         later = elected(candidate)
-        raises(Fenced, lambda: lab.store.put(data, b"2", fence=term.fence), "in the next term")
-        is_equal(lab.store.get(data), kept, "what is there")
-        lab.store.put(data, b"3", fence=later.fence)
+        raises(Fenced, lambda: sandbox.store.put(data, b"2", fence=term.fence), "in the next term")
+        is_equal(sandbox.store.get(data), kept, "what is there")
+        sandbox.store.put(data, b"3", fence=later.fence)
         is_true(candidate.stop(), "stop")
 
-    def test_twenty_candidates_of_one_program_all_lead(self, lab: Lab) -> None:
-        """Each its own election, over one connection; stopping one of them stops no other."""
-        top, store = lab.key(), lab.open()
-        candidates = [Candidate(store, f"{top}/{n}", str(n), ttl=lab.ttl) for n in range(20)]
+    def test_candidates_of_twenty_elections_share_a_connection(self, sandbox: Sandbox) -> None:
+        """All are elected, and stopping one of them stops no other."""
+        top, store = sandbox.key(), sandbox.open()
+        candidates = [Candidate(store, f"{top}/{n}", str(n), ttl=sandbox.ttl) for n in range(20)]
         for candidate in candidates:
             candidate.run_for_election()
         for candidate in candidates:
@@ -279,16 +286,16 @@ class CandidateCases:
             is_true(candidate.stop(), "stop")
         for number, candidate in enumerate(candidates):
             is_equal(candidate.is_leader, bool(number % 2), f"whether number {number} leads")
-            found = lab.store.leader(f"{top}/{number}")
+            found = sandbox.store.leader(f"{top}/{number}")
             is_equal(found and found.value, str(number) if number % 2 else None, "the leader")
 
 
-def _whoever_leads(lab: Lab, candidates: list[Candidate]) -> Candidate:
+def _wait_for_leader(sandbox: Sandbox, candidates: list[Candidate]) -> Candidate:
     found = list[Candidate]()
 
     def is_led() -> bool:
         found[:] = [one for one in candidates if one.is_leader]
         return bool(found)
 
-    assert lab.eventually(is_led), f"none of {len(candidates)} candidates leads"
+    assert sandbox.eventually(is_led), f"none of {len(candidates)} candidates leads"
     return found[0]

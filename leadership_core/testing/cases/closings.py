@@ -1,4 +1,4 @@
-"""The end of a watch: what `close` promises of the callback, for all four kinds of watch."""
+"""Cases of closing a watch while its callback runs, for all four kinds of watch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ...store import Capability, Closable
-from .. import heard
+from ...backend.protocols import Capability, Closable
+from .. import recorders
 from ..case import needs
-from ..contender import Contender
-from ..lab import Lab
-from .expectations import is_equal
+from ..manual_candidate import ManualCandidate
+from ..sandbox import Sandbox
+from .assertions import is_equal
 
 __all__ = ["ClosingCases"]
 
@@ -39,31 +39,33 @@ class _Kind:
 class ClosingCases:
     """No call begins after `close` has returned, and `close` inside a call does not wait."""
 
-    def test_no_call_begins_once_close_has_returned(self, lab: Lab) -> None:
-        """A call under way is waited for, also by a second `close` meanwhile, and is the last."""
-        for kind in _entry_kinds(lab):
-            _check_close_waits(lab, kind)
+    def test_watch_close_waits_for_a_running_callback(self, sandbox: Sandbox) -> None:
+        """A callback under way is awaited, also by a second `close` meanwhile, and is the last one."""
+        for kind in _entry_kinds(sandbox):
+            _check_close_waits(sandbox, kind)
 
     @needs(Capability.SESSIONS)
-    def test_no_call_begins_once_close_of_an_election_watch_has_returned(self, lab: Lab) -> None:
-        """The same for `watch_leader` and `on_turn`."""
-        for kind in _election_kinds(lab):
-            _check_close_waits(lab, kind)
+    def test_election_watch_close_waits_for_a_running_callback(self, sandbox: Sandbox) -> None:
+        """`watch_leader` and `watch_claim` behave as `watch` does."""
+        for kind in _election_kinds(sandbox):
+            _check_close_waits(sandbox, kind)
 
-    def test_close_inside_the_callback_returns_at_once(self, lab: Lab) -> None:
+    def test_watch_close_inside_its_callback_returns_at_once(self, sandbox: Sandbox) -> None:
         """It waits neither for its own call nor for a lock, and that call is the last one."""
-        for kind in _entry_kinds(lab):
-            _check_close_inside(lab, kind)
+        for kind in _entry_kinds(sandbox):
+            _check_close_inside(sandbox, kind)
 
     @needs(Capability.SESSIONS)
-    def test_close_inside_the_callback_of_an_election_watch_returns_at_once(self, lab: Lab) -> None:
-        """The same for `watch_leader` and `on_turn`."""
-        for kind in _election_kinds(lab):
-            _check_close_inside(lab, kind)
+    def test_election_watch_close_inside_its_callback_returns_at_once(
+        self, sandbox: Sandbox
+    ) -> None:
+        """`watch_leader` and `watch_claim` behave as `watch` does."""
+        for kind in _election_kinds(sandbox):
+            _check_close_inside(sandbox, kind)
 
-    def test_close_at_any_moment_is_the_end(self, lab: Lab) -> None:
-        """In a storm of writes no call begins after `close`, whatever the watch was about to do."""
-        key, other, over = lab.key("a"), lab.open(), threading.Event()
+    def test_watch_close_at_a_random_moment_ends_its_callbacks(self, sandbox: Sandbox) -> None:
+        """During a storm of writes no callback begins after `close` has returned."""
+        key, other, over = sandbox.key("a"), sandbox.open(), threading.Event()
 
         def write() -> None:
             number = 0
@@ -82,57 +84,60 @@ class ClosingCases:
                     if closed.is_set():
                         late.append(repr(change))
 
-                watch = lab.store.watch(key, hear)
+                watch = sandbox.store.watch(key, hear)
                 time.sleep(0.001 * (round_ % 7))
                 watch.close()
                 closed.set()
             time.sleep(_MOMENT)
         finally:
             over.set()
-            writer.join(heard.PATIENCE)
+            writer.join(recorders.DEFAULT_WAIT)
         assert not late, f"{len(late)} calls began after close() had returned, such as {late[0]}"
 
 
-def _entry_kinds(lab: Lab) -> Iterator[_Kind]:
-    other = lab.open()
+def _entry_kinds(sandbox: Sandbox) -> Iterator[_Kind]:
+    other = sandbox.open()
     for name in ("watch", "watch_tree"):
-        key = lab.key("a/b")
+        key = sandbox.key("a/b")
         watched = key if name == "watch" else key.rpartition("/")[0]
-        method = getattr(lab.store, name)
+        method = getattr(sandbox.store, name)
         yield _Kind(
             name,
             lambda callback, method=method, watched=watched: method(watched, callback),  # type: ignore[misc]  # mypy cannot type a lambda's defaults
-            tuple(lambda n=n, key=key: other.put(key, b"%d" % n) for n in range(3)),  # type: ignore[misc]
+            tuple(lambda n=n, key=key: other.put(key, b"%d" % n) for n in range(3)),  # type: ignore[misc]  # mypy infers no lambda with defaults
         )
 
 
-def _election_kinds(lab: Lab) -> Iterator[_Kind]:
-    key, other = lab.key("leader"), lab.open()
-    first, second = Contender(lab, key, store=other), Contender(lab, key, store=other)
-    assert first.leads(), "the only contender leads"
+def _election_kinds(sandbox: Sandbox) -> Iterator[_Kind]:
+    key, other = sandbox.key("leader"), sandbox.open()
+    first, second = (
+        ManualCandidate(sandbox, key, store=other),
+        ManualCandidate(sandbox, key, store=other),
+    )
+    assert first.leads(), "the only candidate does not lead"
     yield _Kind(
         "watch_leader",
-        lambda callback: lab.store.election(key).watch_leader(callback),
+        lambda callback: sandbox.store.election(key).watch_leader(callback),
         (first.withdraw, second.enter, second.withdraw),
     )
-    key = lab.key("leader")
-    ahead, waiting = Contender(lab, key), Contender(lab, key)
-    assert ahead.leads(), "the only contender leads"
-    assert waiting.waits(), "the second contender waits"
+    key = sandbox.key("leader")
+    ahead, waiting = ManualCandidate(sandbox, key), ManualCandidate(sandbox, key)
+    assert ahead.leads(), "the only candidate does not lead"
+    assert waiting.waits(), "the second candidate does not wait"
 
     def begin(callback: Callable[..., None]) -> Closable:
-        watch = waiting.election.on_turn(waiting.claim, callback)
+        watch = waiting.election.watch_claim(waiting.claim, callback)
         waiting.waits()  # some stores learn from this read which claim is next before it
         return watch
 
     yield _Kind(
-        "on_turn",
+        "watch_claim",
         begin,
         (ahead.withdraw, waiting.withdraw, lambda: None),
     )
 
 
-def _check_close_waits(lab: Lab, kind: _Kind) -> None:
+def _check_close_waits(sandbox: Sandbox, kind: _Kind) -> None:
     calls: list[str] = []
     armed, inside, proceed = threading.Event(), threading.Event(), threading.Event()
 
@@ -141,17 +146,17 @@ def _check_close_waits(lab: Lab, kind: _Kind) -> None:
             return
         calls.append("begins")
         inside.set()
-        proceed.wait(heard.PATIENCE)
+        proceed.wait(recorders.DEFAULT_WAIT)
         calls.append("ends")
 
-    watch = _begin(lab, kind, slow)
+    watch = _begin(sandbox, kind, slow)
     armed.set()
     # In threads: a store may call back in the one that makes the change, and a callback that
     # does not return may hold up the connection that it was called from.
     writers = [_started(kind.changes[0])]
     closers: list[threading.Thread] = []
     try:
-        assert inside.wait(heard.PATIENCE), f"{kind.name}: the change was not told"
+        assert inside.wait(recorders.DEFAULT_WAIT), f"{kind.name}: the change was not reported"
         writers.append(_started(kind.changes[1]))
         closers = [_started(watch.close) for _ in range(2)]
         time.sleep(_MOMENT)
@@ -160,7 +165,7 @@ def _check_close_waits(lab: Lab, kind: _Kind) -> None:
     finally:
         proceed.set()
         for thread in (*closers, *writers):
-            thread.join(heard.PATIENCE)
+            thread.join(recorders.DEFAULT_WAIT)
     stuck = [thread for thread in (*closers, *writers) if thread.is_alive()]
     assert not stuck, f"{kind.name}: close() did not return after the call: {stuck}"
     kind.changes[2]()
@@ -168,7 +173,7 @@ def _check_close_waits(lab: Lab, kind: _Kind) -> None:
     is_equal(calls, ["begins", "ends"], f"{kind.name}: calls, of which one was under way at close")
 
 
-def _check_close_inside(lab: Lab, kind: _Kind) -> None:
+def _check_close_inside(sandbox: Sandbox, kind: _Kind) -> None:
     armed, closed = threading.Event(), threading.Event()
     took: list[float] = []
 
@@ -180,32 +185,36 @@ def _check_close_inside(lab: Lab, kind: _Kind) -> None:
         took.append(time.monotonic() - begun)
         closed.set()
 
-    watch = _begin(lab, kind, once)
+    watch = _begin(sandbox, kind, once)
     armed.set()
     writer = _started(kind.changes[0])
-    assert closed.wait(2 * heard.PATIENCE), f"{kind.name}: close() inside the callback hangs"
-    writer.join(heard.PATIENCE)
-    assert took[0] < heard.PATIENCE / 2, f"{kind.name}: close() took {took[0]:.2f} s inside"
+    assert closed.wait(2 * recorders.DEFAULT_WAIT), (
+        f"{kind.name}: close() inside the callback hangs"
+    )
+    writer.join(recorders.DEFAULT_WAIT)
+    assert took[0] < recorders.DEFAULT_WAIT / 2, f"{kind.name}: close() took {took[0]:.2f} s inside"
     for change in kind.changes[1:]:
         change()
     time.sleep(_MOMENT)
     is_equal(len(took), 1, f"{kind.name}: calls, of which the first has closed the watch")
 
 
-def _begin(lab: Lab, kind: _Kind, callback: Callable[..., None]) -> Closable:
-    """Begin the watch, and let it tell the state of now, as far as it does."""
-    told = threading.Event()
+def _begin(sandbox: Sandbox, kind: _Kind, callback: Callable[..., None]) -> Closable:
+    """Begin the watch, and wait for its first report, if it makes one."""
+    reported = threading.Event()
 
     def hear(*report: Any) -> None:
-        told.set()
+        reported.set()
         callback(*report)
 
     watch = kind.begin(hear)
-    lab.at_end(watch.close)
-    if kind.name == "on_turn":
+    sandbox.at_end(watch.close)
+    if kind.name == "watch_claim":
         time.sleep(_MOMENT)  # it may call back at first, and need not
     else:
-        assert told.wait(heard.PATIENCE), f"{kind.name}: the state of now was not told"
+        assert reported.wait(recorders.DEFAULT_WAIT), (
+            f"{kind.name}: the present state was not reported"
+        )
     return watch
 
 

@@ -1,17 +1,17 @@
-"""Followers: what users hold who only want to know."""
+"""Cases of `Follower`."""
 
 from __future__ import annotations
 
 import threading
 
+from ...backend.clock import now
 from ...candidate import Candidate
-from ...clock import now
 from ...follower import Follower
-from ..contender import Contender
-from ..heard import PATIENCE
-from ..lab import Lab
+from ..manual_candidate import ManualCandidate
+from ..recorders import DEFAULT_WAIT
+from ..sandbox import Sandbox
+from .assertions import is_equal, is_true
 from .candidates import elected
-from .expectations import is_equal, is_true
 
 __all__ = ["FollowerCases"]
 
@@ -19,48 +19,48 @@ __all__ = ["FollowerCases"]
 class FollowerCases:
     """`Follower`."""
 
-    def test_a_follower_may_be_first(self, lab: Lab) -> None:
-        """Before anybody ever stood it reports nobody; then the leader; then nobody again."""
-        key = lab.key("deep/leader")
-        follower = Follower(lab.open(), key)
+    def test_follower_reports_the_first_leader(self, sandbox: Sandbox) -> None:
+        """It reports no leader before the first election, then the leader, then no leader again."""
+        key = sandbox.key("deep/leader")
+        follower = Follower(sandbox.open(), key)
         leaders = follower.follow_election()
         is_equal(next(leaders), None, "the first value")
-        candidate = Candidate(lab.open(), key, "underwood", ttl=lab.ttl)
+        candidate = Candidate(sandbox.open(), key, "underwood", ttl=sandbox.ttl)
         term = elected(candidate)
         leader = next(leaders)
         assert leader is not None, "None came twice"
         is_equal((str(leader), leader.token), ("underwood", term.token), "the leader")
-        assert lab.eventually(lambda: follower.leader == leader), f"{follower.leader}"
+        assert sandbox.eventually(lambda: follower.leader == leader), f"{follower.leader}"
         is_true(candidate.stop(), "stop")
         is_equal(next(leaders), None, "the value after the leader has stopped")
         follower.stop()
         is_equal(list(leaders), [], "values after stop")
 
-    def test_a_late_follower_sees_no_stale_leader(self, lab: Lab) -> None:
-        """The only leader has gone, in order or without a word: what it left behind is nobody."""
-        key = lab.key("leader")
-        candidate = Candidate(lab.open(), key, "gone", ttl=lab.ttl)
+    def test_follower_that_starts_late_reports_no_stale_leader(self, sandbox: Sandbox) -> None:
+        """After the only leader has stopped or crashed, a new follower reports no leader."""
+        key = sandbox.key("leader")
+        candidate = Candidate(sandbox.open(), key, "gone", ttl=sandbox.ttl)
         elected(candidate)
         is_true(candidate.stop(), "stop")
-        follower = Follower(lab.open(), key)
+        follower = Follower(sandbox.open(), key)
         is_equal(next(follower.follow_election()), None, "after a leader that has stopped")
 
-        dead = Contender(lab, key, b"dead", session=lab.session(ttl=lab.ttl))
-        assert dead.leads(), "the only contender leads"
-        assert follower.wait_leader(PATIENCE), "a new leader was not seen"
-        gone = lab.eventually(lambda: follower.leader is None, lab.expiry)
+        dead = ManualCandidate(sandbox, key, b"dead", session=sandbox.session(ttl=sandbox.ttl))
+        assert dead.leads(), "the only candidate does not lead"
+        assert follower.wait_leader(DEFAULT_WAIT), "a new leader was not seen"
+        gone = sandbox.eventually(lambda: follower.leader is None, sandbox.expiry)
         assert gone, "a leader is reported whose session has expired"
-        late = Follower(lab.open(), key)
+        late = Follower(sandbox.open(), key)
         is_equal(next(late.follow_election()), None, "after a leader that has died")
         follower.stop()
         late.stop()
 
-    def test_a_follower_sees_every_lasting_leader(self, lab: Lab) -> None:
-        """Also one that is elected again under the same name; tokens grow as it sees them."""
-        key = lab.key("leader")
-        follower = Follower(lab.open(), key)
+    def test_follower_reports_every_lasting_leader(self, sandbox: Sandbox) -> None:
+        """It also reports a leader that is elected again under the same name; the tokens grow."""
+        key = sandbox.key("leader")
+        follower = Follower(sandbox.open(), key)
         follower.follow_election()
-        pair = [Candidate(lab.open(), key, "same", ttl=lab.ttl) for _ in range(2)]
+        pair = [Candidate(sandbox.open(), key, "same", ttl=sandbox.ttl) for _ in range(2)]
         seen = []
         for number in range(4):
             candidate = pair[number // 2]
@@ -69,18 +69,18 @@ class FollowerCases:
             def is_seen(token: int = term.token) -> bool:
                 return follower.leader is not None and follower.leader.token == token
 
-            assert lab.eventually(is_seen), f"token {term.token} not seen: {follower.leader}"
+            assert sandbox.eventually(is_seen), f"token {term.token} not seen: {follower.leader}"
             seen.append(follower.leader)
-            is_true(candidate.resign(PATIENCE if number % 2 else 0), "resign")
+            is_true(candidate.resign(DEFAULT_WAIT if number % 2 else 0), "resign")
         is_equal(len(set(seen)), 4, f"different leaders among {seen}")
         for one in pair:
             is_true(one.stop(), "stop")
-        assert lab.eventually(lambda: follower.leader is None), f"{follower.leader} has stopped"
+        assert sandbox.eventually(lambda: follower.leader is None), f"{follower.leader} has stopped"
         follower.stop()
 
-    def test_a_follower_stops_at_once(self, lab: Lab) -> None:
-        """Whoever iterates over it comes to the end, although nothing changes in the store."""
-        follower = Follower(lab.open(), lab.key("leader"))
+    def test_follower_stops_at_once(self, sandbox: Sandbox) -> None:
+        """Its iterators end although nothing changes in the store."""
+        follower = Follower(sandbox.open(), sandbox.key("leader"))
         leaders, over = follower.follow_election(), threading.Event()
 
         def follow() -> None:
@@ -94,7 +94,7 @@ class FollowerCases:
         begun = now()
         follower.stop()
         follower.stop()
-        assert over.wait(PATIENCE), "an iterator goes on after stop"
+        assert over.wait(DEFAULT_WAIT), "an iterator goes on after stop"
         assert now() - begun < 1, f"stopping took {now() - begun:.1f} s"
         thread.join()
         is_equal(follower.wait_leader(0.1), None, "the leader after stop")

@@ -1,0 +1,1 @@
+"""Figures: each measures one thing, of all contenders in turn."""

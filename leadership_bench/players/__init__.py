@@ -1,0 +1,1 @@
+"""Players: the candidates of each Python library, in processes of their own."""

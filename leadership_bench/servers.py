@@ -1,0 +1,174 @@
+"""The store that a run measures: its address for all contenders, and its own counters."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from leadership_core import StoreURL
+
+__all__ = ["Count", "Target", "count_at", "version_of_server"]
+
+_PORTS = {"consul": 8500, "etcd": 2379, "zk": 2181, "zookeeper": 2181, "redis": 6379}
+_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A store of the run.
+
+    Attributes:
+        scheme: of the store: one name for each kind.
+        url: the text of the URL, with its secrets.
+        shown: the URL without secrets.
+        host: of its first server; or the path of the file.
+        port: of its first server; 0 for a file.
+        ttl: seconds, as all contenders use it.
+        plain: why other libraries cannot be measured at this address; empty if they can.
+        version: of the server.
+    """
+
+    scheme: str
+    url: str
+    shown: str
+    host: str
+    port: int
+    ttl: float
+    plain: str = ""
+    version: str = ""
+
+    @classmethod
+    def of(cls, url: StoreURL, text: str, ttl: float) -> Target:
+        """Describe the store of a URL."""
+        scheme = "zk" if url.scheme == "zookeeper" else url.scheme
+        if scheme == "sqlite":
+            path = (
+                f"/{url.path}" if not url.path.startswith("/") and text[10:11] == "/" else url.path
+            )
+            return cls(scheme, text, str(url), path, 0, ttl)
+        host = url.with_default_port(_PORTS.get(scheme, 0)).hosts[0]
+        problem = ""
+        if url.tls:
+            problem = "the URL has TLS, which the bench sets up for this library only"
+        elif url.username or url.password or any("token" in name for name in url.options):
+            problem = "the URL has a password, which the bench passes to this library only"
+        return cls(scheme, text, str(url), host.name, host.port or 0, ttl, problem)
+
+    def through(self, port: int) -> Target:
+        """The same store by a proxy on this machine."""
+        shown = self.url.replace(f"{self.host}:{self.port}", f"127.0.0.1:{port}")
+        return Target(
+            self.scheme, shown, self.shown, "127.0.0.1", port, self.ttl, self.plain, self.version
+        )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file, or the address is one of loopback."""
+        return self.port == 0 or self.host in {"127.0.0.1", "::1", "localhost"}
+
+    @property
+    def can_have_proxy(self) -> bool:
+        """Whether the address can be replaced by that of a proxy."""
+        return self.port > 0 and not self.plain and self.url.count(f"{self.host}:{self.port}") == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a server has counted since its start; None where it does not say."""
+
+    requests: float | None = None
+    writes: float | None = None
+
+
+def count_at(target: Target) -> Count:
+    """Ask the server for its counters."""
+    ask = _COUNTERS.get(target.scheme)
+    if ask is None or target.plain:
+        return Count()
+    try:
+        return ask(target)
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
+        return Count()
+
+
+def version_of_server(target: Target) -> str:
+    """The version that the server reports; empty if it does not say."""
+    ask = _VERSIONS.get(target.scheme)
+    if ask is None or target.plain:
+        return ""
+    try:
+        return ask(target)
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
+        return ""
+
+
+def _get(target: Target, path: str) -> str:
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise ValueError(f"{path}: {answer.status}")
+        return answer.read().decode()
+    finally:
+        connection.close()
+
+
+def _ask(target: Target, word: str) -> str:
+    with socket.create_connection((target.host, target.port), timeout=_SECONDS) as link:
+        link.sendall(word.encode())
+        return b"".join(iter(partial(link.recv, 65536), b"")).decode(errors="replace")
+
+
+def _etcd(target: Target) -> Count:
+    text = _get(target, "/metrics")
+    requests = sum(
+        map(float, re.findall(r"^grpc_server_msg_received_total\{.*\} (\S+)$", text, re.MULTILINE))
+    )
+    applied = re.search(r"^etcd_server_proposals_applied_total (\S+)$", text, re.MULTILINE)
+    return Count(requests, float(applied[1]) if applied else None)
+
+
+def _zookeeper(target: Target) -> Count:
+    received = re.search(r"^Received: (\d+)$", served := _ask(target, "srvr"), re.MULTILINE)
+    zxid = re.search(r"^Zxid: 0x([0-9a-f]+)$", served, re.MULTILINE)
+    return Count(
+        float(received[1]) if received else None, float(int(zxid[1], 16)) if zxid else None
+    )
+
+
+def _consul(target: Target) -> Count:
+    stats = json.loads(_get(target, "/v1/agent/self"))["Stats"]
+    return Count(None, float(stats["raft"]["applied_index"]))
+
+
+def _redis(target: Target) -> Count:
+    text = _ask(target, "INFO\r\nQUIT\r\n")
+    found = re.search(r"total_commands_processed:(\d+)", text)
+    return Count(float(found[1]) if found else None, None)
+
+
+_COUNTERS: dict[str, Callable[[Target], Count]] = {
+    "etcd": _etcd,
+    "zk": _zookeeper,
+    "consul": _consul,
+    "redis": _redis,
+}
+
+
+def _found(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found[1] if found else ""
+
+
+_VERSIONS: dict[str, Callable[[Target], str]] = {
+    "etcd": lambda target: str(json.loads(_get(target, "/version"))["etcdserver"]),
+    "zk": lambda target: _found(r"version: ([\d.]+)", _ask(target, "srvr")),
+    "consul": lambda target: str(json.loads(_get(target, "/v1/agent/self"))["Config"]["Version"]),
+    "redis": lambda target: _found(r"redis_version:(\S+)", _ask(target, "INFO\r\nQUIT\r\n")),
+}

@@ -1,0 +1,48 @@
+"""Entries of a store, what a write may expect, and what a watch reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal, TypeAlias
+
+from ..errors import StoreUnavailable
+
+__all__ = ["ABSENT", "ANY", "Change", "Entry", "Expected"]
+
+
+class _Expect(Enum):
+    ANY = "any"
+    ABSENT = "absent"
+
+
+ANY: Final = _Expect.ANY
+"""Write whatever is there."""
+
+
+ABSENT: Final = _Expect.ABSENT
+"""Write only if the key is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key with its value as it was at one moment.
+
+    Attributes:
+        key: the key.
+        value: the bytes stored there.
+        revision: changes with every write of this key.
+        session: the id of the session that it is bound to, or None.
+    """
+
+    key: str
+    value: bytes
+    revision: int
+    session: str | None = None
+
+
+Expected: TypeAlias = Entry | Literal[_Expect.ANY, _Expect.ABSENT]
+
+
+Change: TypeAlias = Entry | list[Entry] | StoreUnavailable | None
+"""What a watch reports: the entry, None when it is not there, or that the store is away."""

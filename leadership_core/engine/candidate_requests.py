@@ -1,0 +1,167 @@
+"""The requests of one candidate for its claim: they are made in the threads of the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from ..backend.protocols import Claim, ClaimOutcomeUnknown, Election
+from ..errors import (
+    ConfigurationError,
+    ForkedStore,
+    NotApplied,
+    SessionLost,
+    StoreClosed,
+    StoreUnavailable,
+)
+from . import messages
+from .claim_watch import ClaimWatch
+from .context import EngineContext
+from .executors import EXPECTED_ERRORS, call, log_exception
+from .session_keeper import SessionKeeper
+
+__all__ = ["CandidateRequests"]
+
+log: logging.Logger = logging.getLogger("leadership.candidate")
+
+
+class CandidateRequests:
+    """Makes and withdraws claims, and reads and watches their status; used in the scheduler's thread.
+
+    Args:
+        context: whose store and threads to use.
+        election: which the claims are in.
+        key: of the election, with the prefix.
+        value: what followers see.
+        report: called in the scheduler's thread with each answer.
+        on_entered: called in the scheduler's thread after the answer to each request to enter.
+    """
+
+    __slots__ = (
+        *("_context", "_election", "_entering", "_fresh", "_key", "_on_entered", "_report"),
+        *("_value", "_watch"),
+    )
+
+    def __init__(
+        self,
+        context: EngineContext,
+        election: Election,
+        key: str,
+        value: bytes,
+        report: Callable[[messages.Input], None],
+        on_entered: Callable[[], None],
+    ) -> None:
+        self._context, self._election, self._key, self._value = context, election, key, value
+        self._report, self._on_entered = report, on_entered
+        self._entering: dict[int, SessionKeeper] = {}  # by ticket: requests without an answer
+        self._fresh = False  # started by the user, and has not entered since
+        self._watch = ClaimWatch(
+            *(context, election, key), on_change=lambda: report(messages.StatusChanged())
+        )
+
+    @property
+    def entering(self) -> int:
+        """How many requests to enter may still make a claim."""
+        return sum(not one.confirmed_closed for one in list(self._entering.values()))
+
+    def is_entering(self, keeper: SessionKeeper) -> bool:
+        """Whether a request to enter with that session is under way."""
+        return keeper in self._entering.values()
+
+    def started(self) -> None:
+        """Note that the user has started the candidate: its next request to enter is caused by that."""
+        self._fresh = True
+
+    def enter(self, keeper: SessionKeeper, ticket: int) -> None:
+        """Make a claim; reports `Entered` or `Failed`."""
+        assert keeper.session is not None
+        session = keeper.session
+        fresh, self._fresh = self._fresh, False
+
+        def enter() -> Claim:
+            try:
+                if fresh and (started := getattr(self._election, "candidate_started", None)):
+                    started()
+                return self._election.enter(session, self._value)
+            except EXPECTED_ERRORS:
+                raise
+            except BaseException as error:
+                # A mistake of a plugin; the request may have taken effect.
+                claim = Claim(self._key, session, self._value, settled=False)
+                log_exception(log, "store.unexpected_error")
+                raise ClaimOutcomeUnknown(f"{type(error).__name__}: {error}", claim) from error
+
+        def answered(message: messages.Input | None) -> None:
+            keeper.entering.remove(self._key)  # first: the same session may be used to try again
+            try:
+                if message is not None:
+                    self._report(message)
+            finally:
+                del self._entering[ticket]  # last: the claim counts by itself from here on
+                self._on_entered()
+
+        def request() -> messages.Input:
+            claim = call(limit(), enter, self._context.store, "enter", self._key)
+            return messages.Entered(ticket, claim)
+
+        def job() -> None:
+            message = self._outcome_of(keeper, ticket, request)
+            self._context.scheduler.post(lambda: answered(message))
+
+        limit = keeper.lease.request_limit
+        self._context.requests.submit(job)
+        self._entering[ticket] = keeper
+        keeper.entering.append(self._key)
+
+    def query_status(self, keeper: SessionKeeper, ticket: int, claim: Claim) -> None:
+        """Watch the claim, then read its status; reports `StatusReceived` or `Failed`."""
+        arm = self._watch.track(claim)
+
+        def query() -> messages.Input:
+            limit = keeper.lease.request_limit()
+            if arm:  # before the query, so that no change falls between the two
+                self._watch.arm(claim, limit)
+            ask = partial(self._election.status, claim)
+            status = call(limit, ask, self._context.store, "status", self._key)
+            return messages.StatusReceived(ticket, status)
+
+        self._context.requests.submit(lambda: self._make(keeper, ticket, query))
+
+    def unwatch(self) -> None:
+        """Watch the claim no more."""
+        self._watch.drop()
+
+    def withdraw(self, keeper: SessionKeeper, ticket: int, claim: Claim) -> None:
+        """Withdraw the claim; reports `Withdrawn` or `Failed`."""
+
+        def withdraw() -> messages.Input:
+            leave, limit = partial(self._election.withdraw, claim), keeper.lease.request_limit()
+            if keeper.closing and limit <= 0:
+                raise NotApplied(
+                    "the claim is left to the end of its session, which is being closed"
+                )
+            call(limit, leave, self._context.store, "withdraw", self._key)
+            return messages.Withdrawn(ticket)
+
+        self._context.releases.submit(lambda: self._make(keeper, ticket, withdraw))
+
+    def _make(
+        self, keeper: SessionKeeper, ticket: int, request: Callable[[], messages.Input]
+    ) -> None:
+        """Make a request and post its outcome; in the thread of the request."""
+        message = self._outcome_of(keeper, ticket, request)
+        if message is not None:
+            self._context.scheduler.post(partial(self._report, message))
+
+    def _outcome_of(
+        self, keeper: SessionKeeper, ticket: int, request: Callable[[], messages.Input]
+    ) -> messages.Input | None:
+        try:
+            return request()
+        except SessionLost:
+            # The keeper reports it, to all who share the session, as `LeaseEnded`.
+            self._context.scheduler.post(keeper.on_lost)
+            return None
+        except (StoreUnavailable, StoreClosed, ForkedStore, ConfigurationError) as error:
+            return messages.Failed(ticket, error)

@@ -1,0 +1,134 @@
+"""The watch of one candidate's claim; reports changes in the scheduler's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..backend.protocols import Claim, Closable, Election
+from ..errors import ConfigurationError, StoreError
+from .context import EngineContext
+from .executors import call
+from .instrumentation import WatchObservation
+
+__all__ = ["ClaimWatch"]
+
+_CLOSE_SECONDS = 5.0
+
+
+class ClaimWatch:
+    """Watches the latest claim; used in the scheduler's thread, except for `arm`.
+
+    Args:
+        context: whose scheduler and threads to use.
+        election: which the claims are in.
+        key: of the election, with the prefix.
+        on_change: called in the scheduler's thread when the status of the claim may have changed.
+    """
+
+    def __init__(
+        self,
+        context: EngineContext,
+        election: Election,
+        key: str,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._post = context.scheduler.post
+        self._store = context.store
+        self._observed = WatchObservation(context.store, key, "claim")
+        self._submit = context.requests.submit
+        self._election = election
+        self._on_change = on_change
+        self._claim: Claim | None = None
+        self._watch: Closable | None = None
+
+    def track(self, claim: Claim) -> bool:
+        """Report changes of this claim from now on; True if `arm` is to be called for it."""
+        new = self._claim is not claim
+        self._claim = claim
+        return new
+
+    def arm(self, claim: Claim, limit: float) -> None:
+        """Begin to watch the claim; blocks for a request, so not in the scheduler's thread.
+
+        The caller reads the status afterwards: a change before this returns is not reported.
+
+        Args:
+            claim: which.
+            limit: seconds that the request may take.
+
+        Raises:
+            StoreError: there is no watch now; the next `track` says so.
+            ConfigurationError: likewise.
+        """
+        wakeup = _CoalescedWakeup(self._post, lambda: self.wake(claim))
+
+        def armed() -> None:
+            self._observed.note(failed=False)
+            if self._claim is claim and self._watch is None:
+                self._watch = watch
+            else:
+                self._close(watch)
+
+        def not_armed() -> None:
+            if self._claim is claim and self._watch is None:
+                self._claim = None
+
+        try:
+            watch = call(
+                limit,
+                lambda: self._election.watch_claim(claim, wakeup),
+                self._store,
+                "watch_claim",
+                claim.key,
+            )
+        except (StoreError, ConfigurationError):
+            self._observed.note(failed=True)
+            self._post(not_armed)
+            raise
+        wakeup.begin()
+        self._post(armed)
+
+    def drop(self) -> None:
+        """Watch nothing any more."""
+        watch, self._watch, self._claim = self._watch, None, None
+        if watch is not None:
+            self._close(watch)
+
+    def wake(self, claim: Claim) -> None:
+        """Note that the status of the claim may have changed."""
+        if self._claim is claim:
+            self._on_change()
+
+    def _close(self, watch: Closable) -> None:
+        self._submit(lambda: call(_CLOSE_SECONDS, watch.close, self._store, "close_watch"))
+
+
+class _CoalescedWakeup:
+    """Posts a task once, however often the store calls before the scheduler has run it.
+
+    It begins when the watch has been made: the status is read after that, so nothing is missed.
+    """
+
+    __slots__ = ("_pending", "_post", "_task")
+
+    def __init__(
+        self, post: Callable[[Callable[[], None]], object], task: Callable[[], None]
+    ) -> None:
+        self._post = post
+        self._task = task
+        self._pending = True
+
+    def begin(self) -> None:
+        """Post from now on."""
+        self._pending = False
+
+    def __call__(self) -> None:
+        if self._pending:
+            return
+
+        def run() -> None:
+            self._pending = False
+            self._task()
+
+        self._pending = True
+        self._post(run)

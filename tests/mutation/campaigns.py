@@ -1,0 +1,145 @@
+"""Mutants of a candidate: its state, its requests and its events."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from leadership_core.candidate import Candidate
+from leadership_core.engine.broadcast import EventStream
+from leadership_core.engine.candidate_state import LeadershipIterator
+from leadership_core.engine.claim_watch import ClaimWatch
+from leadership_core.engine.executors import WorkerPool
+from leadership_core.engine.messages import Phase
+from leadership_core.engine.state_machine import CandidateStateMachine
+
+from .mutant import Mutant, nothing
+
+__all__ = ["MUTANTS"]
+
+_STATE_MACHINE = "tests/unit/test_state_machine.py"
+_LEAVING = "tests/unit/test_leaving.py"
+_FAULTS = "tests/unit/test_faults.py"
+_SHARING = "tests/unit/test_sharing.py"
+_MEMORY = "tests/contract/test_memory.py::TestMemory"
+
+
+def flag(_: Any) -> Any:
+    return property(lambda self: self._state.current is not None)
+
+
+def kept_term(_: Any) -> Any:
+    return property(lambda self: self._state.current and self._state.current.term)
+
+
+def one_shot(init: Any) -> Any:
+    return lambda self, ttl, rng, **_: init(self, ttl, rng, once=True)
+
+
+def unwatched_leader(ask: Any) -> Any:
+    def mutant(self: Any) -> None:
+        if self.phase is not Phase.LEADING:
+            ask(self)
+
+    return mutant
+
+
+def sent_under_a_lock(append: Any) -> Any:
+    """The scheduler's thread waits until the reader has taken the event."""
+
+    def mutant(self: Any, number: int, event: Any) -> None:
+        append(self, number, event)
+        until = time.monotonic() + 3.0
+        while (number, event) in self._queue and time.monotonic() < until:
+            time.sleep(0.01)
+
+    return mutant
+
+
+def in_the_same_thread(submit: Any) -> Any:
+    return lambda self, job: job()
+
+
+def suspended_again(failed: Any) -> Any:
+    def mutant(self: Any, error: Any) -> None:
+        self._announcements._suspended = False
+        failed(self, error)
+
+    return mutant
+
+
+def delivers_expired_true(step: Any) -> Any:
+    def mutant(self: Any) -> bool:
+        if not self._first:
+            return bool(step(self))
+        self._first = False
+        return self._known is not None
+
+    return mutant
+
+
+MUTANTS = [
+    Mutant(
+        "stored flag",
+        "Leadership is a stored variable: after a pause it is true until a thread has run.",
+        "docker/leadership's IsLeader, kazoo's is_acquired, client-go's IsLeader",
+        (
+            "tests/unit/test_lead.py::test_term_ends_with_the_clock_even_if_no_thread_runs",
+            "tests/unit/test_paused_leader.py::test_is_leader_is_false_at_the_first_call_after_a_pause",
+        ),
+        ((Candidate, "is_leader", flag), (Candidate, "term", kept_term)),
+    ),
+    Mutant(
+        "one-shot campaign",
+        "After the first loss the candidate campaigns no more; the program has to notice and restart it.",
+        "docker/leadership (any error of the store ends it), client-go, tooz on Consul (StackStorm/st2 4015)",
+        (f"{_FAULTS}::test_operator_ends_a_term_at_once",
+         "tests/system/test_processes.py::test_02_leader_paused[sqlite]"),
+        ((CandidateStateMachine, "__init__", one_shot),),
+    ),
+    Mutant(
+        "no own-key watch",
+        "A leader does not watch its claim: deleting the claim makes a second leader.",
+        "etcd's Election, docker/leadership on ZooKeeper (docker-archive/leadership 9)",
+        (f"{_FAULTS}::test_operator_ends_a_term_at_once",
+         f"{_MEMORY}::test_leader_whose_claim_was_deleted_reports_the_loss"),
+        ((CandidateStateMachine, "_query_status", unwatched_leader),),
+    ),
+    Mutant(
+        "event is sent under a lock",
+        "A user that does not read events delays the loss, the renewals and all callers.",
+        "docker/leadership (its channels have no buffer, IsLeader wants the same mutex)",
+        ("tests/unit/test_unread_events.py::test_unread_events_do_not_delay_the_candidate[memory]",),
+        ((EventStream, "append", sent_under_a_lock),),
+    ),
+    Mutant(
+        "requests in the scheduler's thread",
+        "A request that blocks for one candidate delays the timers and losses of all candidates.",
+        "asab's LeaderService (work in kazoo's own thread)",
+        ("tests/unit/test_deadline_timer.py::test_loss_is_reported_while_a_request_hangs",),
+        ((WorkerPool, "submit", in_the_same_thread),),
+    ),
+    Mutant(
+        "suspended is reported repeatedly",
+        "Each failed renewal adds one more event, so the sequence of events is wrong.",
+        "callbacks out of order: client-go 1187, fabric8 5463",
+        (f"{_STATE_MACHINE}::test_outage_and_its_end_are_reported_once",),
+        ((CandidateStateMachine, "_renewal_failed", suspended_again),),
+        "default",
+    ),
+    Mutant(
+        "change of the claim is dropped",
+        "The watch fires and its event is dropped: a waiting candidate is elected late, or never.",
+        "python-etcd3's watches (1227), etcd3gw's executor",
+        (f"{_SHARING}::test_candidates_of_two_stores_wait_for_each_other_at_the_store",),
+        ((ClaimWatch, "wake", nothing),),
+        "default",
+    ),
+    Mutant(
+        "expired True is delivered",
+        "A slow reader of the iterator starts to work in a term that has ended.",
+        "docker/leadership (elections are queued, never left out)",
+        ("tests/unit/test_iterators.py::test_iterator_skips_a_true_that_has_expired",),
+        ((LeadershipIterator, "__next__", delivers_expired_true),),
+    ),
+]  # fmt: skip

@@ -1,0 +1,266 @@
+"""Mutants of the etcd backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leadership_core import Fence
+from leadership_core.backend.entries import Entry
+from leadership_core.backend.protocols import ClaimOutcomeUnknown, Leading
+from leadership_etcd import claim, election, kv, rpc
+from leadership_etcd.claim import CandidateQueue
+from leadership_etcd.claim_watch import ClaimWatch
+from leadership_etcd.client import Client, TrafficClass
+from leadership_etcd.election import EtcdElection
+from leadership_etcd.kv import KV
+from leadership_etcd.rpc import KEEP_ALIVE, RANGE, TXN
+from leadership_etcd.session import EtcdSession
+from leadership_etcd.watch import Watcher
+from leadership_etcd.watch_stream import Watch
+
+from .mutant import Mutant, nothing
+
+__all__ = ["MUTANTS"]
+
+_ELECTION = "tests/integration/etcd/test_election.py"
+_LOST = "tests/integration/etcd/test_lost_answers.py"
+_TURNS = "tests/integration/etcd/test_claim_watch.py"
+
+
+def without_own_key(status: Any) -> Any:
+    """Lead if no claim is ahead, without a check of the own key."""
+
+    def mutant(self: Any, claim: Any) -> Any:
+        request = rpc.txn_request(then=[self._queue.predecessor_request(claim.token)])
+        answer = self._client.call(TXN, request, repeatable=True)
+        if self._queue.predecessor_of(answer.ranges[0], claim.token) is None:
+            return Leading(claim.token)
+        return status(self, claim)
+
+    return mutant
+
+
+def delete_own(_: Any) -> Any:
+    def mutant(self: Any, claim: Any, create_revision: int) -> None:
+        request = rpc.txn_request(then=[rpc.delete_request(claim.claim_key)])
+        self._client.call(TXN, request, traffic=TrafficClass.RELEASES, repeatable=True)
+
+    return mutant
+
+
+def as_asked(_: Any) -> Any:
+    right = EtcdSession.open.__func__  # type: ignore[attr-defined]
+
+    def mutant(cls: Any, client: Any, ttl: float) -> Any:
+        session = right(cls, client, ttl)
+        session._granted_ttl = ttl
+        return session
+
+    return classmethod(mutant)
+
+
+def renewed_as_asked(_: Any) -> Any:
+    def mutant(self: Any) -> float:
+        request = KEEP_ALIVE.request(ID=self.lease)
+        self._client.call(KEEP_ALIVE, request, traffic=TrafficClass.RENEWALS)
+        return float(self._granted_ttl)
+
+    return mutant
+
+
+def dies_silently(_: Any) -> Any:
+    """Ignore the cancellation of a watch by a compaction."""
+
+    def mutant(self: Any, stream: Any, watch: Any, answer: Any) -> bool:
+        return True
+
+    return mutant
+
+
+def from_now_on(request: Any) -> Any:
+    def mutant(self: Any) -> Any:
+        made = request(self)
+        made.create_request.start_revision = 0
+        return made
+
+    return mutant
+
+
+def again(call: Any) -> Any:
+    def mutant(self: Any, method: Any, request: Any, **options: Any) -> Any:
+        return call(self, method, request, **{**options, "repeatable": True})
+
+    return mutant
+
+
+def herd(predecessor_request: Any) -> Any:
+    """All waiting candidates watch the leader."""
+
+    def mutant(self: Any, token: int) -> Any:
+        request = predecessor_request(self, token)
+        request.sort_order = self.first_request().sort_order
+        return request
+
+    return mutant
+
+
+def without_own_watch(init: Any) -> Any:
+    class Closed:
+        def close(self) -> None:
+            pass
+
+    class Mute:
+        def __init__(self, watcher: Any, own: bytes) -> None:
+            self._watcher, self._own = watcher, own
+
+        def open(self, key: bytes, *rest: Any) -> Any:
+            return Closed() if key == self._own else self._watcher.open(key, *rest)
+
+        def add_delivery(self, delivery: Any) -> None:
+            self._watcher.add_delivery(delivery)
+
+    return lambda self, watcher, own, *rest: init(self, Mute(watcher, own), own, *rest)
+
+
+def forgotten(read_back: Any) -> Any:
+    def mutant(self: Any, claim: Any, before: int, error: Exception) -> None:
+        claim.settled = True
+        raise ClaimOutcomeUnknown(str(error), claim) from error
+
+    return mutant
+
+
+def any_claim(guard: Any) -> Any:
+    """Accept any claim with this token, first or not."""
+
+    def mutant(self: Any, fence: Fence) -> Any:
+        key, token = fence.key, fence.token
+        page = self._client.call(RANGE, rpc.range_request(*rpc.prefix_range(key)))
+        for one in page.kvs:
+            if one.create_revision == token:
+                return [rpc.create_revision_is(one.key, token)]
+        return guard(self, fence)
+
+    return mutant
+
+
+def serializable(read: Any) -> Any:
+    def mutant(*args: Any, **options: Any) -> Any:
+        request = read(*args, **options)
+        request.serializable = True
+        return request
+
+    return mutant
+
+
+def by_value(expected: Any) -> Any:
+    def mutant(key: str, expect: Any) -> Any:
+        if not isinstance(expect, Entry):
+            return expected(key, expect)
+        return [rpc.value_is(rpc.encode_key(key), expect.value)]
+
+    return mutant
+
+
+MUTANTS = [
+    Mutant(
+        "expired claim leads",
+        "The lease expires while the candidate waits; its predecessor leaves, and it is elected.",
+        "etcd's Election (19597), etcd's locks in Jepsen's tests (11456)",
+        (f"{_ELECTION}::test_waiting_claim_with_revoked_lease_does_not_lead",),
+        ((EtcdElection, "status", without_own_key),),
+        "etcd",
+    ),
+    Mutant(
+        "withdrawal by key name on etcd",
+        "A late delete removes the claim of the next term, which has the same key.",
+        "recipes that delete by the name of the key",
+        (f"{_LOST}::test_overtaken_withdrawal_keeps_claim_of_next_term",),
+        ((EtcdElection, "_delete", delete_own),),
+        "etcd",
+    ),
+    Mutant(
+        "no watch of the predecessor",
+        "A waiting candidate is elected at its next read, whenever that is.",
+        "python-etcd3's Lock (tries again now and then)",
+        (f"{_TURNS}::test_withdrawal_wakes_only_the_next_candidate",),
+        ((ClaimWatch, "watch_predecessor", nothing),),
+        "etcd",
+        slow=True,
+    ),
+    Mutant(
+        "herd watches the leader",
+        "One leader leaves, and all waiting candidates read at once.",
+        "single-key elections on etcd (101 ms for 500 that wait)",
+        (f"{_TURNS}::test_withdrawal_wakes_only_the_next_candidate",),
+        ((CandidateQueue, "predecessor_request", herd),),
+    ),
+    Mutant(
+        "no own-key watch on etcd",
+        "A candidate whose key was deleted notices it at the next renewal, or never.",
+        "etcd's Election while it waits (9921, 12334)",
+        (f"{_TURNS}::test_waiting_claim_is_woken_when_its_key_is_lost[key]",),
+        ((ClaimWatch, "__init__", without_own_watch),),
+        slow=True,
+    ),
+    Mutant(
+        "watch dies silently at a compaction",
+        "etcd cancels the watch, and its subscribers get no further event.",
+        "python-etcd3 (88), docker/libkv 181",
+        ("tests/integration/etcd/test_watch.py::test_compaction_while_watching_is_survived",),
+        ((Watcher, "_on_canceled", dies_silently),),
+        slow=True,
+    ),
+    Mutant(
+        "watch restarts at the present revision",
+        "Events between the break and the new stream are lost.",
+        "valkeyrie on etcd v3 (between its read and its watch)",
+        ("tests/integration/etcd/test_watch.py::test_broken_stream_loses_no_event",),
+        ((Watch, "request", from_now_on),),
+        slow=True,
+    ),
+    Mutant(
+        "requested ttl in place of the granted one on etcd",
+        "etcd counts whole seconds and has a least ttl: the lease and the term end at different times.",
+        "valkeyrie on etcd v3",
+        (f"{_ELECTION}::test_ttl_is_rounded_up_and_granted_ttl_counts",),
+        ((EtcdSession, "open", as_asked), (EtcdSession, "renew", renewed_as_asked)),
+    ),
+    Mutant(
+        "write without a response is repeated",
+        "It may have been applied, and its repetition overwrites later writes.",
+        "HTTP clients that retry by themselves",
+        (f"{_LOST}::test_write_on_broken_connection_is_executed_once",),
+        ((Client, "call", again),),
+    ),
+    Mutant(
+        "orphaned claim on etcd",
+        "A missing response is taken for a refusal: the key arrives late, and remains until its lease ends.",
+        "etcd's Campaign when its context ends (21128)",
+        (f"{_LOST}::test_claim_stays_orphaned_while_its_request_may_arrive",),
+        ((EtcdElection, "_read_back", forgotten),),
+    ),
+    Mutant(
+        "fence accepts a waiting claim",
+        "The claim has the token, but another candidate leads.",
+        "locks that only check that their key exists (etcd 11457)",
+        ("tests/integration/etcd/test_kv.py::test_fence_of_waiting_claim_is_rejected",),
+        ((KV, "_guard", any_claim),),
+    ),
+    Mutant(
+        "serializable reads on etcd",
+        "A member that is cut off answers from its old state that the claim is valid.",
+        "etcd clients that prefer speed; etcd v2's plain reads",
+        ("tests/integration/etcd/test_isolated_member.py::test_isolated_member_answers_no_read",),
+        ((election, "range_request", serializable), (kv, "range_request", serializable),
+         (claim, "range_request", serializable)),
+        slow=True,
+    ),
+    Mutant(
+        "compare-and-set on etcd compares the value",
+        "A value that has changed and changed back passes for unchanged on etcd (ABA).",
+        "Patroni on etcd (`value == name`)",
+        ("tests/contract/test_etcd.py::TestEtcd::test_forged_revision_is_a_conflict",),
+        ((kv, "_as_expected", by_value),),
+    ),
+]  # fmt: skip

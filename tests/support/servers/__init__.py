@@ -1,0 +1,1 @@
+"""Real servers for the tests: installation, start, stop and network faults."""

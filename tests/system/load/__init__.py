@@ -1,0 +1,1 @@
+"""Load of many processes and long runs: the driver, its measurements, and its page."""

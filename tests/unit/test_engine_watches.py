@@ -1,0 +1,139 @@
+"""Watches of candidates and followers: when they are armed, retried, checked and closed."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from leadership_core import Candidate, Capability, Closable, Follower, Leader, LeaderChanged, Store
+from leadership_core.backend import DefaultElection
+from leadership_core.engine import follower_driver
+from leadership_core.engine.open_store import internals
+from tests.support.internals import follower_control
+from tests.support.waiting import eventually
+from tests.unit.faulty import Fault, FaultyStore
+from tests.unit.late_watch import LateWatch
+
+
+def test_candidate_has_one_watch_per_claim(faulty: FaultyStore, opened: Store) -> None:
+    """The watch of the previous claim is closed, and at the end there is none."""
+    candidate = Candidate(opened, "key", "a", ttl=3)
+    for _ in range(3):
+        assert candidate.wait_elected(3)
+        assert eventually(lambda: faulty.armed_watches() == 1)
+        candidate.resign(0)
+
+    candidate.stop()
+
+    assert eventually(lambda: faulty.armed_watches() == 0)
+
+
+def test_watch_that_could_not_be_armed_is_armed_later(faulty: FaultyStore, opened: Store) -> None:
+    """Without it the leader would miss all changes of its claim."""
+    faulty.inject(Fault.UNAVAILABLE, "watch", times=1)
+
+    assert Candidate(opened, "key", "a", ttl=3).wait_elected(3)
+
+    assert eventually(lambda: faulty.armed_watches() == 1)
+
+
+def test_watch_armed_after_stop_is_closed(
+    faulty: FaultyStore, opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A follower may be stopped while the store is still arming its watch."""
+    watch, came = faulty.watch, list[Closable]()
+
+    def noted(*args: object, **options: object) -> Closable:
+        came.append(watch(*args, **options))  # type: ignore[arg-type]
+        return came[-1]
+
+    monkeypatch.setattr(faulty, "watch", noted)
+    faulty.inject(Fault.HANGS, "watch")
+    follower = Follower(opened, "key")
+    follower.follow_election()
+    assert eventually(lambda: faulty.calls["watch"])
+    follower.stop()
+
+    faulty.heal()
+
+    assert eventually(lambda: came)
+    assert eventually(lambda: faulty.armed_watches() == 0)
+
+
+def test_follower_of_a_default_election_leaves_no_watch() -> None:
+    """It has two watches: of the claim, and of the epoch."""
+    faulty = FaultyStore(without={Capability.GLOBAL_REVISION})
+    seen: list[object] = []
+
+    watch = DefaultElection(faulty, "key").watch_leader(seen.append)
+    assert faulty.armed_watches() == 2
+    watch.close()
+
+    assert faulty.armed_watches() == 0
+
+
+def test_follower_reads_the_leader_when_its_watch_is_silent(
+    faulty: FaultyStore, opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the leader every few seconds, so a watch that reports nothing only costs time."""
+    monkeypatch.setattr(follower_driver, "_CONFIRM_SECONDS", 0.05)
+    follower = Follower(opened, "key")
+    assert next(follower.follow_election()) is None
+    faulty.silence_watches()
+
+    faulty.inner.put("key", b"a", session=faulty.inner.open_session(30))
+
+    found = follower.wait_leader(3)
+    assert isinstance(found, Leader)
+    assert found.value == "a"
+
+
+def test_read_overtaken_by_the_watch_is_ignored(
+    faulty: FaultyStore, opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store answered it before the watch reported, and the answer arrives after that."""
+    monkeypatch.setattr(follower_driver, "_CONFIRM_SECONDS", 0.05)
+    follower = Follower(opened, "key")
+    election, seen = internals(opened).engine.election("key"), list[Leader | None]()
+    look, reads, arrives = election.leader, list[Leader | None](), threading.Event()
+
+    def slow() -> Leader | None:
+        reads.append(look())
+        arrives.wait(5)
+        return reads[-1]
+
+    monkeypatch.setattr(election, "leader", slow)
+    monkeypatch.setattr(follower_control(follower).state, "on_leader", seen.append)
+    follower.follow_election()
+    assert eventually(lambda: reads == [None])
+    faulty.inner.put("key", b"a", session=faulty.inner.open_session(30))
+    assert eventually(lambda: seen and seen[-1])
+
+    arrives.set()
+
+    assert eventually(lambda: len(reads) > 2)
+    first = next(place for place, one in enumerate(seen) if one)
+    assert all(seen[first:])
+
+
+def test_watch_overtaken_by_a_read_is_confirmed_by_another_read(
+    faulty: FaultyStore, opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch reports an earlier state, so a further read decides."""
+    monkeypatch.setattr(follower_driver, "_CONFIRM_SECONDS", 0.05)
+    watch = LateWatch(opened, "key", monkeypatch)
+    follower = Follower(opened, "key")
+    assert next(follower.follow_election()) is None
+    watch.silent = True
+    faulty.inner.put("key", b"a", session=faulty.inner.open_session(30))
+    assert follower.wait_leader(3)
+    stream, reads = follower.events(), faulty.calls["get"]
+
+    watch.report(None)
+
+    assert eventually(lambda: faulty.calls["get"] > reads + 1)
+    follower.stop()
+    assert [event.name for event in stream if isinstance(event, LeaderChanged)] == [
+        "leader_changed"
+    ]
