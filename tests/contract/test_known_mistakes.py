@@ -117,8 +117,8 @@ BUGS: dict[str, list[str]] = {
     ],
     "24 a lock that is lost again and again is a busy loop": [
         "test_candidate_and_follower_recover_from_an_outage",
-        "tests/unit/test_faults.py::test_losing_every_term_at_once_causes_no_hot_loop",
-        "tests/unit/test_faults.py::test_faults_cause_no_hot_loop",
+        "tests/unit/test_plugin_mistakes.py::test_losing_every_term_at_once_causes_no_hot_loop",
+        "tests/unit/test_plugin_mistakes.py::test_faults_cause_no_hot_loop",
     ],
     "25 a leader that went and came back under its name is not seen": [
         "test_leader_elected_again_has_another_token",

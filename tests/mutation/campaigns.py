@@ -18,6 +18,7 @@ from .mutant import Mutant, nothing
 __all__ = ["MUTANTS"]
 
 _STATE_MACHINE = "tests/unit/test_state_machine.py"
+_STATE_MACHINE_FAILURES = "tests/unit/test_state_machine_failures.py"
 _LEAVING = "tests/unit/test_leaving.py"
 _FAULTS = "tests/unit/test_faults.py"
 _SHARING = "tests/unit/test_sharing.py"
@@ -123,7 +124,7 @@ MUTANTS = [
         "suspended is reported repeatedly",
         "Each failed renewal adds one more event, so the sequence of events is wrong.",
         "callbacks out of order: client-go 1187, fabric8 5463",
-        (f"{_STATE_MACHINE}::test_outage_and_its_end_are_reported_once",),
+        (f"{_STATE_MACHINE_FAILURES}::test_outage_and_its_end_are_reported_once",),
         ((CandidateStateMachine, "_renewal_failed", suspended_again),),
         "default",
     ),

@@ -15,6 +15,7 @@ from .mutant import Mutant, nothing
 __all__ = ["MUTANTS"]
 
 _STATE_MACHINE = "tests/unit/test_state_machine.py"
+_STATE_MACHINE_GATES = "tests/unit/test_state_machine_gates.py"
 _GATES = "tests/unit/test_gates.py"
 _LISTENERS = "tests/unit/test_listeners.py"
 _WORKING = "tests/unit/test_working.py"
@@ -97,7 +98,7 @@ MUTANTS = [
         "readiness is ignored while leading",
         "A leader whose program cannot work any more goes on to lead.",
         "client-go's health check adaptor stops the process, and leaders without it lead on",
-        (f"{_STATE_MACHINE}::test_leader_that_is_not_ready_resigns",),
+        (f"{_STATE_MACHINE_GATES}::test_leader_that_is_not_ready_resigns",),
         ((CandidateStateMachine, "_readiness_reported", leader_stays),),
         "default",
     ),
@@ -105,7 +106,7 @@ MUTANTS = [
         "readiness is ignored while a claim is made",
         "A program that has stopped being ready is elected all the same.",
         "checks before the election only",
-        (f"{_STATE_MACHINE}::test_candidate_that_stops_being_ready_before_it_has_a_claim",),
+        (f"{_STATE_MACHINE_GATES}::test_candidate_that_stops_being_ready_before_it_has_a_claim",),
         ((CandidateStateMachine, "_entered", claims_anyway),),
     ),
     Mutant(

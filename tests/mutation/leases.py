@@ -17,6 +17,7 @@ from .mutant import Mutant, always, nothing
 __all__ = ["MUTANTS"]
 
 _LEASE = "tests/unit/test_lease.py"
+_TIMING = "tests/unit/test_timing.py"
 _FAULTS = "tests/unit/test_faults.py"
 
 
@@ -225,7 +226,7 @@ MUTANTS = [
         "retries without backoff",
         "Each failure is retried at once: a store in trouble gets a hot loop on top.",
         "docker/leadership on a lock that is lost at once, etcd3gw's heartbeat (1)",
-        (f"{_LEASE}::test_backoff_spreads_and_is_capped",),
+        (f"{_TIMING}::test_backoff_spreads_and_is_capped",),
         ((backoff.Backoff, "next", always(value=0.0)),),
         "default",
     ),
@@ -233,14 +234,14 @@ MUTANTS = [
         "retries without jitter",
         "All clients that an outage has hit come back together, again and again.",
         "Consul's api.Lock (a fixed 5 s)",
-        (f"{_LEASE}::test_backoff_spreads_and_is_capped",),
+        (f"{_TIMING}::test_backoff_spreads_and_is_capped",),
         ((backoff.Backoff, "next", without_jitter),),
     ),
     Mutant(
         "keepalive after close",
         "The session of a closed store is still renewed, and its claims remain.",
         "libkv and valkeyrie (renewed until RenewLock is closed)",
-        ("tests/unit/test_leaving.py::test_close_stops_all_candidates_and_followers[memory]",),
+        ("tests/unit/test_closing.py::test_close_stops_all_candidates_and_followers[memory]",),
         ((SessionKeeper, "release", nothing),),
         slow=True,
     ),

@@ -16,7 +16,7 @@ __all__ = ["MUTANTS"]
 
 _SHARING = "tests/unit/test_sharing.py"
 _QUEUE = "tests/unit/test_key_queue.py"
-_MACHINE = "tests/unit/test_state_machine.py"
+_MACHINE = "tests/unit/test_state_machine_gates.py"
 
 
 def without_checking(phases: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from leadership_core import Entry
 
-__all__ = ["Limit", "Seen", "at_most", "eventually", "has_value", "wait_until"]
+__all__ = ["Limit", "Seen", "at_most", "eventually", "has_value", "took", "wait_until"]
 
 _LARGEST_FACTOR = 10.0  # a longer delay is not caused by the load
 
@@ -112,3 +112,10 @@ def _pressure(of: str) -> float:
         return float(some.partition("avg10=")[2].split()[0]) / 100
     except (OSError, LookupError, ValueError):
         return 0.0
+
+
+def took(action: Callable[[], object]) -> float:
+    """Return the seconds that the call takes."""
+    start = time.monotonic()
+    action()
+    return time.monotonic() - start

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from leadership_core import Store, open_store
+from leadership_core.engine.lease import Lease
+from leadership_core.observers import observe
 from tests.unit.faulty import FaultyStore
+from tests.unit.machine_harness import Harness
+from tests.unit.manual_clock import ManualClock
+from tests.unit.record_keeper import RecordKeeper
 
 Open = Callable[[], Store]
 
@@ -42,3 +47,30 @@ def opened(faulty: FaultyStore) -> Iterator[Store]:
     with faulty.opened() as handle:
         yield handle
         faulty.heal()
+
+
+@pytest.fixture
+def harness() -> Harness:
+    """A state machine, alone in the queue of its key."""
+    return Harness()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that shows the time that the test sets."""
+    return ManualClock()
+
+
+@pytest.fixture
+def lease(clock: ManualClock) -> Lease:
+    """A lease of 10 s, with a margin of 1 s."""
+    return Lease(10.0, now=clock)
+
+
+@pytest.fixture
+def recorder() -> Iterator[RecordKeeper]:
+    """An observer that keeps all records."""
+    observer = RecordKeeper()
+    handle = observe(observer)
+    yield observer
+    handle.close()

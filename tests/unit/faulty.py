@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from leadership_core import Capability
+from leadership_core import Candidate, Capability, Term
 from leadership_core.stores.memory import MemoryStore, State
 from leadership_core.testing import Fault, FaultyStore as AnyFaultyStore
 from leadership_core.testing.faulty_store import FaultySession
 
-__all__ = ["Fault", "FaultySession", "FaultyStore"]
+__all__ = ["Fault", "FaultySession", "FaultyStore", "elected"]
 
 
 class FaultyStore(AnyFaultyStore):
@@ -44,3 +44,10 @@ class FaultyStore(AnyFaultyStore):
         """Return the sessions that the store has not ended."""
         alive = self.inner.state.debug_state().sessions
         return [one for one in self.sessions if one.id in alive]
+
+
+def elected(candidate: Candidate) -> Term:
+    """Wait until the candidate leads."""
+    term = candidate.wait_elected(5)
+    assert term is not None
+    return term

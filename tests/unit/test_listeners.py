@@ -381,7 +381,7 @@ def test_forked_child_calls_nothing(store: Store) -> None:
 
 
 def test_signal_handler_stops_while_a_callback_runs(store: Store) -> None:
-    """`stop` in a handler of the main thread does not wait for the callback, or with it for ever."""
+    """`stop` in a handler of the main thread does not wait for the callback, which would be a deadlock."""
     begun, release = threading.Event(), threading.Event()
     stopped: list[bool] = []
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from leadership_core import (
     ABSENT,
     Candidate,
-    ConfigurationError,
     Conflict,
     Fenced,
     Follower,
@@ -23,7 +19,7 @@ from leadership_core import (
     observe,
     open_store,
 )
-from leadership_core.backend import clock, observation
+from leadership_core.backend import clock
 from leadership_core.backend.observation import hub
 from leadership_core.observers import (
     CandidateTransition,
@@ -31,7 +27,6 @@ from leadership_core.observers import (
     LiveElections,
     Outcome,
     Record,
-    RecordsDropped,
     Renewal,
     Request,
     WatchRestarted,
@@ -39,47 +34,15 @@ from leadership_core.observers import (
 )
 from tests.support.waiting import Seen, at_most, eventually
 from tests.unit.faulty import Fault, FaultyStore
-
-R = TypeVar("R", bound=Any)
-
-
-class Recorder:
-    """An observer that keeps all records."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.threads: set[str] = set()
-
-    @hookimpl
-    def leadership_observe(self, record: Record) -> None:
-        self.threads.add(threading.current_thread().name)
-        self.records.append(record)
-
-    def of(self, kind: type[R]) -> list[R]:
-        """All records of one class so far."""
-        assert hub.flush(at_most(5))
-        return [one for one in self.records if isinstance(one, kind)]
+from tests.unit.record_keeper import RecordKeeper
 
 
-@pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    """An observer that keeps all records."""
-    observer = Recorder()
-    handle = observe(observer)
-    yield observer
-    handle.close()
-
-
-def _name(thread: threading.Thread) -> str:
-    return thread.name
-
-
-def _events(recorder: Recorder) -> list[str]:
+def _events(recorder: RecordKeeper) -> list[str]:
     return [one.event for one in recorder.of(CandidateTransition)]
 
 
 def test_transitions_of_a_candidate_have_the_time_they_took(
-    store: Store, recorder: Recorder
+    store: Store, recorder: RecordKeeper
 ) -> None:
     """A term is reported from its campaign to its end."""
     candidate = Candidate(store, "service/api", "node-1", ttl=3)
@@ -103,7 +66,7 @@ def test_transitions_of_a_candidate_have_the_time_they_took(
 
 
 def test_acquisitions_of_a_lock_say_that_they_are_of_a_lock(
-    store: Store, recorder: Recorder
+    store: Store, recorder: RecordKeeper
 ) -> None:
     """So an observer can leave out keys of which a program uses any number."""
     with store.lock("jobs/17", ttl=3):
@@ -116,7 +79,7 @@ def test_acquisitions_of_a_lock_say_that_they_are_of_a_lock(
 
 
 def test_requests_of_programs_are_reported_with_their_outcome(
-    store: Store, recorder: Recorder
+    store: Store, recorder: RecordKeeper
 ) -> None:
     """Each method of the store is one request; so is one that fails."""
     store.get("key")
@@ -153,7 +116,7 @@ def test_requests_of_programs_are_reported_with_their_outcome(
 
 
 def test_requests_of_the_library_are_reported_with_the_keys_of_users(
-    recorder: Recorder,
+    recorder: RecordKeeper,
 ) -> None:
     """The prefix of the URL is not in them."""
     with open_store("memory://requests-of-the-library/prefix") as store:
@@ -177,7 +140,9 @@ def test_requests_of_the_library_are_reported_with_the_keys_of_users(
     assert {one.outcome for one in made} == {Outcome.OK}
 
 
-def test_renewals_are_reported_with_the_remaining_lease(store: Store, recorder: Recorder) -> None:
+def test_renewals_are_reported_with_the_remaining_lease(
+    store: Store, recorder: RecordKeeper
+) -> None:
     """Acknowledged renewals restore the lease."""
     candidate = Candidate(store, "key", "value", ttl=1.5)
     assert candidate.wait_elected(5)
@@ -194,7 +159,7 @@ def test_renewals_are_reported_with_the_remaining_lease(store: Store, recorder: 
 
 
 def test_an_outage_is_reported_as_suspension_and_loss(
-    opened: Store, faulty: FaultyStore, recorder: Recorder
+    opened: Store, faulty: FaultyStore, recorder: RecordKeeper
 ) -> None:
     """Failed renewals, the suspension, and at last the loss with its reason."""
     candidate = Candidate(opened, "key", "value", ttl=1.2)
@@ -211,7 +176,7 @@ def test_an_outage_is_reported_as_suspension_and_loss(
     assert Outcome.UNAVAILABLE in {one.outcome for one in recorder.of(Renewal)}
 
 
-def test_follower_reports_each_leader(store: Store, recorder: Recorder) -> None:
+def test_follower_reports_each_leader(store: Store, recorder: RecordKeeper) -> None:
     """Each change comes with the time for which the leader before was seen."""
     candidate = Candidate(store, "key", "node-1", ttl=3)
     term = candidate.wait_elected(5)
@@ -229,7 +194,7 @@ def test_follower_reports_each_leader(store: Store, recorder: Recorder) -> None:
 
 
 def test_restart_of_a_watch_of_the_program_is_reported(
-    opened: Store, faulty: FaultyStore, recorder: Recorder
+    opened: Store, faulty: FaultyStore, recorder: RecordKeeper
 ) -> None:
     """A watch that reports again after a failure was restarted."""
     seen = Seen()
@@ -245,7 +210,7 @@ def test_restart_of_a_watch_of_the_program_is_reported(
 
 
 def test_restart_of_a_watch_of_the_leader_is_reported(
-    opened: Store, faulty: FaultyStore, recorder: Recorder
+    opened: Store, faulty: FaultyStore, recorder: RecordKeeper
 ) -> None:
     """The follower goes on by itself."""
     events = Follower(opened, "key").events()
@@ -260,204 +225,11 @@ def test_restart_of_a_watch_of_the_leader_is_reported(
     assert restarted.seconds > 0
 
 
-# -- observers that fail -----------------------------------------------------------------------
-
-
-class _Broken:
-    @hookimpl
-    def leadership_observe(self, record: Record) -> None:
-        raise LookupError("of the observer")
-
-
-def test_observer_that_raises_disturbs_no_other(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The error is logged once for each kind, and not for each record."""
-    recorder, handles = Recorder(), [observe(_Broken())]
-    handles.append(observe(recorder))
-    for _ in range(100):
-        store.get("key")
-    assert len(recorder.of(Request)) == 100
-    for handle in handles:
-        handle.close()
-
-    (logged,) = [one for one in caplog.records if one.name == "leadership.observers"]
-    assert logged.levelno == logging.ERROR
-    assert logged.exc_info is not None
-    assert logged.exc_info[0] is LookupError
-
-
-class _Hanging:
-    """An observer that hangs until it is released."""
-
-    def __init__(self) -> None:
-        self.entered, self.released = threading.Event(), threading.Event()
-        self.records: list[Record] = []
-
-    @hookimpl
-    def leadership_observe(self, record: Record) -> None:
-        self.entered.set()
-        self.released.wait(at_most(30))
-        self.records.append(record)
-
-
-def test_observer_that_hangs_holds_up_no_renewal(store: Store) -> None:
-    """The leader leads for several ttls, resigns and is elected again."""
-    observer = _Hanging()
-    handle = observe(observer)
-    candidate = Candidate(store, "key", "value", ttl=1)
-    term = candidate.wait_elected(at_most(5))
-    assert term is not None
-    assert observer.entered.wait(at_most(5))
-    assert not term.wait_lost(2.5)
-    assert candidate.resign()
-    assert candidate.wait_elected(at_most(5))
-    observer.released.set()
-    handle.close()
-
-    assert observer.records[0].at < observer.records[-1].at
-
-
-def test_full_queue_drops_records_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Requests are dropped before transitions, counted, and logged once."""
-    monkeypatch.setattr(observation, "_MOST_QUEUED", 50)
-    observer = _Hanging()
-    handle = observe(observer)
-    with open_store("memory://full-queue") as store:
-        store.get("key")
-        assert observer.entered.wait(at_most(5))
-        for _ in range(200):
-            store.get("key")
-        candidate = Candidate(store, "key", "value", ttl=3)
-        assert candidate.wait_elected(5)
-    observer.released.set()
-    handle.close()
-
-    kinds = [type(one) for one in observer.records]
-    assert kinds.count(Request) == 51
-    assert kinds.count(CandidateTransition) == 4
-    dropped = [one.count for one in observer.records if isinstance(one, RecordsDropped)]
-    assert sum(dropped) >= 150
-    assert [one.levelno for one in caplog.records if one.name == "leadership.observers"] == [
-        logging.WARNING
-    ]
-
-
-def test_requests_of_an_observer_are_not_reported(store: Store) -> None:
-    """Otherwise each record would lead to the next one."""
-    records: list[Record] = []
-
-    class Writes:
-        @hookimpl
-        def leadership_observe(self, record: Record) -> None:
-            records.append(record)
-            store.put("log", record.store.encode() if isinstance(record, Request) else b"")
-
-    handle = observe(Writes())
-    store.get("key")
-    handle.close()
-
-    assert store.get("log") is not None
-    assert len(records) == 1
-
-
-def test_report_that_fails_changes_nothing(
-    store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As when there is no memory for a record: requests, renewals and terms go on."""
-
-    def fail(record: Record) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(hub, "report", fail)
-    candidate = Candidate(store, "key", "value", ttl=1)
-    term = candidate.wait_elected(at_most(5))
-    assert term is not None
-    assert store.put("other", b"1").value == b"1"
-    assert not term.wait_lost(1.5)
-    assert candidate.stop()
-
-    assert recorder.records == []
-
-
-# -- registration ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "plugin",
-    [object(), type("Unmarked", (), {"leadership_observe": lambda self, record: None})(), None],
-)
-def test_what_has_no_hook_is_refused(plugin: object) -> None:
-    """The message says what is missing."""
-    with pytest.raises(ConfigurationError, match="hookimpl"):
-        observe(plugin)
-
-    assert not hub.active
-
-
-def test_hook_with_a_wrong_argument_is_refused() -> None:
-    """Its calls could only fail."""
-
-    class Wrong:
-        @hookimpl
-        def leadership_observe(self, event: Record) -> None:
-            pass
-
-    with pytest.raises(ConfigurationError, match="event"):
-        observe(Wrong())
-
-
-def test_observer_is_registered_once(recorder: Recorder) -> None:
-    """Twice the same would count everything twice."""
-    with pytest.raises(ConfigurationError, match="observes already"):
-        observe(recorder)
-
-
-def test_closed_observer_gets_what_was_queued_and_no_more(store: Store) -> None:
-    """Its handle may be closed repeatedly, and the thread ends with the last observer."""
-    first, second = Recorder(), Recorder()
-    handles = [observe(first), observe(second)]
-    for _ in range(500):
-        store.get("key")
-    handles[0].close()
-    assert len(first.records) == 500
-    store.get("key")
-    handles[1].close()
-    handles[1].close()
-    store.get("key")
-
-    assert len(first.records) == 500
-    assert len(second.records) == 501
-    assert not hub.active
-    assert eventually(lambda: "leadership-observers" not in map(_name, threading.enumerate()))
-
-
-def test_observer_closes_itself(store: Store) -> None:
-    """Inside the call, `close` does not wait for it."""
-    records: list[Record] = []
-
-    class Once:
-        @hookimpl
-        def leadership_observe(self, record: Record) -> None:
-            records.append(record)
-            handle.close()
-
-    handle = observe(Once())
-    store.get("key")
-    store.get("key")
-
-    assert eventually(lambda: records)
-    assert not hub.active
-    assert len(records) == 1
-
-
 # -- the present state ---------------------------------------------------------------------------
 
 
 def test_late_observer_gets_the_present_state(
-    opened: Store, faulty: FaultyStore, recorder: Recorder
+    opened: Store, faulty: FaultyStore, recorder: RecordKeeper
 ) -> None:
     """As records that say so, with the times of the events; an earlier observer gets none of them."""
     candidate = Candidate(opened, "key", "node-1", ttl=3)
@@ -467,7 +239,7 @@ def test_late_observer_gets_the_present_state(
     faulty.inject(Fault.UNAVAILABLE, "renew")
     assert eventually(lambda: "suspended" in _events(recorder))
     before = len(recorder.of(CandidateTransition))
-    late = Recorder()
+    late = RecordKeeper()
     handle = observe(late)
     present = late.of(CandidateTransition)
     leaders = late.of(FollowerTransition)
@@ -484,7 +256,7 @@ def test_late_observer_gets_the_present_state(
     assert not any(one.present for one in known.values())
 
 
-def test_candidate_that_leaves_and_comes_back_says_so(store: Store, recorder: Recorder) -> None:
+def test_candidate_that_leaves_and_comes_back_says_so(store: Store, recorder: RecordKeeper) -> None:
     """Although it has no event for that."""
     assert Candidate(store, "key", "other", ttl=3).wait_elected(5)
     recorder.of(CandidateTransition)

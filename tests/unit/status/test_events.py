@@ -78,7 +78,7 @@ def test_stream_reports_changes_of_other_leaders(open_one: Open) -> None:
 def test_slow_client_gets_the_latest_state_and_no_queue(
     server: StatusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever reads nothing costs one message, however much changes, and is cut off in the end."""
+    """A client that reads nothing costs one message, however much changes, and is disconnected at last."""
     monkeypatch.setattr(streams, "_PULSE_SECONDS", 0.005)
     monkeypatch.setattr(streams, "_MOVED", -1.0)  # each look is a change
     monkeypatch.setattr("leadership_core.status.connection._STALLED_SECONDS", 2.0)

@@ -197,7 +197,7 @@ def test_request_of_a_megabyte_gets_its_answer(
     ["localhost", "LOCALHOST:80", "127.0.0.1", "127.0.0.1:8080", "[::1]:8080", "a.localhost"],
 )
 def test_loopback_names_are_accepted(host: str, server: StatusServer) -> None:
-    """Whoever asks for this machine is answered."""
+    """A request whose Host names this machine is answered."""
     assert ask(server, "/livez", host=host).status == 200
 
 

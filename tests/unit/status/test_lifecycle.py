@@ -52,7 +52,7 @@ def test_server_has_one_thread_and_leaves_none(store: Store) -> None:
 
 
 def test_close_may_be_repeated_and_called_in_a_signal_handler(store: Store) -> None:
-    """A handler closes it, and so does whoever comes later."""
+    """A signal handler may close it, and a later call of close is harmless."""
     server = serve([Follower(store, "key")])
     before = signal.signal(signal.SIGUSR2, lambda *_: server.close())
     try:
@@ -96,7 +96,7 @@ def test_useless_addresses_are_configuration_errors(host: str, port: int, store:
 def test_address_beyond_this_machine_is_warned_about(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever opens the page to others is told so, once, in the log."""
+    """A page that other machines can open is reported in one warning."""
     with serve([Follower(store, "key")]):
         assert "loopback" not in caplog.text
     monkeypatch.setattr("leadership_core.status.server.is_loopback", lambda _: False)
@@ -152,7 +152,7 @@ def test_store_may_be_closed_before_the_server() -> None:
 
 
 def test_dropped_server_goes_on(store: Store) -> None:
-    """Nobody has to keep what `serve` returns: it serves until the program ends."""
+    """What `serve` returns need not be kept: it serves until the program ends."""
     server = serve([Follower(store, "key")])
     port = server.port
     loop = server._loop
