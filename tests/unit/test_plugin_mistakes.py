@@ -23,7 +23,6 @@ from leadership_core.stores.memory import State
 from tests.support.waiting import eventually
 from tests.unit.faulty import Fault, FaultySession, FaultyStore, elected
 
-
 TTL = 1.2  # a leader leads until 0.8 s after the last renewal
 CALLS = ["open_session", "renew", "close_session", "get", "put_claim", "delete", "watch"]
 
