@@ -17,6 +17,7 @@ __all__ = ["MUTANTS"]
 _STATE_MACHINE = "tests/unit/test_state_machine.py"
 _STATE_MACHINE_GATES = "tests/unit/test_state_machine_gates.py"
 _GATES = "tests/unit/test_gates.py"
+_WATCHDOG = "tests/unit/test_watchdog.py"
 _LISTENERS = "tests/unit/test_listeners.py"
 _WORKING = "tests/unit/test_working.py"
 
@@ -127,7 +128,7 @@ MUTANTS = [
         "watchdog counts from the beginning of the term only",
         "Each term ends after that time, although its work gives signs of life.",
         "time limits that are taken for watchdogs",
-        (f"{_GATES}::test_signs_of_life_keep_the_term",),
+        (f"{_WATCHDOG}::test_signs_of_life_keep_the_term",),
         ((TermState, "live_on", from_the_beginning),),
         "default",
     ),
@@ -135,7 +136,7 @@ MUTANTS = [
         "watchdog never barks",
         "A deadlocked program leads as long as its threads renew.",
         "every library that renews in the background",
-        (f"{_GATES}::test_pause_of_the_process_gives_the_work_its_time_once_more",),
+        (f"{_WATCHDOG}::test_pause_of_the_process_gives_the_work_its_time_once_more",),
         ((Watchdog, "_look", nothing),),
         "default",
     ),

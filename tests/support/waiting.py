@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from leadership_core import Entry
+from leadership_core import Candidate, Entry, Lost, Resigned
 
-__all__ = ["Limit", "Seen", "at_most", "eventually", "has_value", "took", "wait_until"]
+__all__ = ["Limit", "Seen", "at_most", "ends_of", "eventually", "has_value", "took", "wait_until"]
 
 _LARGEST_FACTOR = 10.0  # a longer delay is not caused by the load
 
@@ -119,3 +119,12 @@ def took(action: Callable[[], object]) -> float:
     start = time.monotonic()
     action()
     return time.monotonic() - start
+
+
+def ends_of(candidate: Candidate) -> list[Lost | Resigned]:
+    """A list that gets what ends the terms of a candidate."""
+    ends: list[Lost | Resigned] = []
+    candidate.add_listener(
+        lambda event: ends.append(event) if isinstance(event, Lost | Resigned) else None
+    )
+    return ends
