@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         StoreUnavailable,
         URLError,
     )
+    from .claim_record import ClaimRecord, claim_key
     from .connect_failure import ConnectFailure, WrongServer, cannot_connect, shortened
     from .deadline import (
         DEFAULT_TIMEOUT,
@@ -49,9 +50,20 @@ if TYPE_CHECKING:
     from .event_count import EventCount, Flag, snapshot
     from .fence import Fence
     from .fork import at_fork_in_child, inert_in_child, leak, note_owned
+    from .heartbeats import (
+        UNREADABLE_TTL,
+        Heartbeat,
+        HeartbeatStore,
+        HolderDeadline,
+        ObservedExpiry,
+        observed_within,
+        observing_interval,
+    )
     from .hooks import hookimpl
     from .latest_claims import LatestClaims
     from .net import Address, Addresses, Attempt, connected, is_unknown_host, verified_name
+    from .observed_election import ObservedElection
+    from .observed_sessions import ObservedSessions
     from .protocols import (
         Absent,
         Capability,
@@ -70,8 +82,10 @@ if TYPE_CHECKING:
     from .resolver import resolve
     from .secret import FileState, Secret, file_state, read_password, why_unreadable
     from .security_warnings import is_loopback, warn_about_connection, warn_about_database
+    from .session_observer import end_observation
     from .text import MESSAGE_CHARACTERS, one_line, printable
     from .threads import gevent_has_patched_threads, join, refuse_eventlet, start_daemon
+    from .time_source import TimeSource, time_source_of
     from .tls import ClientTLS, advice, is_hang_up, is_refused_by_server, is_tls_failure
     from .tracebacks import HiddenText, bare
     from .url import Host, StoreURL, as_seconds, as_text, flag
@@ -90,6 +104,7 @@ __all__ = [
     "ANY",
     "DEFAULT_TIMEOUT",
     "MESSAGE_CHARACTERS",
+    "UNREADABLE_TTL",
     "Absent",
     "Address",
     "Addresses",
@@ -98,6 +113,7 @@ __all__ = [
     "Change",
     "Claim",
     "ClaimOutcomeUnknown",
+    "ClaimRecord",
     "ClaimStatus",
     "ClientTLS",
     "Closable",
@@ -114,7 +130,10 @@ __all__ = [
     "FileState",
     "Flag",
     "ForkedStore",
+    "Heartbeat",
+    "HeartbeatStore",
     "HiddenText",
+    "HolderDeadline",
     "Host",
     "InvalidKey",
     "LatestClaims",
@@ -125,6 +144,9 @@ __all__ = [
     "MissingPlugin",
     "NotApplied",
     "NotElected",
+    "ObservedElection",
+    "ObservedExpiry",
+    "ObservedSessions",
     "PluginError",
     "PollingWatcher",
     "RateLimiter",
@@ -137,6 +159,7 @@ __all__ = [
     "StoreRefused",
     "StoreURL",
     "StoreUnavailable",
+    "TimeSource",
     "URLError",
     "Waiting",
     "WatchDelivery",
@@ -152,8 +175,10 @@ __all__ = [
     "check_fence",
     "check_session",
     "check_value",
+    "claim_key",
     "clock",
     "connected",
+    "end_observation",
     "errors",
     "file_state",
     "flag",
@@ -170,6 +195,8 @@ __all__ = [
     "join",
     "leak",
     "note_owned",
+    "observed_within",
+    "observing_interval",
     "one_line",
     "parse_duration",
     "printable",
@@ -182,6 +209,7 @@ __all__ = [
     "single_timeout",
     "snapshot",
     "start_daemon",
+    "time_source_of",
     "verified_name",
     "warn_about_connection",
     "warn_about_database",
@@ -190,6 +218,7 @@ __all__ = [
 
 # The names of each module; a test compares them with the declarations above.
 _MODULES = {
+    ".claim_record": "ClaimRecord claim_key",
     ".connect_failure": "ConnectFailure WrongServer cannot_connect shortened",
     ".deadline": "DEFAULT_TIMEOUT call_timeout half_timeout remaining_timeout single_timeout",
     ".default_election": "DefaultElection",
@@ -198,9 +227,15 @@ _MODULES = {
     ".entries": "ABSENT ANY Change Entry Expected",
     ".fence": "Fence",
     ".fork": "at_fork_in_child inert_in_child leak note_owned",
+    ".heartbeats": (
+        "UNREADABLE_TTL Heartbeat HeartbeatStore HolderDeadline ObservedExpiry observed_within "
+        "observing_interval"
+    ),
     ".hooks": "hookimpl",
     ".latest_claims": "LatestClaims",
     ".net": "Address Addresses Attempt connected is_unknown_host verified_name",
+    ".observed_election": "ObservedElection",
+    ".observed_sessions": "ObservedSessions",
     ".protocols": (
         "Absent Capability Claim ClaimOutcomeUnknown ClaimStatus Closable Election Leader "
         "Leading Session StoreBackend Waiting"
@@ -209,8 +244,10 @@ _MODULES = {
     ".resolver": "resolve",
     ".secret": "FileState Secret file_state read_password why_unreadable",
     ".security_warnings": "is_loopback warn_about_connection warn_about_database",
+    ".session_observer": "end_observation",
     ".text": "MESSAGE_CHARACTERS one_line printable",
     ".threads": "gevent_has_patched_threads join refuse_eventlet start_daemon",
+    ".time_source": "TimeSource time_source_of",
     ".tls": "ClientTLS advice is_hang_up is_refused_by_server is_tls_failure",
     ".tracebacks": "HiddenText bare",
     ".validation": (
