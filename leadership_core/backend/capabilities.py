@@ -8,7 +8,14 @@ from ..errors import PluginError
 from .protocols import Capability, StoreBackend
 from .validation import is_finite_number, safe_repr
 
-__all__ = ["capabilities_of", "delete_tree", "expires_within", "least_margin_of", "prefix_of"]
+__all__ = [
+    "capabilities_of",
+    "delete_tree",
+    "expires_by_observation",
+    "expires_within",
+    "least_margin_of",
+    "prefix_of",
+]
 
 
 def capabilities_of(backend: StoreBackend) -> frozenset[Capability]:
@@ -44,6 +51,11 @@ def least_margin_of(backend: StoreBackend) -> float:
             f"the store's least margin is {safe_repr(margin)}, not a number of seconds"
         )
     return margin
+
+
+def expires_by_observation(backend: StoreBackend) -> bool:
+    """Whether a silent session is over only for those that have observed it; see `StoreBackend`."""
+    return bool(getattr(backend, "expires_by_observation", False))
 
 
 def expires_within(backend: StoreBackend, ttl: float) -> float:

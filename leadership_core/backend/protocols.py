@@ -105,6 +105,10 @@ class StoreBackend(Protocol):
         `expires_within(ttl: float) -> float`: seconds after its last renewal by which a silent
         session of that ttl has ended. Without it, the ttl.
 
+        `expires_by_observation: bool`: true where elections are `ObservedElection`s, so that a session which is
+        silent ends when a candidate has observed it for its ttl, and not at a moment of the server's.
+        Without it, False.
+
         `election(key: str) -> Election`: a new election of the key; sends no request. The core
         calls it once, and keeps the object for as long as it is used. The object must allow weak
         references, as all objects without `__slots__` do. Without it, a `DefaultElection`.

@@ -61,7 +61,7 @@ class Observation:
         self._observer = observer
         self.report: Final = report
         self.session: str | None = None
-        self.reported: tuple[str, object] | None = None  # used in the observer's thread only
+        self.reported: tuple[str, object] | None = None
 
     def follow(self, session: str | None) -> None:
         """Observe that session from now on, in place of the one before; None observes nothing.
@@ -71,6 +71,7 @@ class Observation:
         """
         if session != self.session:
             self.session = session
+            self.reported = None  # a report under way comes after this, and is as good
             if session is not None:
                 self._observer.changed()
 

@@ -12,6 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from ..backend.capabilities import expires_by_observation
 from ..backend.clock import now
 from ..backend.deadline import call_timeout
 from ..backend.protocols import Capability, Session, StoreBackend
@@ -248,6 +249,11 @@ class Sandbox:
     def expiry(self) -> float:
         """Seconds after its last renewal until a session with `ttl` is surely gone."""
         return self.store.expires_within(self.ttl) + recorders.DEFAULT_WAIT / 2
+
+    @property
+    def expires_by_observation(self) -> bool:
+        """Whether a silent session is over only for those that have observed it."""
+        return expires_by_observation(internals(self.store).engine.backend)
 
     def _least_ttl(self) -> float:
         ttl = max(self._requested_ttl, 3 * internals(self.store).engine.least_margin)

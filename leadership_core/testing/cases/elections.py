@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 
+from ...backend.claim_record import claim_key
+from ...backend.entries import Entry
 from ...backend.protocols import Leading, Waiting
 from ...errors import SessionLost
 from ..manual_candidate import ManualCandidate
 from ..sandbox import Sandbox
 from .assertions import is_equal
 
-__all__ = ["ElectionCases", "wrongly_leads"]
+__all__ = ["ElectionCases", "claims_of", "remove_claims", "wrongly_leads"]
 
 _MOMENT = 0.15  # seconds for something that must not happen
 
@@ -227,6 +229,15 @@ class ElectionCases:
 def remove_claims(sandbox: Sandbox, key: str) -> None:
     """Delete the key and the claims below it, as an operator does to force another leader."""
     sandbox.store.delete(key)
-    for entry in sandbox.store.list(key):
-        if entry.session is not None:
-            sandbox.store.delete(entry.key)
+    for entry in claims_of(sandbox, key):
+        sandbox.store.delete(entry.key)
+
+
+def claims_of(sandbox: Sandbox, key: str) -> list[Entry]:
+    """Return the entries that are claims of the election of this key."""
+    found = [sandbox.store.get(key), *sandbox.store.list(key)]
+    return [
+        entry
+        for entry in found
+        if entry is not None and (entry.session is not None or entry.key == claim_key(key))
+    ]

@@ -13,7 +13,7 @@ from ..case import needs
 from ..manual_candidate import ManualCandidate
 from ..sandbox import Sandbox
 from .assertions import is_equal
-from .elections import remove_claims, wrongly_leads
+from .elections import claims_of, remove_claims, wrongly_leads
 
 __all__ = ["HandoverCases"]
 
@@ -159,11 +159,8 @@ class HandoverCases:
         key = sandbox.key("leader")
         leader = ManualCandidate(sandbox, key, b"leader")
         assert leader.leads(), "the only candidate does not lead"
-        found = [sandbox.store.get(key), *sandbox.store.list(key)]
-        claims = [entry.key for entry in found if entry is not None and entry.session is not None]
-        assert claims, (
-            "the store shows no entry that is bound to a session, although there is a leader"
-        )
+        claims = [entry.key for entry in claims_of(sandbox, key)]
+        assert claims, "the store shows no claim, although there is a leader"
         for claim in claims:
             sandbox.store.put(claim, b"by hand")
         assert sandbox.eventually(lambda: not wrongly_leads(leader)), "it leads by a hand's entry"
