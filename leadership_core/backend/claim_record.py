@@ -12,7 +12,7 @@ as a script at the server that checks a fence, may rely on this format.
 from __future__ import annotations
 
 import re
-import secrets
+import uuid
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -83,4 +83,4 @@ class ClaimRecord:
 
     def released(self) -> Self:
         """The record after this claim was released: without session and value."""
-        return replace(self, claim=secrets.token_hex(8), session=None, value=b"")
+        return replace(self, claim=uuid.uuid4().hex, session=None, value=b"")

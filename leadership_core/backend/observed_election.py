@@ -13,9 +13,9 @@ deleted. Elsewhere an epoch in the record counts the terms, and a released recor
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -99,7 +99,7 @@ class ObservedElection:
     @single_timeout()
     def enter(self, session: Session, value: bytes) -> Claim:
         _refuse_overdue(session)
-        claim = _Claim(self._key, session, value, id=secrets.token_hex(8))
+        claim = _Claim(self._key, session, value, id=uuid.uuid4().hex)
         vacancy, self._vacancy = self._vacancy, None
         if vacancy is None:
             vacancy = _Vacancy(self._store.get(self._claim_key), is_over=False)
@@ -306,12 +306,12 @@ class ObservedElection:
     def _next_epoch(self, record: ClaimRecord, entry: Entry | None) -> int:
         """The epoch of the next term: larger than that in the record.
 
-        Without a record, the count begins at the milliseconds of the wall clock, so that tokens grow in most cases
+        Without a record, the count begins at the microseconds of the wall clock, so that tokens grow in most cases
         although an operator has deleted it. Nothing else rests on that.
         """
         last = max(record.epoch, self._highest)
         if entry is None or not record.readable:
-            last = max(last, min(time.time_ns() // 1_000_000, MOST_TOKEN // 2))
+            last = max(last, first_epoch())
         return last + 1
 
 
@@ -338,6 +338,11 @@ class _Watch(Generic[ReportT]):
         self.observation.close()
         if self._inner is not None:
             self._inner.close()
+
+
+def first_epoch() -> int:
+    """Where the count of terms begins without a record: at the microseconds of the wall clock."""
+    return min(max(0, time.time_ns() // 1_000), MOST_TOKEN // 2)
 
 
 def _refuse_overdue(session: Session) -> None:

@@ -12,7 +12,7 @@ the whole TTL, by compare-and-set on that entry. A renewal that arrives later fi
 from __future__ import annotations
 
 import re
-import secrets
+import uuid
 from collections.abc import Collection
 from typing import Final
 
@@ -92,7 +92,7 @@ class _EntrySession:
     """One session; one thread at a time renews and closes it."""
 
     def __init__(self, store: StoreBackend, folder: str, ttl: float, now: Clock) -> None:
-        self.id: Final = secrets.token_hex(16)
+        self.id: Final = uuid.uuid4().hex
         self.ttl: Final = ttl
         self._store = store
         self._key = f"{folder}/{self.id}"
@@ -140,7 +140,7 @@ class _EntrySession:
     def _write(self, known: Entry | None) -> Entry:
         """Write the next heartbeat over the known one; if the answer is lost, find out."""
         self._count += 1
-        record = f"leadership/1 {self.ttl!r} {self._count} {secrets.token_hex(8)}".encode()
+        record = f"leadership/1 {self.ttl!r} {self._count} {uuid.uuid4().hex}".encode()
         try:
             with half_timeout():
                 return self._store.put(self._key, record, expect=ABSENT if known is None else known)

@@ -2,74 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from leadership_core import ANY, Capability, Closable, Entry, Fence, Session
-from leadership_core.backend import ObservedElection, ObservedSessions, observed_within
-from leadership_core.backend.deadline import remaining_timeout
-from leadership_core.backend.entries import Change, Expected
-from leadership_core.stores.memory import MemoryStore, State
+from leadership_core import Capability
+from leadership_core.stores.memory import State
 from leadership_core.testing import ElectionContract, Sandbox, StoreContract
+from tests.support.comparing_store import ComparingStore
 
 pytestmark = pytest.mark.slow
-
-
-class Comparing:
-    """A store that reads, writes and deletes by comparison, and has no sessions.
-
-    Args:
-        state: what it shares with other connections.
-        capabilities: none, or `GLOBAL_REVISION`.
-    """
-
-    expires_by_observation = True
-
-    def __init__(self, state: State, *capabilities: Capability) -> None:
-        self.capabilities = frozenset(capabilities)
-        self._inner = MemoryStore(state)
-        self._sessions = ObservedSessions(self)
-
-    def expires_within(self, ttl: float) -> float:
-        return observed_within(ttl)
-
-    def get(self, key: str) -> Entry | None:
-        return self._inner.get(key)
-
-    def list(self, prefix: str) -> list[Entry]:
-        return self._inner.list(prefix)
-
-    def put(
-        self,
-        key: str,
-        value: bytes,
-        *,
-        expect: Expected = ANY,
-        session: Session | None = None,
-        fence: Fence | None = None,
-    ) -> Entry:
-        assert session is None
-        assert fence is None
-        return self._inner.put(key, value, expect=expect)
-
-    def delete(self, key: str, *, expect: Expected = ANY) -> bool:
-        return self._inner.delete(key, expect=expect)
-
-    def watch(
-        self, key: str, on_change: Callable[[Change], None], *, tree: bool = False
-    ) -> Closable:
-        return self._inner.watch(key, on_change, tree=tree)
-
-    def open_session(self, ttl: float) -> Session:
-        return self._sessions.open(ttl)
-
-    def election(self, key: str) -> ObservedElection:
-        return ObservedElection(self, key, self._sessions)
-
-    def close(self) -> None:
-        remaining_timeout()
-        self._inner.close()
 
 
 class TestEpochs(StoreContract, ElectionContract, capabilities=(), outages=()):
@@ -79,7 +21,7 @@ class TestEpochs(StoreContract, ElectionContract, capabilities=(), outages=()):
     def sandbox(self) -> Iterator[Sandbox]:
         """A sandbox of a store that no URL opens."""
         state = State()
-        with Sandbox(lambda: Comparing(state), ttl=1.0) as sandbox:
+        with Sandbox(lambda: ComparingStore(state), ttl=1.0) as sandbox:
             yield sandbox
 
 
@@ -92,5 +34,5 @@ class TestRevisions(
     def sandbox(self) -> Iterator[Sandbox]:
         """A sandbox of a store that no URL opens."""
         state = State()
-        with Sandbox(lambda: Comparing(state, Capability.GLOBAL_REVISION), ttl=1.0) as sandbox:
+        with Sandbox(lambda: ComparingStore(state, Capability.GLOBAL_REVISION), ttl=1.0) as sandbox:
             yield sandbox
