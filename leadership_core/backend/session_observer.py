@@ -72,7 +72,9 @@ class Observation:
         if session != self.session:
             self.session = session
             self.reported = None  # a report under way comes after this, and is as good
-            if session is not None:
+            if session is None:
+                self._observer.wake()
+            else:
                 self._observer.changed()
 
     def close(self) -> None:
@@ -158,9 +160,7 @@ class SessionObserver:
             return  # a forked child: there is no thread here, and the lock may never be released
         with self._lock:
             self._observations.pop(observation, None)
-            last = not self._observations
-        if last:
-            self._wake()
+        self.wake()
 
     def changed(self) -> None:
         """Read what is observed now; starts the thread if there is none."""
@@ -172,7 +172,7 @@ class SessionObserver:
                 except NotApplied:
                     work.__exit__(None, None, None)
                     raise
-        self._wake()
+        self.wake()
 
     def close(self) -> None:
         """End the thread, and wait for that within the remaining timeout; may be called repeatedly."""
@@ -181,11 +181,12 @@ class SessionObserver:
         with self._lock:
             self._closed = True
             thread = self._thread
-        self._wake()
+        self.wake()
         if thread is not None and thread is not threading.current_thread():
             thread.join(remaining_timeout())
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let the thread see what is observed now; it ends if that is nothing."""
         self._stale = True
         self._changed.notify_all()
 
