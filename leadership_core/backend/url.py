@@ -23,7 +23,7 @@ __all__ = ["TLS_OPTIONS", "Host", "StoreURL", "as_seconds", "as_text", "flag"]
 
 _URL = re.compile(
     r"""
-    (?P<scheme> [A-Za-z][A-Za-z0-9.-]* ) (?P<tls> \+tls )? ://
+    (?P<scheme> [A-Za-z][A-Za-z0-9.-]* (?: \+sentinel )? ) (?P<tls> \+tls )? ://
     (?: (?P<user> [^:@/?\#]* ) (?: : (?P<password> [^@/?\#]* ) )? @ )?
     (?P<hosts> [^@/?\#]* )
     (?P<path> / [^?\#]* )?

@@ -42,11 +42,22 @@ class Server:
 _JAVA = Debian(
     "bullseye", ("openjdk-17-jre-headless",), {"java": "usr/lib/jvm/java-17-openjdk-*/bin/java"}
 )
-# For the example plugin; with the libraries that a Debian without Redis may not have.
+# With the libraries that a Debian without Redis may not have.
 _REDIS = Debian(
     "bookworm",
     ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1", "libssl3"),
     {"redis": "usr/bin/redis-server", "libraries": "usr/lib/*-linux-gnu"},
+)
+# Valkey, with all libraries and the loader of its own suite, whose C library may be newer than ours.
+_VALKEY = Debian(
+    "trixie",
+    ("valkey-server", "valkey-tools", "libc6"),
+    {
+        "redis": "usr/bin/valkey-server",
+        "libraries": "usr/lib/*-linux-gnu",
+        "loader": "usr/lib/*-linux-gnu/ld-linux-*.so.*",
+    },
+    dependencies=r"lib(?!c-)[\w.+-]+",
 )
 # For the rules of docs/monitoring.md.
 _PROMETHEUS = Debian(
@@ -158,6 +169,15 @@ def _redis(offline: bool) -> Server:
     return Server(_version(paths["redis"], "--version", env=loaded), paths)
 
 
+def _valkey(offline: bool) -> Server:
+    path = shutil.which("valkey-server")
+    if path is not None:
+        return Server(_version(path, "--version"), {"redis": path})
+    paths = _VALKEY.paths("valkey", offline=offline)
+    start = (paths["loader"], "--library-path", paths["libraries"], paths["redis"])
+    return Server(_version(*start, "--version"), paths)
+
+
 def _prometheus(offline: bool) -> Server:
     paths = _PROMETHEUS.paths("prometheus", offline=offline)
     return Server(_version(paths["prometheus"], "--version"), paths)
@@ -190,6 +210,7 @@ SERVERS: dict[str, Callable[[bool], Server]] = {
     **{kind: partial(_default, kind) for kind in KINDS},
     **{row.name: partial(_row, row.name) for row in RELEASES},
     "redis": _redis,
+    "valkey": _valkey,
     "prometheus": _prometheus,
     "chromium": _chromium,
     **{name: partial(_shell, name) for name in _SHELLS},

@@ -1,0 +1,214 @@
+"""Watches of entries: notifications say what to read again, and polling finds what they miss."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+
+from leadership_core.backend import (
+    Change,
+    Entry,
+    StoreClosed,
+    StoreUnavailable,
+    WatchDelivery,
+    call_timeout,
+    clock,
+    join,
+    remaining_timeout,
+    start_daemon,
+)
+
+from .client import Client
+from .kv import Found, KVEntries
+from .subscription import Subscription
+
+__all__ = ["Watcher"]
+
+log: logging.Logger = logging.getLogger(__name__)
+
+_READ_SECONDS = 2.0  # for a read, so that the thread ends soon after `close`, even if it hangs
+_CHECK_INTERVAL = 1.0  # seconds between two requests, which find out that the store is away
+_POLL_INTERVAL = 0.5  # seconds between two reads of everything while no notifications arrive
+_FULL_INTERVAL = 20.0  # seconds between two reads of everything while they do
+_LEAST_DELAY = 0.02  # seconds between two reads because of an expiry
+_FIRST_RETRY, _LAST_RETRY = 0.25, 1.0  # seconds
+_MOST_NAMES = 500  # of one read, during which Redis does nothing else
+
+
+class Watcher:
+    """All watches of one store; thread-safe.
+
+    One thread reads, from the first watch on, and another one listens for notifications.
+
+    Args:
+        client: of the store.
+        entries: reads them.
+    """
+
+    def __init__(self, client: Client, entries: KVEntries) -> None:
+        self._entries = entries
+        self._subscription = Subscription(client, self._note)
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._woken = threading.Event()
+        self._watched: dict[WatchDelivery[Change], str] = {}
+        self._dirty: set[str] = set()  # names to read again
+        self._all_dirty = False
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        # Only in the thread: what was found, when it may end, and what each watch has reported.
+        self._found: dict[str, list[Entry]] = {}
+        self._due: dict[str, float] = {}
+        self._reported: dict[WatchDelivery[Change], object] = {}
+
+    def add(
+        self, key: str, on_change: Callable[[Change], None], *, tree: bool
+    ) -> WatchDelivery[Change]:
+        """Start a watch; sends no request: the thread delivers the present state.
+
+        Args:
+            key: the key, or the prefix if `tree` is true.
+            on_change: called in the thread.
+            tree: watch what is below the key.
+
+        Raises:
+            StoreClosed: the watcher is closed.
+            NotApplied: no thread can be started now.
+        """
+
+        def forget() -> None:
+            with self._lock:
+                self._watched.pop(watch, None)
+
+        watch = WatchDelivery(on_change, forget)
+        with self._lock:
+            if self._closed:
+                raise StoreClosed("the store is closed")
+            if self._thread is None:
+                # It cannot read before this block has ended.
+                self._thread = start_daemon(self._run, "leadership-redis-watch")
+            self._watched[watch] = f"{key}/" if tree else key
+            self._dirty.add(self._watched[watch])
+        self._woken.set()
+        return watch
+
+    def close(self) -> None:
+        """End all watches; the threads end when the client is closed."""
+        if os.getpid() != self._process:
+            return
+        with self._lock:
+            self._closed = True
+            watches = list(self._watched)
+        self._subscription.close()
+        self._woken.set()
+        for watch in watches:
+            watch.close()
+
+    def join(self) -> None:
+        """Wait within the timeout until the threads have ended."""
+        if os.getpid() != self._process:
+            return
+        if self._thread is not None:
+            join(self._thread, remaining_timeout())
+        self._subscription.join(remaining_timeout())
+
+    def _note(self, changed: str | None) -> None:
+        """Note a notification: of a key or a session, or None for everything."""
+        with self._lock:
+            if changed is None:
+                self._all_dirty = True
+            else:
+                self._dirty.update(_names_of(changed))
+        self._woken.set()
+
+    def _run(self) -> None:
+        retry, last_read, last_full = _FIRST_RETRY, -inf, -inf
+        while True:
+            self._woken.clear()  # first: a change from here on needs another read
+            with self._lock:
+                if self._closed:
+                    return
+                watched = dict(self._watched)
+                dirty, self._dirty = self._dirty, set()
+                everything, self._all_dirty = self._all_dirty, False
+            now = clock.now()
+            interval = _FULL_INTERVAL if self._subscription.active else _POLL_INTERVAL
+            everything = everything or now - last_full >= interval
+            names = set(watched.values())
+            wanted = [
+                name for name in names
+                if everything or name in dirty or name not in self._found
+                or self._due.get(name, inf) <= now
+            ]  # fmt: skip
+            failure: StoreUnavailable | None = None
+            try:
+                if wanted or now - last_read >= _CHECK_INTERVAL:
+                    self._read(wanted)
+                    last_read = now
+                    last_full = now if everything else last_full
+                    self._subscription.start()  # once it is known which server answers
+            except StoreClosed:
+                return  # it will not be opened again
+            except StoreUnavailable as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 - a mistake here must not end all watches
+                log.exception("reading what is watched failed")
+                failure = StoreUnavailable(f"reading what is watched failed: {error!r}")
+                failure.__cause__ = error
+            for name in self._found.keys() - names:
+                del self._found[name]
+                self._due.pop(name, None)
+            self._report(watched, failure)
+            if failure is not None:
+                with self._lock:
+                    self._all_dirty = True
+                self._woken.wait(retry)
+                retry = min(2 * retry, _LAST_RETRY)
+                continue
+            retry = _FIRST_RETRY
+            until = min([last_read + min(_CHECK_INTERVAL, interval), *self._due.values()])
+            self._woken.wait(max(_LEAST_DELAY, until - clock.now()))
+
+    def _read(self, names: Sequence[str]) -> None:
+        for start in range(0, max(1, len(names)), _MOST_NAMES):
+            some = names[start : start + _MOST_NAMES]
+            with call_timeout(_READ_SECONDS):
+                answers = self._entries.read(some)
+            now = clock.now()
+            for name, found in zip(some, answers, strict=True):
+                self._keep(name, found, now)
+
+    def _keep(self, name: str, found: Found, now: float) -> None:
+        self._found[name] = found.entries
+        if found.expiry is None:
+            self._due.pop(name, None)
+        else:
+            self._due[name] = now + found.expiry
+
+    def _report(
+        self, watched: dict[WatchDelivery[Change], str], failure: StoreUnavailable | None
+    ) -> None:
+        for watch, name in watched.items():
+            if failure is None and name not in self._found:
+                continue
+            entries = self._found.get(name, [])
+            state: Change = entries if name.endswith("/") else entries[0] if entries else None
+            report: object = StoreUnavailable if failure is not None else state
+            if watch not in self._reported or self._reported[watch] != report:
+                self._reported[watch] = report
+                watch.publish(state if failure is None else failure)
+        for closed in self._reported.keys() - watched.keys():
+            del self._reported[closed]
+
+
+def _names_of(key: str) -> Iterable[str]:
+    """The names under which a key is watched: itself, and each prefix of it."""
+    yield key
+    yield "/"
+    at = key.find("/")
+    while at >= 0:
+        yield key[: at + 1]
+        at = key.find("/", at + 1)
