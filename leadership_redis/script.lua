@@ -88,20 +88,15 @@ local function names_below(folder) -- 'a/' stands for all keys below 'a', '/' fo
   return redis.call('ZRANGEBYLEX', INDEX, '[' .. folder, '(' .. string.sub(folder, 1, -2) .. '0')
 end
 
-local function is_session_open(id)
-  return redis.call('HEXISTS', SESSIONS, id) == 1
-end
-
 -- Whether the claim with that token leads: the record beside the election's key, whose session is not
--- over; or an entry at the key itself that is bound to a session.
+-- over (`leadership_core.backend.ClaimRecord`); or an entry at the key itself that is bound to a session.
 local function leads(key, token)
   local claim = redis.call('HGET', ENTRIES, key .. '/.claim')
   if claim then
-    local _, _, found, session = string.find(claim, '^(%d+) %- (%w+) ')
-    if found == token and is_session_open(session) then return true end
+    local _, _, found, session = string.find(claim, '^(%d+) %- leadership/1 %d+ %x+ (%S+)\n')
+    if found == token and redis.call('HEXISTS', SESSIONS, session) == 1 then return true end
   end
-  local entry = read(key)
-  return entry and string.find(entry, '^(%d+) %w') ~= nil and string.match(entry, '^%d+') == token
+  return string.match(read(key) or '', '^(%d+) %w') == token
 end
 
 if request == 'read' then

@@ -12,22 +12,25 @@ from leadership_core.backend import (
     Entry,
     Expected,
     Fence,
+    ObservedElection,
     Session,
     StoreURL,
+    end_observation,
     inert_in_child,
 )
 
 from .client import Client
+from .election import election_of, expires_within
 from .kv import KVEntries
 from .options import Options
-from .session import RedisSession
+from .session import RedisSession, Sessions
 from .watch import Watcher
 
 __all__ = ["RedisStore"]
 
 
 @inert_in_child(
-    "get", "list", "put", "delete", "delete_tree", "watch", "open_session",
+    "get", "list", "put", "delete", "delete_tree", "watch", "open_session", "election",
     silent=("close",),
 )  # fmt: skip
 class RedisStore:
@@ -50,6 +53,7 @@ class RedisStore:
         self._options = Options.read(url)
         self.client: Client = Client(self._options)
         self._entries = KVEntries(self.client)
+        self._sessions = Sessions(self.client)
         self._watcher = Watcher(self.client, self._entries)
 
     @property
@@ -61,7 +65,7 @@ class RedisStore:
         return self._options.prefix
 
     def expires_within(self, ttl: float) -> float:
-        return ttl + 0.5
+        return expires_within(ttl)
 
     def get(self, key: str) -> Entry | None:
         return self._entries.get(key)
@@ -92,11 +96,15 @@ class RedisStore:
         return self._watcher.add(key, on_change, tree=tree)
 
     def open_session(self, ttl: float) -> RedisSession:
-        return RedisSession.open(self.client, ttl)
+        return self._sessions.open(ttl)
+
+    def election(self, key: str) -> ObservedElection:
+        return election_of(self, key, self._sessions)
 
     def close(self) -> None:
         self._watcher.close()
-        self.client.close()
+        self.client.close()  # before waiting for threads, whose requests it aborts
+        end_observation(self._sessions)
         self._watcher.join()
 
     def after_fork_in_child(self) -> None:

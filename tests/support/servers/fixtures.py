@@ -21,6 +21,7 @@ from tests.support.servers.etcd import Etcd, EtcdServer
 from tests.support.servers.etcd_cluster import EtcdCluster
 from tests.support.servers.process import ServerError
 from tests.support.servers.provision import Server
+from tests.support.servers.redis import RedisServer
 from tests.support.servers.releases import kind_of
 from tests.support.servers.requirements import asked, found
 from tests.support.servers.zookeeper import TICK, ZooKeeper, ZooKeeperServer
@@ -29,6 +30,7 @@ from tests.support.servers.zookeeper_cluster import ZooKeeperCluster
 __all__ = [
     "ConsulFactory",
     "EtcdFactory",
+    "RedisFactory",
     "Shared",
     "ZooKeeperFactory",
     "consul",
@@ -37,8 +39,12 @@ __all__ = [
     "etcd",
     "etcd_cluster",
     "etcd_server",
+    "redis",
+    "redis_server",
     "shared_etcd",
+    "shared_redis",
     "shared_server",
+    "shared_valkey",
     "shared_zookeeper",
     "usual_consul",
     "zookeeper",
@@ -351,12 +357,60 @@ def zookeeper_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
     yield from _cluster(request, tmp_path, "zookeeper", ZooKeeperCluster)
 
 
+# -- Redis and Valkey -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that all tests share; they use keys of their own and leave it running."""
+    with _started(RedisServer(found("redis"), tmp_path_factory.mktemp("redis"))) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Valkey that all tests share."""
+    with _started(RedisServer(found("valkey"), tmp_path_factory.mktemp("valkey"))) as running:
+        yield running
+
+
+class RedisFactory(Protocol):
+    """Starts a server; the arguments are those of `RedisServer`, and ``redis`` or ``valkey``."""
+
+    def __call__(
+        self,
+        *,
+        release: str = "redis",
+        password: str = "",
+        tls: bool | str = False,
+        settings: dict[str, object] | None = None,
+        env: dict[str, str] | None = None,
+    ) -> RedisServer: ...
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RedisFactory]:
+    """Start Redis servers of the test's own, which it may stop, kill, freeze and restart."""
+    yield from _factory(request, tmp_path, "redis", RedisServer)
+
+
+@pytest.fixture
+def redis(redis_server: RedisFactory) -> RedisServer:
+    """A Redis server of the test's own."""
+    return redis_server()
+
+
 # -- all releases -----------------------------------------------------------------------------
 
 Shared = Callable[[str], Any]
 """Returns the server of a kind, or of a row of `tests.support.servers.releases`."""
 
-_FIXTURES = {"consul": "consul", "etcd": "shared_etcd", "zookeeper": "shared_zookeeper"}
+_FIXTURES = {
+    "consul": "consul",
+    "etcd": "shared_etcd",
+    "redis": "shared_redis",
+    "zookeeper": "shared_zookeeper",
+}
 
 
 @pytest.fixture(scope="session")
@@ -364,12 +418,14 @@ def shared_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shared]:
     """The server of a kind or a row that all tests share; they leave it running."""
-    running: dict[str, Consul | Etcd | ZooKeeper] = {}
+    running: dict[str, Consul | Etcd | RedisServer | ZooKeeper] = {}
     with ExitStack() as stack:
 
-        def shared(name: str) -> Consul | Etcd | ZooKeeper:
+        def shared(name: str) -> Consul | Etcd | RedisServer | ZooKeeper:
             if name in _FIXTURES:
-                server: Consul | Etcd | ZooKeeper = request.getfixturevalue(_FIXTURES[name])
+                server: Consul | Etcd | RedisServer | ZooKeeper = request.getfixturevalue(
+                    _FIXTURES[name]
+                )
                 return server
             if name not in running:
                 running[name] = start(name)
