@@ -32,7 +32,15 @@ __all__ = ["how_to_install", "installed_stores", "open_backend"]
 
 
 # This project's own backends, so that the error for one that is not installed says how to get it.
-_EXTRAS = {"consul": "consul", "etcd": "etcd", "zk": "zookeeper", "zookeeper": "zookeeper"}
+_EXTRAS = {
+    "consul": "consul",
+    "etcd": "etcd",
+    "redis": "redis",
+    "rediss": "redis",
+    "redis+sentinel": "redis",
+    "zk": "zookeeper",
+    "zookeeper": "zookeeper",
+}
 
 _manager = pluggy.PluginManager(plugins.PROJECT)
 _manager.add_hookspecs(plugins)

@@ -124,7 +124,9 @@ class Client:
 
     def _check_info(self, info: str) -> None:
         found = dict(re.findall(r"^(\w+):(.*?)\r?$", info, re.MULTILINE))
-        version = tuple(int(part) for part in re.findall(r"\d+", found.get("redis_version", ""))[:2])
+        version = tuple(
+            int(part) for part in re.findall(r"\d+", found.get("redis_version", ""))[:2]
+        )
         if version and version < (6, 2):
             raise StoreRefused(f"this is Redis {found['redis_version']}; {OLDEST}")
         policy = found.get("maxmemory_policy", "")

@@ -24,7 +24,7 @@ __all__ = [
     "NotPrimary",
     "connect_failed",
     "connection_lost",
-    "is_refused_login",
+    "is_answer",
     "network_error",
     "refused",
     "unknown_answer",
@@ -113,9 +113,10 @@ def refused(where: str, error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"{where} answers with an error: {shortened(said)}")
 
 
-def is_refused_login(error: Exception) -> bool:
-    """Whether a new connection was refused by Redis itself, in answer to AUTH or SELECT."""
-    return isinstance(error, exceptions.ResponseError | exceptions.AuthenticationError)
+def is_answer(error: Exception) -> bool:
+    """Whether it is an answer of Redis's; redis-py raises some of them as connection errors."""
+    kinds = exceptions.ResponseError | exceptions.AuthenticationError | exceptions.BusyLoadingError
+    return isinstance(error, kinds) or "max number of clients" in str(error)
 
 
 def network_error(error: BaseException) -> Exception:

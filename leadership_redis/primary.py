@@ -173,7 +173,9 @@ class SentinelPrimary(Primary):
         for attempt in self._seeds.attempts(until, is_connected=is_connected, wanted=wanted):
             address = attempt.address
             if address is None:
-                failed.append(ConnectFailure(str(attempt.host), attempt.error or OSError(), attempt.host))
+                failed.append(
+                    ConnectFailure(str(attempt.host), attempt.error or OSError(), attempt.host)
+                )
                 continue
             connection = self._connection
             if connection is None or connection.address != address or connection.is_stale():

@@ -31,7 +31,15 @@ from leadership_core.backend import (
     remaining_timeout,
 )
 
-from .errors import Moved, NotPrimary, connect_failed, connection_lost, network_error, refused
+from .errors import (
+    Moved,
+    NotPrimary,
+    connect_failed,
+    connection_lost,
+    is_answer,
+    network_error,
+    refused,
+)
 from .options import Options
 from .primary import Primary, primary_of
 from .sockets import Connection
@@ -44,6 +52,28 @@ _MOST_REDIRECTIONS = 4
 _CONNECT_RATE, _CONNECT_BURST = 20.0, 40.0  # new connections per second
 
 Command = Sequence[Any]
+
+
+class _NotExecuted(Exception):
+    """A server has executed nothing; another one may.
+
+    Attributes:
+        problem: why, as an error for the caller or a connection that has failed.
+    """
+
+    def __init__(self, problem: StoreUnavailable | ConnectFailure) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+def _refusal(address: Address, error: Exception) -> StoreUnavailable | _NotExecuted:
+    """The error for an answer that is an error of Redis; raises `Moved`."""
+    try:
+        return refused(str(address), error)
+    except NotPrimary:
+        return _NotExecuted(
+            NotApplied(f"{address} is a replica: name the primary in the URL, or all servers")
+        )
 
 
 class Transport:
@@ -120,7 +150,9 @@ class Transport:
             connection.close()
             if connection.deadline.is_aborted:
                 raise StoreClosed("the Redis store is closed") from None
-            raise NotApplied(f"cannot connect to {address}: {network_error(error)}") from bare(error)
+            raise NotApplied(f"cannot connect to {address}: {network_error(error)}") from bare(
+                error
+            )
         except BaseException:
             connection.close()
             raise
@@ -161,47 +193,15 @@ class Transport:
             if address is None:
                 failed.append(self._failure(attempt, attempt.error or OSError()))
                 continue
-            taken = self._take(address)
-            if taken is None:
-                self._wait_for_turn(until)
-            connection = taken or self._new_connection(address)
-            deadline = connection.deadline
             try:
-                if taken is None:
-                    deadline.until = attempt.until
-                    connection.connect()  # type: ignore[no-untyped-call, unused-ignore]  # redis-py has no types here
-                deadline.sent, deadline.received, deadline.until = False, 0, until
-                answers = connection.exchange([("ASKING",), *commands] if asking else commands)
-                if asking:
-                    del answers[0]
-            except (exceptions.RedisError, OSError, ValueError) as error:
-                connection.close()
-                if deadline.is_aborted:
-                    raise StoreClosed("the request was cut off: the store is closed") from None
+                answers = self._exchange(attempt, commands, given, until, asking=asking)
+            except _NotExecuted as reason:
                 self._primary.failed(address)
-                try:
-                    said += self._lost(attempt, error, connection, given, fresh=taken is None)
-                except NotPrimary as replica:
-                    said.append(NotApplied(f"{address} is a replica ({replica})"))
-                except LookupError:
-                    failed.append(self._failure(attempt, network_error(error)))
+                if isinstance(reason.problem, ConnectFailure):
+                    failed.append(reason.problem)
+                else:
+                    said.append(reason.problem)
                 continue
-            except BaseException:
-                connection.close()
-                raise
-            self._keep(connection)
-            first = answers[0]
-            if isinstance(first, Exception) and not isinstance(first, exceptions.NoScriptError):
-                try:
-                    raise refused(str(address), first)
-                except NotPrimary:
-                    self._primary.failed(address)
-                    said.append(
-                        NotApplied(
-                            f"{address} is a replica: name the primary in the URL, or all servers"
-                        )
-                    )
-                    continue
             self._primary.works(address)
             if self._current != address:
                 self._switch(address)
@@ -209,6 +209,52 @@ class Transport:
         if said:
             raise said[0]
         raise connect_failed(failed) from (bare(failed[-1].error) if failed else None)
+
+    def _exchange(
+        self,
+        attempt: Attempt,
+        commands: Sequence[Command],
+        given: float,
+        until: float,
+        *,
+        asking: bool,
+    ) -> list[Any]:
+        """Send the commands to one address, on an idle connection or a new one.
+
+        Raises:
+            _NotExecuted: nothing was executed there, and another server may execute it.
+            StoreUnavailable: it may have been executed, or no server would execute it.
+        """
+        address = attempt.address
+        assert address is not None
+        taken = self._take(address)
+        if taken is None:
+            self._wait_for_turn(until)
+        connection = taken or self._new_connection(address)
+        deadline = connection.deadline
+        try:
+            if taken is None:
+                deadline.until = attempt.until
+                connection.connect()  # type: ignore[no-untyped-call, unused-ignore]  # redis-py has no types here
+            deadline.sent, deadline.received, deadline.until = False, 0, until
+            answers = connection.exchange([("ASKING",), *commands] if asking else commands)
+        except (exceptions.RedisError, OSError, ValueError) as error:
+            connection.close()
+            if deadline.is_aborted:
+                raise StoreClosed("the request was cut off: the store is closed") from None
+            raise self._lost(attempt, error, connection, given, fresh=taken is None) from bare(
+                error
+            )
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(connection)
+        if asking:
+            del answers[0]
+        first = answers[0]
+        if isinstance(first, Exception) and not isinstance(first, exceptions.NoScriptError):
+            raise _refusal(address, first)
+        return answers
 
     def _lost(
         self,
@@ -218,31 +264,25 @@ class Transport:
         given: float,
         *,
         fresh: bool,
-    ) -> list[StoreUnavailable]:
-        """The answer of a server that refuses the connection, if this is one.
-
-        Raises:
-            StoreUnavailable: the request may have been executed.
-            LookupError: the connection has failed, and nothing was executed.
-        """
+    ) -> Exception:
+        """The error of a connection that could not be made, or that has ended before the answer."""
         address = attempt.address
         assert address is not None
-        if isinstance(
-            error,
-            exceptions.ResponseError | exceptions.AuthenticationError | exceptions.BusyLoadingError,
-        ) or "max number of clients" in str(error):
-            return [refused(str(address), error)]
+        if is_answer(error):
+            # The server has refused the connection, or its first command.
+            refusal = _refusal(address, error)
+            return refusal if isinstance(refusal, _NotExecuted) else _NotExecuted(refusal)
         reason = network_error(error)
         deadline, tls = connection.deadline, self._options.tls
         if tls is not None and fresh and not deadline.received and is_hang_up(reason):
             # With TLS 1.3 a server refuses a client's certificate after the handshake.
             reason = tls.why_hung_up(address, deadline.until) or reason
-        if not deadline.sent or is_refused_by_server(reason):
-            raise LookupError
         failure = self._failure(attempt, reason)
+        if not deadline.sent or is_refused_by_server(reason):
+            return _NotExecuted(failure)
         if fresh and isinstance(reason, WrongServer):
-            raise StoreRefused(f"{failure.place}: {reason}; check host and port")
-        raise connection_lost(failure, given) from bare(error)
+            return StoreRefused(f"{failure.place}: {reason}; check host and port")
+        return connection_lost(failure, given)
 
     def _wait_for_turn(self, until: float) -> None:
         """Wait until a connection may be opened; raises `NotApplied` if that takes too long."""

@@ -154,7 +154,7 @@ class Watcher:
                 return  # it will not be opened again
             except StoreUnavailable as error:
                 failure = error
-            except Exception as error:  # noqa: BLE001 - a mistake here must not end all watches
+            except Exception as error:  # a mistake here must not end all watches
                 log.exception("reading what is watched failed")
                 failure = StoreUnavailable(f"reading what is watched failed: {error!r}")
                 failure.__cause__ = error

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import pytest
 
-from tests.integration.plugin.conftest import redis, redis_server
 from tests.support.backends import LEAST, TIMES, Running, TargetStore
 from tests.support.recording import now
 from tests.support.servers.consul import Consul
@@ -35,8 +34,6 @@ __all__ = [
     "on_etcd",
     "on_sqlite",
     "on_zookeeper",
-    "redis",
-    "redis_server",
 ]
 
 

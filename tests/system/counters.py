@@ -19,14 +19,8 @@ GUARDS = ("unfenced", "fence")
 
 
 def open_any(url: str) -> Store:
-    """Open any store, also one without optional parts and that of the example plugin."""
+    """Open any store, also one without optional parts."""
     scheme, _, rest = url.partition(":")
-    if scheme == "redis":
-        # It need not be installed, and only who uses it needs a client of Redis.
-        from examples.leadership_example.leadership_example import RedisStore
-
-        parsed = StoreURL.parse(url)
-        return Store(RedisStore(parsed), str(parsed))
     if scheme == LEAST:
         whole = open_backend(StoreURL.parse(f"sqlite:{rest}"))
         names = ("get", "list", "put", "delete", "watch", "open_session", "close")

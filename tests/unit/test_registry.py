@@ -108,7 +108,7 @@ def test_stores_can_be_opened_in_many_threads_at_once(install: Install) -> None:
         ("etcd://h", "needs the distribution leadership-etcd, which is not installed"),
         ("zk://h", "needs the distribution leadership-zookeeper, which is not installed"),
         ("memroy://h", "did you mean memory://"),
-        ("redis://h", "no installed plugin serves redis://"),
+        ("mongodb://h", "no installed plugin serves mongodb://"),
     ],
 )
 def test_unknown_scheme_is_a_missing_plugin(url: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""The store `redis[+tls]://[[user]:password@]host[:port][/prefix]`: entries and sessions in a Redis."""
+"""The store `redis-example[+tls]://[[user]:password@]host[:port][/prefix]`: entries and sessions in a Redis."""
 
 import math
 import uuid
@@ -27,8 +27,8 @@ POLL_INTERVAL = 0.1
 
 @hookimpl
 def leadership_open_store(url: StoreURL) -> "RedisStore | None":
-    """Open the store of a `redis://` URL."""
-    return RedisStore(url) if url.scheme == "redis" else None
+    """Open the store of a `redis-example://` URL."""
+    return RedisStore(url) if url.scheme == "redis-example" else None
 
 
 class RedisSession:

@@ -52,7 +52,7 @@ class Client:
     def __init__(self, url: StoreURL) -> None:
         host, *others = url.with_default_port(6379).hosts
         if others:
-            raise errors.URLError("redis:// takes one host: a failover would not be safe")
+            raise errors.URLError("redis-example:// takes one host: a failover would not be safe")
         settings: dict[str, Any] = {
             "host": host.name,
             "port": host.port,
@@ -95,9 +95,11 @@ class Client:
             StoreUnavailable: the outcome is unknown.
         """
         if os.getpid() != self._process:
-            raise errors.ForkedStore("the redis:// store belongs to the parent of this process")
+            raise errors.ForkedStore(
+                "the redis-example:// store belongs to the parent of this process"
+            )
         if self._closed:
-            raise errors.StoreClosed("the redis:// store is closed")
+            raise errors.StoreClosed("the redis-example:// store is closed")
         try:
             return self._redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py has no types here
         except (redis.RedisError, OSError) as error:

@@ -15,5 +15,5 @@ class TestRedis(StoreContract, ElectionContract, capabilities=CAPABILITIES):
 
     @pytest.fixture
     def sandbox(self) -> Iterator[Sandbox]:
-        with Sandbox(os.environ.get("REDIS_URL", "redis://localhost"), ttl=1.0) as sandbox:
+        with Sandbox(os.environ.get("REDIS_URL", "redis-example://localhost"), ttl=1.0) as sandbox:
             yield sandbox

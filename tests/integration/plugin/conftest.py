@@ -16,6 +16,17 @@ from tests.support.servers.redis import RedisServer
 from tests.support.servers.requirements import found
 
 
+class ExampleServer(RedisServer):
+    """A Redis whose URL is that of the example."""
+
+    def url_at(self, *ports: int, user: str = "", password: str = "") -> str:
+        return (
+            super()
+            .url_at(*ports, user=user, password=password)
+            .replace("redis", "redis-example", 1)
+        )
+
+
 class RedisFactory(Protocol):
     """Starts a server; takes the arguments of `RedisServer`."""
 
@@ -29,7 +40,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisFactory]:
     with ExitStack() as stack:
 
         def start(**options: Any) -> RedisServer:
-            server = RedisServer(found("redis"), tmp_path / f"redis-{next(numbers)}", **options)
+            server = ExampleServer(found("redis"), tmp_path / f"redis-{next(numbers)}", **options)
             stack.callback(server.remove)
             server.start()
             return server

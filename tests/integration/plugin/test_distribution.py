@@ -43,7 +43,7 @@ def test_example_is_small() -> None:
 def test_example_is_listed_by_its_scheme(third_party: ThirdParty) -> None:
     """`leadership stores` names the scheme and the distribution that provides it."""
     assert re.search(
-        r"^redis\b.*leadership-example 0\.1\.0",
+        r"^redis-example\b.*leadership-example 0\.1\.0",
         third_party.run("leadership", "stores"),
         re.MULTILINE,
     )
@@ -68,7 +68,7 @@ def test_example_passes_its_own_contract(third_party: ThirdParty, redis: RedisSe
 def test_readme_of_the_example_works(third_party: ThirdParty, redis: RedisServer) -> None:
     """Its Python block runs with only the address changed."""
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    program, places = re.subn(r"redis://:password@localhost:6379", redis.url, block)
+    program, places = re.subn(r"redis-example://:password@localhost:6379", redis.url, block)
     assert places == 1
 
     third_party.run("python", "-X", "dev", "-W", "error", "-c", program)

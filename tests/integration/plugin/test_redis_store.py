@@ -30,7 +30,7 @@ def test_wrong_password_is_refused_at_once(redis_server: RedisFactory, opened: O
     opened(redis.url).put("a", b"1")
 
     for wrong in ("", "guess@"):
-        store = opened(f"redis://{':' if wrong else ''}{wrong}{redis.host}:{redis.port}")
+        store = opened(f"redis-example://{':' if wrong else ''}{wrong}{redis.host}:{redis.port}")
         with pytest.raises(StoreRefused) as caught:
             make_candidate(store, "one").wait_elected(5)
         assert "guess" not in str(caught.value)
@@ -51,10 +51,10 @@ def test_tls_verifies_the_certificate(redis_server: RedisFactory, opened: Opener
 @pytest.mark.parametrize(
     "url",
     [
-        "redis://a,b",
-        "redis://localhost?db=1",
-        "redis://localhost?ca=file",
-        "redis://localhost/a//b",
+        "redis-example://a,b",
+        "redis-example://localhost?db=1",
+        "redis-example://localhost?ca=file",
+        "redis-example://localhost/a//b",
     ],
 )
 def test_wrong_url_is_refused(url: str, opened: Opener) -> None:
@@ -66,7 +66,7 @@ def test_wrong_url_is_refused(url: str, opened: Opener) -> None:
 def test_unknown_host_is_refused(opened: Opener) -> None:
     """It is a lasting error."""
     with pytest.raises(StoreRefused):
-        opened("redis://no-such-host.invalid").get("a")
+        opened("redis-example://no-such-host.invalid").get("a")
 
 
 def test_term_survives_a_crash_of_the_server(redis: RedisServer, opened: Opener) -> None:
