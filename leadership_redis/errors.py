@@ -40,7 +40,7 @@ _CURES = (
      "Redis refuses the user or the password: check USER:PASSWORD@ in the URL"),
     (r"AUTH <password> called without any password|no password is set", StoreRefused,
      "Redis has no password for the user default: remove the password from the URL"),
-    (r"NOPERM|can't run this command|can't access|no permissions", StoreRefused,
+    (r"NOPERM|user executing the script can't|can't run this command|no permissions", StoreRefused,
      "the user of the URL lacks a right: docs/redis.md has the ACL to set"),
     (r"DENIED\b|protected mode", StoreRefused,
      "Redis accepts no connection from this host in protected mode: set a password at the server"),

@@ -47,6 +47,7 @@ class RedisStore:
     """
 
     least_margin: float = 0.0
+    expires_by_observation: bool = True
 
     def __init__(self, url: StoreURL) -> None:
         self._url = url
