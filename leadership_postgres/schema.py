@@ -245,7 +245,7 @@ BEGIN
   detail := '';
   SELECT * INTO v_found FROM {schema}.entry WHERE key = p_key FOR UPDATE;
   IF NOT FOUND THEN
-    outcome := CASE WHEN p_expect = 'entry' THEN 'conflict' ELSE 'absent' END;
+    outcome := 'absent';
     RETURN;
   END IF;
   detail := v_found.revision::text;

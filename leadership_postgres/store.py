@@ -12,15 +12,12 @@ from leadership_core.backend import (
     Entry,
     Expected,
     Fence,
-    RateLimiter,
     Session,
-    StoreUnavailable,
     StoreURL,
     end_observation,
     inert_in_child,
     observed_within,
     refuse_eventlet,
-    remaining_timeout,
     single_timeout,
 )
 
@@ -52,6 +49,7 @@ class PostgresStore:
     """
 
     least_margin: float = 0.0
+    expires_by_observation: bool = True
 
     def __init__(self, url: StoreURL) -> None:
         refuse_eventlet("postgresql://", "it waits with select.poll, which eventlet takes away")

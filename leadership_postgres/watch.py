@@ -267,8 +267,11 @@ class Watcher:
                     self._dirty |= set(self._watched)
             return
         try:
-            connection.wait(until, self._wake_reader)
+            # Some may have come together with the answer to a statement.
             payloads = connection.take_notifications()
+            if not payloads:
+                connection.wait(until, self._wake_reader)
+                payloads = connection.take_notifications()
             if not payloads and clock.now() >= now + interval:
                 self._check(connection)
                 payloads = connection.take_notifications()

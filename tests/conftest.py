@@ -46,6 +46,13 @@ from tests.support.servers.fixtures import (
     zookeeper_cluster,
     zookeeper_server,
 )
+from tests.support.servers.postgres_fixtures import (
+    PostgresFactory,
+    pgbouncer,
+    postgres,
+    postgres_server,
+    shared_postgres,
+)
 from tests.support.servers.process import Process
 from tests.support.servers.proxy import Proxy
 from tests.support.servers.requirements import describe, get_ready, wanted_by
@@ -53,6 +60,7 @@ from tests.support.servers.requirements import describe, get_ready, wanted_by
 __all__ = [
     "ConsulFactory",
     "EtcdFactory",
+    "PostgresFactory",
     "ProxyFactory",
     "RedisFactory",
     "ZooKeeperFactory",
@@ -62,9 +70,13 @@ __all__ = [
     "etcd",
     "etcd_cluster",
     "etcd_server",
+    "pgbouncer",
+    "postgres",
+    "postgres_server",
     "redis",
     "redis_server",
     "shared_etcd",
+    "shared_postgres",
     "shared_redis",
     "shared_server",
     "shared_valkey",

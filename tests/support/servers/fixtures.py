@@ -408,6 +408,7 @@ Shared = Callable[[str], Any]
 _FIXTURES = {
     "consul": "consul",
     "etcd": "shared_etcd",
+    "postgres": "shared_postgres",
     "redis": "shared_redis",
     "zookeeper": "shared_zookeeper",
 }

@@ -59,6 +59,15 @@ _VALKEY = Debian(
     },
     dependencies=r"lib(?!c-)[\w.+-]+",
 )
+# A pooler before PostgreSQL, and the clock that a PostgreSQL has instead of the machine's.
+_PGBOUNCER = Debian(
+    "bookworm",
+    ("pgbouncer", "libevent-2.1-7", "libc-ares2"),
+    {"pgbouncer": "usr/sbin/pgbouncer", "libraries": "usr/lib/*-linux-gnu"},
+)
+_FAKETIME = Debian(
+    "bookworm", ("libfaketime",), {"faketime": "usr/lib/*-linux-gnu/faketime/libfaketimeMT.so.1"}
+)
 # For the rules of docs/monitoring.md.
 _PROMETHEUS = Debian(
     "bookworm",
@@ -147,6 +156,8 @@ def _row(name: str, offline: bool) -> Server:
 
 
 def _server(kind: str, paths: dict[str, str], offline: bool) -> Server:
+    if kind == "postgres":
+        return _postgres(paths, offline)
     if kind != "zookeeper":
         return Server(_version(paths[kind], *_VERSION_OF[kind]), paths)
     java = shutil.which("java") or _JAVA.paths("java", offline=offline)["java"]
@@ -158,6 +169,18 @@ def _server(kind: str, paths: dict[str, str], offline: bool) -> Server:
     names = [f"{name}.jar" if name != "*" else name for name in wanted]
     classpath = os.pathsep.join(str(jars / name) for name in names)
     return Server(version, {"java": java, "classpath": classpath})
+
+
+def _postgres(paths: dict[str, str], offline: bool) -> Server:
+    loaded = {**os.environ, "LD_LIBRARY_PATH": paths["libraries"]}
+    clock = _FAKETIME.paths("faketime", offline=offline)
+    return Server(_version(paths["postgres"], "--version", env=loaded), {**paths, **clock})
+
+
+def _pgbouncer(offline: bool) -> Server:
+    paths = _PGBOUNCER.paths("pgbouncer", offline=offline)
+    loaded = {**os.environ, "LD_LIBRARY_PATH": paths["libraries"]}
+    return Server(_version(paths["pgbouncer"], "--version", env=loaded), paths)
 
 
 def _redis(offline: bool) -> Server:
@@ -209,6 +232,7 @@ _VERSION_OF = {"consul": ("version",), "etcd": ("--version",)}
 SERVERS: dict[str, Callable[[bool], Server]] = {
     **{kind: partial(_default, kind) for kind in KINDS},
     **{row.name: partial(_row, row.name) for row in RELEASES},
+    "pgbouncer": _pgbouncer,
     "redis": _redis,
     "valkey": _valkey,
     "prometheus": _prometheus,

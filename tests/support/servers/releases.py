@@ -31,7 +31,7 @@ __all__ = [
     "versions_of",
 ]
 
-KINDS = ("consul", "etcd", "zookeeper")
+KINDS = ("consul", "etcd", "zookeeper", "postgres")
 """The kinds of servers that have a backend here."""
 
 
@@ -71,6 +71,18 @@ def _zookeeper_of_debian(suite: str) -> Debian:
     return Debian(suite, packages, {"jars": "usr/share/java"})
 
 
+def _postgres_of_debian(suite: str, line: int) -> Debian:
+    wanted = {
+        "postgres": f"usr/lib/postgresql/{line}/bin/postgres",
+        "libraries": "usr/lib/*-linux-gnu",
+    }
+    # With the libraries that a Debian without PostgreSQL may not have.
+    packages = (f"postgresql-{line}", f"postgresql-client-{line}", "libpq5")
+    return Debian(suite, packages, wanted, _POSTGRES_LIBRARIES)
+
+
+_POSTGRES_LIBRARIES = r"lib(?:icu|ldap|xml2|xslt|sasl2|numa|uring)[\w.+-]*"
+
 _CONSUL = "github.com/hashicorp/consul"
 
 # Older ones first. The suites are closed but for bookworm and trixie, which have had their last
@@ -83,6 +95,7 @@ _ALL = (
     Release("etcd", "3.5.16", _etcd_of_debian("trixie")),
     Release("etcd", "3.6.16", _etcd_of_modules("v3.6.16")),
     Release("etcd", "3.7.3", _etcd_of_modules("v3.7.3")),
+    Release("postgres", "15", _postgres_of_debian("bookworm", 15)),
     Release("zookeeper", "3.8.0", _zookeeper_of_debian("bookworm")),
     Release("zookeeper", "3.9.3", _zookeeper_of_debian("trixie")),
     Release(
@@ -157,6 +170,8 @@ def on_path(kind: str) -> dict[str, str]:
     if kind == "zookeeper":
         jars = os.environ.get("ZOOKEEPER_JARS")
         return {"jars": jars} if jars else {}
+    if kind == "postgres":
+        return {}  # its programs are beside each other, and on PATH is a script of Debian's
     commands = {"consul": ("consul",), "etcd": ("etcd", "etcdctl")}[kind]
     found = {name: path for name in commands if (path := shutil.which(name))}
     return found if len(found) == len(commands) else {}
