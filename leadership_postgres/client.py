@@ -140,9 +140,7 @@ class Client:
 
     def open_session(self, session: str, ttl: float, beat: str) -> None:
         """Insert the row of a session."""
-        self._call(
-            "open a session", "open_1", session, ttl, beat, traffic=TrafficClass.RENEWALS
-        )
+        self._call("open a session", "open_1", session, ttl, beat, traffic=TrafficClass.RENEWALS)
 
     def renew_session(self, session: str, expected: Sequence[str], beat: str) -> str:
         """Replace a heartbeat; returns renewed, ended, expired or overtaken."""
@@ -199,7 +197,9 @@ class Client:
         return [_key_value(row) for row in rows if row[0] is not None]
 
     def _outcome(self, doing: str, function: str, *parameters: Parameter) -> Outcome:
-        sql = f"SELECT outcome, detail FROM {self._schema}.{function}({_places(len(parameters) + 1)})"
+        sql = (
+            f"SELECT outcome, detail FROM {self._schema}.{function}({_places(len(parameters) + 1)})"
+        )
         rows = self._run(doing, sql, (*parameters, _lock_wait()), TrafficClass.REQUESTS)
         return Outcome(_text(rows[0][0]), _text(rows[0][1]))
 
@@ -289,7 +289,9 @@ def _key_value(row: tuple[bytes | None, ...]) -> KeyValue:
 
 def _refuse_standby(rows: Rows) -> None:
     if rows and rows[0][-1] == b"true":
-        raise NotApplied("the server that answers is a standby, which may lag: the URL must name the primary")
+        raise NotApplied(
+            "the server that answers is a standby, which may lag: the URL must name the primary"
+        )
 
 
 def _places(count: int) -> str:

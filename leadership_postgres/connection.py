@@ -133,9 +133,7 @@ class Connection:
         values = [_encoded(one) for one in parameters]
         formats = [_BINARY if isinstance(one, bytes) else _TEXT for one in parameters]
         try:
-            self._pg.send_query_params(
-                sql.encode(), values, None, formats or None, _BINARY
-            )
+            self._pg.send_query_params(sql.encode(), values, None, formats or None, _BINARY)
             return self._results(until)
         except ServerError:
             raise

@@ -168,6 +168,8 @@ def connect_error(text: str) -> str:
         text: libpq's text.
     """
     # The beginning names the address, which the caller does, too.
-    said = re.sub(r'^connection to server at "[^"]*"(, port \d+)?( \([^)]*\), port \d+)? failed: ', "", text)
+    said = re.sub(
+        r'^connection to server at "[^"]*"(, port \d+)?( \([^)]*\), port \d+)? failed: ', "", text
+    )
     found = _known(text)
     return one_line(said, _LONGEST) + (f"; {found.cure}" if found else "")

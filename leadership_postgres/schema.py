@@ -68,7 +68,9 @@ def schema_sql(schema: str = DEFAULT_SCHEMA) -> str:
     name = quoted(schema)
     text = _SQL.replace("{schema}", name)
     text = text.replace("{suffix}", claim_key(""))
-    return text.replace("{literal}", _literal(name)).replace("{channel}", _literal(channel_of(schema)))
+    return text.replace("{literal}", _literal(name)).replace(
+        "{channel}", _literal(channel_of(schema))
+    )
 
 
 def _literal(text: str) -> str:
@@ -165,7 +167,7 @@ BEGIN
     WHERE key = p_key || '{suffix}' AND revision = p_token FOR SHARE;
   -- "leadership/1 EPOCH CLAIM SESSION", and then the value of the candidate behind a line feed.
   RETURN FOUND AND EXISTS (SELECT 1 FROM {schema}.session WHERE id =
-    split_part(encode(substring(v_record for position('\x0a'::bytea in v_record)), 'escape'), ' ', 4));
+    split_part(encode(substring(v_record for greatest(position('\x0a'::bytea in v_record), 1) - 1), 'escape'), ' ', 4));
 END $f$;
 
 CREATE OR REPLACE FUNCTION {schema}.put_1(

@@ -126,7 +126,9 @@ class PostgresSession:
                 self._lost = "the session has ended"
             else:
                 # Also the answer if two renewals of this session run at once; the engine sends one at a time.
-                self._lost = "another heartbeat is in the row of the session: PostgreSQL has lost data"
+                self._lost = (
+                    "another heartbeat is in the row of the session: PostgreSQL has lost data"
+                )
             raise SessionLost(self._lost)
 
     def close(self) -> None:

@@ -12,7 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from leadership_core.backend import ClientTLS, Secret, StoreURL, URLError, is_loopback, warn_about_connection
+from leadership_core.backend import (
+    ClientTLS,
+    Secret,
+    StoreURL,
+    URLError,
+    is_loopback,
+    warn_about_connection,
+)
 
 __all__ = ["LIBPQ_OPTIONS", "tls_parameters", "warn"]
 

@@ -178,7 +178,9 @@ class Transport:
         version = 0 if password is None else password.version
         with self._lock:
             if version != self._password_version:
-                stale, self._idle = (self._idle, []) if self._password_version >= 0 else ([], self._idle)
+                stale, self._idle = (
+                    (self._idle, []) if self._password_version >= 0 else ([], self._idle)
+                )
                 self._password_version = version
             while len(self._idle) > 1 and clock.now() - self._idle[0].idle_since > _IDLE:
                 stale.append(self._idle.pop(0))
@@ -231,7 +233,11 @@ class Transport:
             self._addresses.failed(address)
             text = str(error)
             refused = "Connection refused" in text
-            advice = "connection refused; is PostgreSQL running there?" if refused else connect_error(text)
+            advice = (
+                "connection refused; is PostgreSQL running there?"
+                if refused
+                else connect_error(text)
+            )
             failed.append((f"{address}: {advice}", is_lasting(text)))
             return None
         with self._lock:

@@ -63,7 +63,9 @@ class Watcher:
         self._lock = threading.RLock()  # a signal handler may close a watch
         self._watched: dict[_Scope, list[WatchDelivery[Change]]] = {}
         self._dirty: set[_Scope] = set()
-        self._new: set[WatchDelivery[Change]] = set()  # they want the state even if it is an old one
+        self._new: set[WatchDelivery[Change]] = (
+            set()
+        )  # they want the state even if it is an old one
         self._thread: threading.Thread | None = None
         self._closed = False
         self._process = os.getpid()
@@ -278,7 +280,9 @@ class Watcher:
         except ConnectionLost as error:
             if self._closed:
                 raise StoreClosed("the store is closed") from error
-            raise StoreUnavailable(f"the connection for notifications has ended: {error}") from error
+            raise StoreUnavailable(
+                f"the connection for notifications has ended: {error}"
+            ) from error
         with self._lock:
             for payload in payloads:
                 self._dirty |= self._touched(payload)

@@ -73,7 +73,8 @@ class _TreeProcess(Process):
     def _children(self) -> list[int]:
         try:
             return [
-                int(one) for one in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+                int(one)
+                for one in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
             ]
         except OSError:
             return []
@@ -110,7 +111,14 @@ def _as_user(command: Sequence[str]) -> list[str]:
     user = _user()
     if user is None:
         return list(command)
-    return ["setpriv", f"--reuid={user[1]}", f"--regid={user[2]}", "--clear-groups", "--pdeathsig=KILL", *command]
+    return [
+        "setpriv",
+        f"--reuid={user[1]}",
+        f"--regid={user[2]}",
+        "--clear-groups",
+        "--pdeathsig=KILL",
+        *command,
+    ]
 
 
 _copies: dict[Path, Path] = {}
@@ -204,7 +212,8 @@ class PostgresServer(LocalServer):
             "--locale=C", "--no-sync",
         )  # fmt: skip
         self._run_single(
-            f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}';\n", f"CREATE DATABASE {DATABASE} OWNER {USER};\n"
+            f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}';\n",
+            f"CREATE DATABASE {DATABASE} OWNER {USER};\n",
         )
 
     def _run(self, program: str, *words: str, said: str = "") -> None:
@@ -225,7 +234,10 @@ class PostgresServer(LocalServer):
         lines = [f"{name} = '{value}'" for name, value in settings.items()]
         lines.append(f"port = {self.port}")
         if self.certificates is not None:
-            for name, file in (("cert", self.certificates.server_cert), ("key", self.certificates.server_key)):
+            for name, file in (
+                ("cert", self.certificates.server_cert),
+                ("key", self.certificates.server_key),
+            ):
                 copy = self.data / f"server.{name}"
                 shutil.copy(file, copy)
                 copy.chmod(0o600)
@@ -264,7 +276,9 @@ class PostgresServer(LocalServer):
         except psycopg.Error:
             return False
 
-    def ask(self, sql: str, *parameters: object, database: str = DATABASE) -> list[tuple[object, ...]]:
+    def ask(
+        self, sql: str, *parameters: object, database: str = DATABASE
+    ) -> list[tuple[object, ...]]:
         """Execute a statement as the superuser; returns its rows."""
         with psycopg.connect(
             host=self.host, port=self.port, user="postgres", dbname=database, connect_timeout=5, autocommit=True,
@@ -320,7 +334,11 @@ class PgBouncer(LocalServer):
         env = {}
         if libraries := pooler.paths.get("libraries"):
             env["LD_LIBRARY_PATH"] = _reachable(libraries)
-        self.process = Process(_as_user([_reachable(pooler.paths["pgbouncer"]), str(configuration)]), folder / "log", env)
+        self.process = Process(
+            _as_user([_reachable(pooler.paths["pgbouncer"]), str(configuration)]),
+            folder / "log",
+            env,
+        )
 
     @property
     def url(self) -> str:
@@ -331,7 +349,12 @@ class PgBouncer(LocalServer):
         """Whether it answers statements."""
         try:
             with psycopg.connect(
-                host=self.host, port=self.port, user=USER, password=PASSWORD, dbname=DATABASE, connect_timeout=5
+                host=self.host,
+                port=self.port,
+                user=USER,
+                password=PASSWORD,
+                dbname=DATABASE,
+                connect_timeout=5,
             ) as link:
                 link.execute("SELECT 1")
         except psycopg.Error:
