@@ -75,7 +75,7 @@ def fence_sql(
         name = name.replace(":", "\\:")
     key = "/".join(part for part in (prefix.strip("/"), fence.key) if part)
     places = ", ".join(_PLACES[style])
-    sql = f"SELECT {name}.fence({places})"  # noqa: S608  # the only name in it is quoted
+    sql = f"SELECT {name}.fence({places})"
     if style == "named":
         return sql, {"key": key, "token": fence.token}
     return sql, (key, fence.token)

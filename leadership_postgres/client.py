@@ -36,6 +36,16 @@ SELECT e.key, e.value, e.revision::text, e.session,
 FROM (SELECT 1) AS one LEFT JOIN ({schema}.entry AS e LEFT JOIN {schema}.session AS s ON s.id = e.session)
   ON {condition} ORDER BY e.key
 """
+_HEARTBEATS = """
+SELECT s.id, s.ttl::text, s.beat, pg_is_in_recovery()::text
+FROM (SELECT 1) AS one LEFT JOIN {schema}.session AS s ON s.id = ANY($1::text[])
+"""
+# Also those from before the clock was set back.
+_SILENT = """
+SELECT id, ttl::text, beat FROM {schema}.session
+WHERE clock_timestamp() > renewed + make_interval(secs => 2 * ttl + 60)
+  OR renewed > clock_timestamp() + interval '60 s' LIMIT $1
+"""
 # One row in any case, which says whether the server is a standby.
 _CONDITIONS = {
     "one": "e.key = $1",
@@ -85,7 +95,7 @@ class Client:
         self._schema = quoted(options.schema)
         self.channel: str = channel_of(options.schema)
         self._reads = {
-            name: _READ.replace("{schema}", self._schema).replace("{condition}", condition)
+            name: self._in_schema(_READ).replace("{condition}", condition)
             for name, condition in _CONDITIONS.items()
         }
 
@@ -161,11 +171,8 @@ class Client:
 
     def read_sessions(self, sessions: Iterable[str]) -> dict[str, tuple[float, str]]:
         """Read the ttl and the heartbeat of each session that is not over."""
-        sql = (
-            "SELECT s.id, s.ttl::text, s.beat, pg_is_in_recovery()::text FROM (SELECT 1) AS one "
-            f"LEFT JOIN {self._schema}.session AS s ON s.id = ANY($1::text[])"
-        )
-        rows = self._run("read the heartbeats", sql, (array_of(sessions),), TrafficClass.RENEWALS)
+        sql, parameters = self._in_schema(_HEARTBEATS), (array_of(sessions),)
+        rows = self._run("read the heartbeats", sql, parameters, TrafficClass.RENEWALS)
         _refuse_standby(rows)
         return {
             _text(row[0]): (float(_text(row[1])), _text(row[2]))
@@ -175,12 +182,8 @@ class Client:
 
     def read_silent(self, most: int) -> dict[str, tuple[float, str]]:
         """Read sessions that the server's clock says have not been renewed for long, as a hint."""
-        sql = (
-            f"SELECT id, ttl::text, beat FROM {self._schema}.session "
-            "WHERE clock_timestamp() > renewed + make_interval(secs => 2 * ttl + 60) "
-            f"OR renewed > clock_timestamp() + interval '60 s' LIMIT {most}"
-        )
-        rows = self._run("read the sessions", sql, (), TrafficClass.REQUESTS)
+        sql = self._in_schema(_SILENT)
+        rows = self._run("read the sessions", sql, (most,), TrafficClass.REQUESTS)
         return {_text(row[0]): (float(_text(row[1])), _text(row[2])) for row in rows}
 
     def _read(self, doing: str, kind: str, parameters: Sequence[Parameter]) -> list[KeyValue]:
@@ -197,9 +200,8 @@ class Client:
         return [_key_value(row) for row in rows if row[0] is not None]
 
     def _outcome(self, doing: str, function: str, *parameters: Parameter) -> Outcome:
-        sql = (
-            f"SELECT outcome, detail FROM {self._schema}.{function}({_places(len(parameters) + 1)})"
-        )
+        call = f"{function}({_places(len(parameters) + 1)})"
+        sql = self._in_schema("SELECT outcome, detail FROM {schema}.") + call
         rows = self._run(doing, sql, (*parameters, _lock_wait()), TrafficClass.REQUESTS)
         return Outcome(_text(rows[0][0]), _text(rows[0][1]))
 
@@ -210,9 +212,13 @@ class Client:
         *parameters: Parameter,
         traffic: TrafficClass = TrafficClass.REQUESTS,
     ) -> str:
-        sql = f"SELECT {self._schema}.{function}({_places(len(parameters) + 1)})::text"
+        call = f"{function}({_places(len(parameters) + 1)})::text"
+        sql = self._in_schema("SELECT {schema}.") + call
         rows = self._run(doing, sql, (*parameters, _lock_wait()), traffic)
         return _text(rows[0][0])
+
+    def _in_schema(self, sql: str) -> str:
+        return sql.replace("{schema}", self._schema)
 
     def _run(
         self, doing: str, sql: str, parameters: Sequence[Parameter], traffic: TrafficClass

@@ -26,7 +26,7 @@ from leadership_core.backend import (
 )
 
 from .connection import Connection, ConnectionLost, Parameter, Rows
-from .errors import ServerError, connect_error, is_lasting, statement_error
+from .errors import connect_error, is_lasting
 from .options import Options
 
 __all__ = ["TrafficClass", "Transport"]
@@ -133,6 +133,7 @@ class Transport:
 
     def _acquire(self, until: float, traffic: TrafficClass) -> Connection:
         most = self.options.connections - (traffic is not TrafficClass.RENEWALS)
+        connection: Connection | None = None
         while True:
             self.check_open()
             self._drop_idle()

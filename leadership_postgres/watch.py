@@ -17,15 +17,12 @@ from contextlib import suppress
 
 from leadership_core.backend import (
     Change,
-    NotApplied,
     StoreClosed,
     StoreUnavailable,
     WatchDelivery,
     call_timeout,
     clock,
-    inert_in_child,
     join,
-    leak,
     remaining_timeout,
     start_daemon,
 )
@@ -184,7 +181,7 @@ class Watcher:
                     return
                 except StoreUnavailable as error:
                     failure = error
-                except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the watches
+                except Exception as error:
                     log.exception("watching for changes failed")
                     failure = StoreUnavailable(f"watching for changes failed: {error!r}")
                     failure.__cause__ = error

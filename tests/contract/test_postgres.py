@@ -18,5 +18,5 @@ class TestPostgres(StoreContract, ElectionContract, capabilities=Capability):
     def sandbox(self, shared_postgres: PostgresServer) -> Iterator[Sandbox]:
         """Each case has its own prefix; a value may have up to a gigabyte."""
         url = f"{shared_postgres.url}?prefix=some/prefix"
-        with Sandbox(url, ttl=1.0, max_value=1 << 20) as sandbox:
+        with Sandbox(url, ttl=2.0, max_value=1 << 20) as sandbox:
             yield sandbox

@@ -14,7 +14,13 @@ import leadership_core
 from leadership_core import backend, testing
 from tests.support.paths import ROOT
 
-PLUGINS = ["leadership_consul", "leadership_etcd", "leadership_redis", "leadership_zookeeper"]
+PLUGINS = [
+    "leadership_consul",
+    "leadership_etcd",
+    "leadership_postgres",
+    "leadership_redis",
+    "leadership_zookeeper",
+]
 OBSERVERS = ["leadership_prometheus", "leadership_opentelemetry"]
 TOOLS = ["leadership_bench"]
 PARTS = {

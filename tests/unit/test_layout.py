@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = ("leadership_consul", "leadership_etcd", "leadership_redis", "leadership_zookeeper")
+PLUGINS = (
+    "leadership_consul",
+    "leadership_etcd",
+    "leadership_postgres",
+    "leadership_redis",
+    "leadership_zookeeper",
+)
 PARTS = {
     "__init__", "store", "options", "tls", "claim", "election", "session", "kv", "watch", "client",
     "transport", "errors",

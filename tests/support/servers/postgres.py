@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import pwd
 import shutil
@@ -81,10 +82,8 @@ class _TreeProcess(Process):
 
 
 def _send(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _runs(pid: int) -> bool:
@@ -180,7 +179,7 @@ class PostgresServer(LocalServer):
         self._home.chmod(0o755)
         self.data = self._home / "data"
         self._bin = Path(_reachable(server.paths["postgres"])).parent
-        self._env = dict(LC_ALL="C.UTF-8", TZ="UTC")
+        self._env = {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
         if libraries := server.paths.get("libraries"):
             self._env["LD_LIBRARY_PATH"] = _reachable(libraries)
         self.certificates = Certificates.make(folder / "certificates") if tls else None
@@ -246,8 +245,8 @@ class PostgresServer(LocalServer):
             shutil.copy(self.certificates.ca, self.data / "ca.pem")
             _own(self.data / "ca.pem")
             lines += ["ssl = on", f"ssl_ca_file = '{self.data / 'ca.pem'}'"]
-        with (self.data / "postgresql.conf").open("a") as file:
-            file.write("\n" + "\n".join(lines) + "\n")
+        with (self.data / "postgresql.conf").open("a") as configuration:
+            configuration.write("\n" + "\n".join(lines) + "\n")
         kind = "hostssl" if self.certificates else "host"
         client = " clientcert=verify-ca" if tls == "mutual" else ""
         (self.data / "pg_hba.conf").write_text(
