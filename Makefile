@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 # They take the files in the order of tests/conftest.py.
 ALL    := $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder
 
-ON_SERVERS := $(addprefix tests/,integration/consul integration/etcd integration/zookeeper contract system)
+ON_SERVERS := $(addprefix tests/,integration/consul integration/etcd integration/kubernetes integration/zookeeper contract system)
 
 .PHONY: help demo bench test check soak faults format lint types servers clean
 .DELETE_ON_ERROR:

@@ -23,7 +23,7 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 _TEMPORARY_CLONE = re.compile(r"/pip-(install|req-build)-[^/]+(/|$)|/git-v\d+/checkouts/")
 _LIKE_SCP = re.compile(r"([\w.-]+@[\w.-]+):([^/].*)")
 
-BACKENDS = ("consul", "etcd", "postgres", "redis", "zookeeper")
+BACKENDS = ("consul", "etcd", "kubernetes", "postgres", "redis", "zookeeper")
 OBSERVERS = ("prometheus", "opentelemetry")
 TOOLS = ("bench",)
 ALIASES = {"otel": "opentelemetry"}

@@ -13,9 +13,15 @@ from http.client import HTTPConnection, HTTPException, HTTPMessage, IncompleteRe
 from ssl import SSLContext
 from typing import NamedTuple
 
-from leadership_core.backend import Address, ClientTLS, bare
+from leadership_core.backend import (
+    Address,
+    ClientTLS,
+    DeadlineTLSSocket,
+    RequestDeadline,
+    bare,
+    connect_with_deadline,
+)
 
-from .sockets import DeadlineTLSSocket, RequestDeadline, connect
 from .tls import Token
 
 __all__ = ["Connection", "Response"]
@@ -134,7 +140,7 @@ class _HTTPConnection(HTTPConnection):
         self._deadline = deadline
 
     def connect(self) -> None:
-        sock = connect(self._deadline, self.place[0])
+        sock = connect_with_deadline(self._deadline, self.place[0])
         if self._context is None:
             self.sock = sock
             return

@@ -6,9 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from leadership_core.backend import ClientTLS, Secret, StoreURL, URLError
-
-from .sockets import use_deadline_sockets
+from leadership_core.backend import ClientTLS, Secret, StoreURL, URLError, use_deadline_sockets
 
 __all__ = ["Token", "client_tls"]
 

@@ -39,7 +39,6 @@ from .errors import (
     is_consul_answer,
     unexpected_response,
 )
-from .sockets import MAX_LIST_SIZE, MAX_RESPONSE_SIZE
 from .tls import Token
 
 if TYPE_CHECKING:
@@ -58,6 +57,10 @@ __all__ = ["Transport"]
 _CONNECT_TIMEOUT = 5.0  # seconds, for all connects of a request; a long poll may take longer
 _MAX_IDLE = 4  # connections that stay open while no request uses them
 _INDEX = "X-Consul-Index"
+MAX_RESPONSE_SIZE = 2 * 1024**2
+"""Bytes of an answer about one key, a session or a transaction. A value has 512 KiB at most."""
+MAX_LIST_SIZE = 64 * 1024**2
+"""Bytes of an answer with a list of keys."""
 
 Callback = Callable[[Any], Any]
 

@@ -35,6 +35,7 @@ __all__ = ["how_to_install", "installed_stores", "open_backend"]
 _EXTRAS = {
     "consul": "consul",
     "etcd": "etcd",
+    "kubernetes": "kubernetes",
     "redis": "redis",
     "rediss": "redis",
     "redis+sentinel": "redis",

@@ -44,6 +44,13 @@ if TYPE_CHECKING:
         remaining_timeout,
         single_timeout,
     )
+    from .deadline_sockets import (
+        DeadlineSocket,
+        DeadlineTLSSocket,
+        RequestDeadline,
+        connect_with_deadline,
+        use_deadline_sockets,
+    )
     from .default_election import DefaultElection
     from .duration import parse_duration
     from .entries import ABSENT, ANY, Change, Entry, Expected
@@ -120,6 +127,8 @@ __all__ = [
     "ConfigurationError",
     "Conflict",
     "ConnectFailure",
+    "DeadlineSocket",
+    "DeadlineTLSSocket",
     "DefaultElection",
     "Election",
     "Entry",
@@ -150,6 +159,7 @@ __all__ = [
     "PluginError",
     "PollingWatcher",
     "RateLimiter",
+    "RequestDeadline",
     "Secret",
     "Session",
     "SessionLost",
@@ -177,6 +187,7 @@ __all__ = [
     "check_value",
     "claim_key",
     "clock",
+    "connect_with_deadline",
     "connected",
     "end_observation",
     "errors",
@@ -210,6 +221,7 @@ __all__ = [
     "snapshot",
     "start_daemon",
     "time_source_of",
+    "use_deadline_sockets",
     "verified_name",
     "warn_about_connection",
     "warn_about_database",
@@ -221,6 +233,9 @@ _MODULES = {
     ".claim_record": "ClaimRecord claim_key",
     ".connect_failure": "ConnectFailure WrongServer cannot_connect shortened",
     ".deadline": "DEFAULT_TIMEOUT call_timeout half_timeout remaining_timeout single_timeout",
+    ".deadline_sockets": (
+        "DeadlineSocket DeadlineTLSSocket RequestDeadline connect_with_deadline use_deadline_sockets"
+    ),
     ".default_election": "DefaultElection",
     ".duration": "parse_duration",
     ".event_count": "EventCount Flag snapshot",

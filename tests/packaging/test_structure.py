@@ -17,6 +17,7 @@ from tests.support.paths import ROOT
 PLUGINS = [
     "leadership_consul",
     "leadership_etcd",
+    "leadership_kubernetes",
     "leadership_postgres",
     "leadership_redis",
     "leadership_zookeeper",

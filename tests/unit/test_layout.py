@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = (
     "leadership_consul",
     "leadership_etcd",
+    "leadership_kubernetes",
     "leadership_postgres",
     "leadership_redis",
     "leadership_zookeeper",

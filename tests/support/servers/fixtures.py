@@ -19,6 +19,7 @@ from tests.support.servers.consul import Consul, ConsulAgent
 from tests.support.servers.consul_cluster import ConsulCluster
 from tests.support.servers.etcd import Etcd, EtcdServer
 from tests.support.servers.etcd_cluster import EtcdCluster
+from tests.support.servers.kubernetes import Kubernetes, KubernetesServer
 from tests.support.servers.process import ServerError
 from tests.support.servers.provision import Server
 from tests.support.servers.redis import RedisServer
@@ -30,6 +31,7 @@ from tests.support.servers.zookeeper_cluster import ZooKeeperCluster
 __all__ = [
     "ConsulFactory",
     "EtcdFactory",
+    "KubernetesFactory",
     "RedisFactory",
     "Shared",
     "ZooKeeperFactory",
@@ -39,9 +41,11 @@ __all__ = [
     "etcd",
     "etcd_cluster",
     "etcd_server",
+    "kubernetes_server",
     "redis",
     "redis_server",
     "shared_etcd",
+    "shared_kubernetes",
     "shared_redis",
     "shared_server",
     "shared_valkey",
@@ -284,6 +288,43 @@ def etcd(etcd_server: EtcdFactory) -> EtcdServer:
 def etcd_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[EtcdCluster]:
     """Three etcd servers of the test's own that elect a leader among themselves."""
     yield from _cluster(request, tmp_path, "etcd", EtcdCluster)
+
+
+# -- Kubernetes -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def shared_kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    """A cluster that all tests share; they use keys, namespaces and users of their own.
+
+    It is the one that $LEADERSHIP_TEST_KUBERNETES (kubernetes://?kubeconfig=FILE) names, whose user
+    has a token and may do everything; otherwise an API server and an etcd of our own.
+    """
+    url = os.environ.get("LEADERSHIP_TEST_KUBERNETES")
+    if url:
+        yield Kubernetes.named(url)
+        return
+    folder = tmp_path_factory.mktemp("kubernetes")
+    with _started(KubernetesServer(found("kubernetes"), found("etcd"), folder)) as running:
+        yield running
+
+
+class KubernetesFactory(Protocol):
+    """Starts an API server with an etcd; the arguments are those of `KubernetesServer`."""
+
+    def __call__(self, *, settings: dict[str, str] | None = None) -> KubernetesServer: ...
+
+
+@pytest.fixture
+def kubernetes_server(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[KubernetesFactory]:
+    """Start API servers of the test's own, which it may stop, kill, freeze and restart."""
+
+    def make(place: Server, folder: Path, **options: Any) -> KubernetesServer:
+        return KubernetesServer(place, found("etcd"), folder, **options)
+
+    yield from _factory(request, tmp_path, "kubernetes", make)
 
 
 # -- ZooKeeper --------------------------------------------------------------------------------

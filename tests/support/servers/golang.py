@@ -7,6 +7,7 @@ has to be installed. Modules are got the way that the machine's own Go configura
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,7 @@ def build_go(
     requirements: Mapping[str, str],
     programs: Mapping[str, str | Path],
     *,
+    unversioned: str = "",
     offline: bool = False,
 ) -> Path:
     """Build Go programs once, into the servers' cache, and return the folder of the binaries.
@@ -43,6 +45,8 @@ def build_go(
         requirements: the modules, each with its version, such as ``v3.7.3``.
         programs: the name of each binary, with the package that it is built from: an import path
             within the requirements, or a folder of Go files of ours (``package main``).
+        unversioned: the version of the modules that a requirement itself requires as v0.0.0, as
+            Kubernetes does with the modules that are kept in its own repository.
         offline: never build.
 
     Returns:
@@ -53,10 +57,11 @@ def build_go(
     """
     plan = [f"{module}@{version}" for module, version in sorted(requirements.items())]
     plan += [f"{binary}={_identity(package)}" for binary, package in sorted(programs.items())]
+    plan += [f"v0.0.0={unversioned}"] if unversioned else []
 
     def build(tree: Path) -> list[str]:
         command = go()
-        _build(tree, command, requirements, programs)
+        _build(tree, command, requirements, programs, unversioned)
         return [version(command)]
 
     try:
@@ -114,7 +119,11 @@ def _sources(folder: Path) -> list[Path]:
 
 
 def _build(
-    tree: Path, command: str, requirements: Mapping[str, str], programs: Mapping[str, str | Path]
+    tree: Path,
+    command: str,
+    requirements: Mapping[str, str],
+    programs: Mapping[str, str | Path],
+    unversioned: str,
 ) -> None:
     """Build into a folder; what it takes meanwhile lies beside it, and goes with its parent."""
     module = tree.parent / "module"
@@ -140,6 +149,8 @@ def _build(
             for file in _sources(package):
                 shutil.copy(file, module / binary)
     wanted = [f"{name}@{version}" for name, version in requirements.items()]
+    if unversioned:
+        _replace_unversioned(command, wanted, unversioned, module, env)
     if wanted:
         _run(command, "get", "-modcacherw", *wanted, cwd=module, env=env)
     for binary, package in programs.items():
@@ -160,10 +171,25 @@ def _build(
         )
 
 
-def _run(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+def _replace_unversioned(
+    command: str, wanted: list[str], version: str, module: Path, env: Mapping[str, str]
+) -> None:
+    """Do what the `replace` lines do that a requirement has in its own repository."""
+    for one in wanted:
+        said = _run(command, "mod", "download", "-modcacherw", "-json", one, cwd=module, env=env)
+        required = Path(json.loads(said)["GoMod"]).read_text()
+        names = re.findall(
+            r"^\s*(?:require\s+)?(\S+) v0\.0\.0(?:\s*//.*)?$", required, re.MULTILINE
+        )
+        edits = [f"-replace={name}={name}@{version}" for name in names]
+        _run(command, "mod", "edit", *edits, cwd=module, env=env)
+
+
+def _run(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     done = subprocess.run(
         command, cwd=cwd, env=env, text=True, capture_output=True, timeout=_SECONDS, check=False
     )
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-2000:]
         raise ProvisionError(f"{' '.join(command[:2])} failed ({done.returncode}): {said}")
+    return done.stdout

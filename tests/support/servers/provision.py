@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.support.servers.apt import ProvisionError
 from tests.support.servers.releases import KINDS, RELEASES, default, named, on_path
-from tests.support.servers.sources import Debian
+from tests.support.servers.sources import Debian, GoModules
 
 __all__ = ["SERVERS", "ProvisionError", "Server", "locate"]
 
@@ -73,6 +73,14 @@ _PROMETHEUS = Debian(
     "bookworm",
     ("prometheus",),
     {"prometheus": "usr/bin/prometheus", "promtool": "usr/bin/promtool"},
+)
+
+# The API server of Kubernetes, which the tests run beside an etcd.
+_KUBERNETES = "k8s.io/kubernetes"
+_KUBE_APISERVER = GoModules(
+    {_KUBERNETES: "v1.37.2"},
+    {"kube-apiserver": f"{_KUBERNETES}/cmd/kube-apiserver"},
+    unversioned="v0.37.2",
 )
 
 # The browser of the status page's tests, with its libraries except the C library, which belongs to
@@ -227,6 +235,13 @@ def _shell(name: str, offline: bool) -> Server:
     return Server(_version(paths[name], "--version", env=loaded), paths)
 
 
+def _kubernetes(offline: bool) -> Server:
+    version = _KUBE_APISERVER.requirements[_KUBERNETES]
+    paths = _KUBE_APISERVER.paths(f"kube-apiserver-{version.lstrip('v')}", offline=offline)
+    # A program that is built from modules knows nothing of its version.
+    return Server(version.lstrip("v"), paths)
+
+
 _VERSION_OF = {"consul": ("version",), "etcd": ("--version",)}
 
 SERVERS: dict[str, Callable[[bool], Server]] = {
@@ -235,6 +250,7 @@ SERVERS: dict[str, Callable[[bool], Server]] = {
     "pgbouncer": _pgbouncer,
     "redis": _redis,
     "valkey": _valkey,
+    "kubernetes": _kubernetes,
     "prometheus": _prometheus,
     "chromium": _chromium,
     **{name: partial(_shell, name) for name in _SHELLS},

@@ -28,6 +28,8 @@ _SERVER_OF = {
     "shared_postgres": "postgres",
     "postgres_server": "postgres",
     "pgbouncer": "pgbouncer",
+    "kubernetes_server": "kubernetes",
+    "shared_kubernetes": "kubernetes",
     "redis": "redis",
     "redis_server": "redis",
     "shared_redis": "redis",

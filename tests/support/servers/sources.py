@@ -72,10 +72,17 @@ class GoModules:
 
     requirements: Mapping[str, str]
     programs: Mapping[str, str]
+    unversioned: str = ""
 
     def paths(self, name: str, *, offline: bool) -> dict[str, str]:
         """See `Source`."""
-        home = build_go(name, self.requirements, self.programs, offline=offline)
+        home = build_go(
+            name,
+            self.requirements,
+            self.programs,
+            unversioned=self.unversioned,
+            offline=offline,
+        )
         return {binary: str(home / binary) for binary in self.programs}
 
 

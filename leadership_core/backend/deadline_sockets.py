@@ -13,22 +13,16 @@ import socket
 import ssl
 from typing import Any
 
-from leadership_core.backend import Address, clock
+from . import clock
+from .net import Address
 
 __all__ = [
-    "MAX_LIST_SIZE",
-    "MAX_RESPONSE_SIZE",
     "DeadlineSocket",
     "DeadlineTLSSocket",
     "RequestDeadline",
-    "connect",
+    "connect_with_deadline",
     "use_deadline_sockets",
 ]
-
-MAX_RESPONSE_SIZE = 2 * 1024**2
-"""Bytes of an answer about one key, a session or a transaction. A value has 512 KiB at most."""
-MAX_LIST_SIZE = 64 * 1024**2
-"""Bytes of an answer with a list of keys."""
 
 # A long poll receives nothing for its whole wait. TCP keepalive detects a dead peer in that time;
 # where a platform lacks an option, the deadline of the poll does, later.
@@ -47,7 +41,7 @@ class RequestDeadline:
     Attributes:
         until: when the request must have ended, on `clock.now`.
         connect_until: when its connection must be established, on `clock.now`.
-        sent: whether any byte of it may have reached an agent.
+        sent: whether any byte of it may have reached the server.
         received: bytes of its answer so far.
         fresh: whether its connection was made for it.
         max_size: bytes that its answer may have.
@@ -59,7 +53,7 @@ class RequestDeadline:
         self.sent = False
         self.received: int = 0
         self.fresh = False
-        self.max_size = MAX_RESPONSE_SIZE
+        self.max_size: float = 0
         self._socket: socket.socket | None = None
         self._aborted = False
         self._pid = os.getpid()
@@ -95,7 +89,7 @@ class RequestDeadline:
         """Add to the bytes received, and return the argument; raises OSError above `max_size`."""
         self.received += received
         if self.received > self.max_size:
-            raise OSError(f"the answer is longer than {self.max_size // 1024**2} MiB")
+            raise OSError(f"the answer is longer than {self.max_size / 1024**2:.0f} MiB")
         return received
 
     def abort(self) -> None:
@@ -149,7 +143,7 @@ def use_deadline_sockets(context: ssl.SSLContext) -> None:
     context.sslsocket_class = DeadlineTLSSocket
 
 
-def connect(deadline: RequestDeadline, address: Address) -> DeadlineSocket:
+def connect_with_deadline(deadline: RequestDeadline, address: Address) -> DeadlineSocket:
     """Connect to an address; blocks until `deadline.connect_until` at most.
 
     Raises:
