@@ -15,6 +15,7 @@ from .client_zookeeper import open_zookeeper, zookeeper_patched
 from .kernel import World
 from .model_consul import ConsulServer, open_consul
 from .model_etcd import EtcdServer
+from .model_observed import ObservedServer, ObservedStore, epochs_patched
 from .model_store import ModelServer, ModelStore
 from .model_zookeeper import TICK, ZooKeeperServer
 from .network import Link
@@ -66,6 +67,23 @@ BACKENDS: dict[str, Backend] = {
         lambda world, rng: ModelServer(world, rng, counts=False),
         ModelStore,
         _most,
+    ),
+    # The clocks of two processes are compared here, so they may differ by a tenth from each other.
+    "observed": Backend(
+        ("leadership_core",),
+        lambda world, rng: ObservedServer(world, rng, counts=True),
+        ObservedStore,
+        lambda ttl, server: 1.2 * ttl + 2.5,
+        slowest=0.992,
+        patched=epochs_patched,
+    ),
+    "observed-epochs": Backend(
+        ("leadership_core",),
+        lambda world, rng: ObservedServer(world, rng, counts=False),
+        ObservedStore,
+        lambda ttl, server: 1.2 * ttl + 2.5,
+        slowest=0.992,
+        patched=epochs_patched,
     ),
     "consul": Backend(
         ("leadership_core", "leadership_consul"),
