@@ -46,7 +46,7 @@ from .watches import WatchDelivery
 
 __all__ = ["ObservedElection"]
 
-log: logging.Logger = logging.getLogger("leadership.election")
+log: logging.Logger = logging.getLogger("leadership.session")
 
 ReportT = TypeVar("ReportT")
 

@@ -141,7 +141,9 @@ class SessionObserver:
             return False
         over = heartbeats.end_session(heartbeat)
         if over:
-            log.info("session.ended", extra={"session": session})
+            log.info(
+                "the session %s was not renewed for %g s, and is ended", session, heartbeat.ttl
+            )
             self.expiry.forget(session)
         return over
 

@@ -278,7 +278,7 @@ def test_record_that_cannot_be_read_does_not_block(
     holder, other = bench.process(), bench.process()
     assert holder.leads()
     bench.state.put(CLAIM, value, ANY, None, None)
-    with caplog.at_level(logging.WARNING, "leadership.election"):
+    with caplog.at_level(logging.WARNING, "leadership.session"):
         assert holder.status() == Absent(overwritten=True)
         assert holder.status() == Absent(overwritten=True)
     assert len(caplog.records) == 1

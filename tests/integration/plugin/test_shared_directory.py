@@ -21,7 +21,7 @@ class TestDirectory(StoreContract, ElectionContract, capabilities=(), outages=()
     @pytest.fixture
     def sandbox(self, tmp_path: Path) -> Iterator[Sandbox]:
         """A directory for each case."""
-        with Sandbox(lambda: DirectoryStore(tmp_path), ttl=1.0) as sandbox:
+        with Sandbox(lambda: DirectoryStore(tmp_path), ttl=2.0) as sandbox:
             yield sandbox
 
 
