@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from .backend.protocols import Closable
+from . import engine
 from .backend.validation import check_callback, check_cooldown, check_timeout
-from .engine.callbacks import Call
-from .engine.candidate_arguments import check_candidate
-from .engine.candidate_control import CandidateControl
-from .engine.candidate_state import LeadershipIterator
-from .engine.candidate_work import lead, working
 from .engine.deferred_exit import uninterrupted
-from .engine.gates import Gates
-from .engine.open_store import StoreBase, internals
-from .events import CandidateEvent, Lost, Resigned
+from .engine.store_base import StoreBase, internals
 from .only_leader import OnlyLeader
-from .term import Term
+
+if TYPE_CHECKING:
+    from .backend.protocols import Closable
+    from .events import CandidateEvent, Lost, Resigned
+    from .term import Term
 
 __all__ = ["Candidate"]
 
@@ -77,13 +74,13 @@ class Candidate:
         watchdog: float | None = None,
     ) -> None:
         self._store = opened = internals(store)
-        normalised = check_candidate(opened, key, value, ttl, margin)
+        normalised = engine.check_candidate(opened, key, value, ttl, margin)
         if on_elected is not None:
             check_callback("on_elected", on_elected, "term")
         if on_lost is not None:
             check_callback("on_lost", on_lost, "event")
-        self._control = CandidateControl(
-            opened, normalised, value, float(ttl), margin, gates=Gates(ready, watchdog)
+        self._control = engine.CandidateControl(
+            opened, normalised, value, float(ttl), margin, gates=engine.Gates(ready, watchdog)
         )
         self._control.call_for_terms(on_elected, on_lost)
         self._state = self._control.state
@@ -181,7 +178,7 @@ class Candidate:
             not leader
         """
         self._store.guard()
-        outcomes = LeadershipIterator(self._state, lambda: self._control.ended)
+        outcomes = engine.LeadershipIterator(self._state, lambda: self._control.ended)
         self._control.start()
         return outcomes
 
@@ -223,7 +220,7 @@ class Candidate:
             ForkedStore: the store belongs to the parent process.
         """
         check_callback("callback", callback, "event")
-        return self._control.listen(lambda event: Call("callback", callback, event))
+        return self._control.listen(lambda event: engine.Call("callback", callback, event))
 
     def wait_elected(self, timeout: float | None = None) -> Term | None:
         """Start to campaign, and block until elected; returns the term.
@@ -311,7 +308,7 @@ class Candidate:
         check_callback("work", work, "term")
         check_cooldown(cooldown)
         self._control.start()
-        lead(self._control, work, cooldown)
+        engine.lead(self._control, work, cooldown)
 
     @contextmanager
     def working(self) -> Iterator[Term]:
@@ -337,7 +334,7 @@ class Candidate:
             ...         store.put("service/state", b"ready", fence=term).value
             b'ready'
         """
-        with working(self._control) as term:
+        with engine.working(self._control) as term:
             assert term is not None
             yield term
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from . import engine
 from .backend.event_count import Waits, block_on
-from .backend.protocols import Closable, Leader
 from .backend.validation import check_callback, check_timeout
-from .engine.callbacks import Call
-from .engine.follower_control import FollowerControl, LeaderIterator
-from .engine.open_store import StoreBase, internals
-from .engine.timing import first_answer_within
+from .engine.store_base import StoreBase, internals
 from .errors import ConfigurationError, StoreUnavailable
-from .events import FollowerEvent
+
+if TYPE_CHECKING:
+    from .backend.protocols import Closable, Leader
+    from .events import FollowerEvent
 
 __all__ = ["Follower"]
 
@@ -59,7 +59,7 @@ class Follower:
         self._key = opened.namespace.normalise(key)
         if on_leader is not None:
             check_callback("on_leader", on_leader, "leader")
-        self._control = FollowerControl(opened, self._key)
+        self._control = engine.FollowerControl(opened, self._key)
         if on_leader is not None:
             self._control.call_for_leaders(on_leader)
         self._state = self._control.state
@@ -124,7 +124,7 @@ class Follower:
         """
         self._store.guard()
         self._control.start()
-        return LeaderIterator(self._state)
+        return engine.LeaderIterator(self._state)
 
     def events(self) -> Iterator[FollowerEvent]:
         """Start to watch, and return an iterator over typed events.
@@ -159,7 +159,7 @@ class Follower:
             ForkedStore: the store belongs to the parent process.
         """
         check_callback("callback", callback, "event")
-        return self._control.listen(lambda event: Call("callback", callback, event))
+        return self._control.listen(lambda event: engine.Call("callback", callback, event))
 
     def wait_leader(self, timeout: float | None = None) -> Leader | None:
         """Start to watch, and block until there is a leader; returns the leader.
@@ -198,7 +198,7 @@ class Follower:
             yield source.waiting_for_store(
                 changed,
                 lambda: state.answered or state.stopped,
-                first_answer_within(_TTL, timeout) - timeout,
+                engine.first_answer_within(_TTL, timeout) - timeout,
             )
         if state.broadcaster.error is not None:
             raise state.broadcaster.error

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
 
+from . import engine
 from .backend.threads import this_thread
 from .backend.validation import check_timeout
-from .engine.candidate_arguments import check_candidate
-from .engine.candidate_control import CandidateControl
 from .engine.deferred_exit import uninterrupted
-from .engine.open_store import StoreBase, internals
+from .engine.store_base import StoreBase, internals
 from .errors import ConfigurationError, LeadershipLost, NotElected
-from .term import Term
+
+if TYPE_CHECKING:
+    from .term import Term
 
 __all__ = ["Lock"]
 
@@ -22,11 +23,10 @@ log: logging.Logger = logging.getLogger("leadership.candidate")
 _PARTING_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Acquisition:
+class _Acquisition(NamedTuple):
     """One acquisition: its candidate, and the thread that made it."""
 
-    candidate: CandidateControl
+    candidate: engine.CandidateControl
     thread: object
 
 
@@ -73,7 +73,7 @@ class Lock:
         margin: float | None = None,
     ) -> None:
         self._store = opened = internals(store)
-        self.key: str = check_candidate(opened, key, value, ttl, margin)
+        self.key: str = engine.check_candidate(opened, key, value, ttl, margin)
         self._value, self._ttl, self._margin = value, float(ttl), margin
         # The store's election knows what earlier claims did, and is kept while this refers to it.
         self._election = opened.election(self.key)
@@ -118,7 +118,7 @@ class Lock:
         for lost in [one for one in list(self._held) if one.lost and one not in self._blocks]:
             self._held.pop(lost, None)
         # The work that the lock is acquired for ends with the term: there must be no second one.
-        candidate = CandidateControl(
+        candidate = engine.CandidateControl(
             self._store, self.key, self._value, self._ttl, self._margin, once=True
         )
         term = None

@@ -6,9 +6,8 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
+from . import engine
 from .backend.validation import refuse_unrun, safe_repr
-from .engine.candidate_control import CandidateControl
-from .engine.candidate_work import working
 from .errors import ConfigurationError
 
 __all__ = ["RAISE", "OnlyLeader", "OnlyLeaderOtherwise", "decorated"]
@@ -21,7 +20,9 @@ D_co = TypeVar("D_co", covariant=True)
 RAISE = object()
 """In place of a value to return."""
 
-Decorate: TypeAlias = Callable[[CandidateControl, Callable[..., Any], object], Callable[..., Any]]
+Decorate: TypeAlias = (
+    "Callable[[engine.CandidateControl, Callable[..., Any], object], Callable[..., Any]]"
+)
 
 
 class OnlyLeaderOtherwise(Protocol[D_co]):
@@ -64,7 +65,7 @@ class OnlyLeader:
         '/tmp is clean'
     """
 
-    def __init__(self, control: CandidateControl, decorate: Decorate | None = None) -> None:
+    def __init__(self, control: engine.CandidateControl, decorate: Decorate | None = None) -> None:
         self._control = control
         self._decorate = decorate or decorated
 
@@ -100,7 +101,7 @@ class OnlyLeader:
 
 
 def decorated(
-    control: CandidateControl, function: Callable[..., Any], otherwise: object
+    control: engine.CandidateControl, function: Callable[..., Any], otherwise: object
 ) -> Callable[..., Any]:
     """Decorate a function, or a coroutine function that is not cancelled when the term is lost."""
     import inspect  # only here, as in `check_callback`
@@ -120,14 +121,14 @@ def decorated(
 
         @wraps(function)
         async def run(*args: Any, **kwargs: Any) -> Any:
-            with working(control, required=required) as term:
+            with engine.working(control, required=required) as term:
                 return otherwise if term is None else await function(*args, **kwargs)
 
         return run
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        with working(control, required=required) as term:
+        with engine.working(control, required=required) as term:
             if term is None:
                 return otherwise
             result = function(*args, **kwargs)

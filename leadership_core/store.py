@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set as AbstractSet
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from .backend.capabilities import delete_tree
+from . import engine
 from .backend.deadline import DEFAULT_TIMEOUT, call_timeout
-from .backend.default_election import exists
 from .backend.entries import ANY, Change, Entry, Expected
-from .backend.fence import Fence
-from .backend.protocols import Capability, Closable, Election, Leader, Session, StoreBackend
-from .backend.time_source import TimeSource
 from .backend.tracebacks import bare
-from .backend.url import StoreURL
 from .backend.validation import check_callback, check_session, check_ttl, check_value
-from .engine.open_store import OpenStore, StoreBase
-from .engine.process_hooks import close_at_exit
+from .engine.store_base import StoreBase
 from .errors import ConfigurationError, URLError
 from .lock import Lock
 from .term import Term
+
+if TYPE_CHECKING:
+    from .backend.fence import Fence
+    from .backend.protocols import Capability, Closable, Election, Leader, Session, StoreBackend
+    from .backend.time_source import TimeSource
+    from .backend.url import StoreURL
 
 __all__ = ["Store", "open_store"]
 
@@ -51,6 +51,7 @@ def open_store(
         ...     store.put("service/config", b"1").value
         b'1'
     """
+    from .backend.url import StoreURL
     from .registry import open_backend  # only here: it imports much, among it pluggy
 
     parsed: StoreURL | URLError
@@ -88,8 +89,9 @@ class Store(StoreBase):
     """
 
     def __init__(self, backend: StoreBackend, url: str) -> None:
-        super().__init__(OpenStore(backend, url))
-        close_at_exit()
+        engine.load()
+        super().__init__(engine.OpenStore(backend, url))
+        engine.close_at_exit()
 
     @property
     def url(self) -> str:
@@ -121,6 +123,8 @@ class Store(StoreBase):
         Raises:
             StoreUnavailable: no answer in time.
         """
+        from .backend.default_election import exists  # loaded with the engine
+
         opened = self._opened
         backend = opened.backend
         full = opened.namespace.full(key)
@@ -170,6 +174,8 @@ class Store(StoreBase):
             ...     store.put("jobs/17/state", b"done", fence=term).value
             b'done'
         """
+        from .backend.protocols import Capability  # loaded with the engine
+
         opened = self._opened
         opened.guard()
         plain = check_value(value)
@@ -214,6 +220,8 @@ class Store(StoreBase):
             ConfigurationError: the prefix is empty, and so is that of the store's URL.
             StoreUnavailable: no answer in time; some entries, or all, may have been deleted.
         """
+        from .backend.capabilities import delete_tree  # loaded with the engine
+
         opened = self._opened
         backend, full = opened.backend, opened.namespace.subtree(prefix)
         if not full:

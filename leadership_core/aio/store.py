@@ -16,7 +16,8 @@ from ..backend.threads import start_daemon
 from ..backend.time_source import TimeSource
 from ..backend.url import StoreURL
 from ..backend.validation import check_timeout
-from ..engine.open_store import OpenStore, internals
+from ..engine.open_store import OpenStore
+from ..engine.store_base import internals
 from ..errors import ConfigurationError, NotApplied
 from .lock import Lock
 from .requests import Requests, in_thread

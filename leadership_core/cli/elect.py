@@ -9,7 +9,7 @@ import threading
 import time
 
 from ..candidate import Candidate
-from ..engine.open_store import internals
+from ..engine.store_base import internals
 from ..errors import LeadershipError
 from ..events import CandidateEvent, Elected, Lost, Resigned, Resumed, StoreDown, Suspended
 from . import output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..engine.open_store import internals
+from ..engine.store_base import internals
 from ..engine.timing import safety_margin
 from ..store import open_store
 from . import output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..engine.open_store import internals
+from ..engine.store_base import internals
 from . import output
 from .arguments import Arguments, Command
 from .opening import call_with_timeout, open_shared_store

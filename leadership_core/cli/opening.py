@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 from ..backend import clock
 from ..backend.deadline import call_timeout
 from ..backend.url import StoreURL
-from ..engine.open_store import internals
+from ..engine.store_base import internals
 from ..engine.timing import safety_margin
 from ..errors import ConfigurationError, StoreRefused, StoreUnavailable
 from ..store import Store, open_store

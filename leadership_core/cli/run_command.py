@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 from ..candidate import Candidate
-from ..engine.open_store import internals
+from ..engine.store_base import internals
 from ..engine.timing import safety_margin
 from ..errors import LeadershipError
 from ..events import CandidateEvent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..events import LostReason
 from .messages import Phase
@@ -10,8 +10,7 @@ from .messages import Phase
 __all__ = ["CandidateDebugState"]
 
 
-@dataclass(frozen=True, slots=True)
-class CandidateDebugState:
+class CandidateDebugState(NamedTuple):
     """A snapshot of one candidate for tests and for a debugger; not part of the public interface.
 
     Attributes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..backend.text import one_line
 
@@ -13,8 +13,7 @@ __all__ = ["EventLog"]
 _VALUE_CHARACTERS = 100  # of a value in a message; the field has all of it
 
 
-@dataclass(frozen=True, slots=True)
-class EventLog:
+class EventLog(NamedTuple):
     """Logs the events of one election.
 
     Each record has the attributes `leadership_event`, `leadership_key`, `leadership_value`,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..backend.protocols import Closable, Leader
 from ..errors import ConfigurationError, StoreError, StoreRefused, StoreUnavailable
@@ -38,8 +37,7 @@ class FollowerListener(Protocol):
         """The follower cannot go on; the user gets the error."""
 
 
-@dataclass(frozen=True, slots=True)
-class FollowerDebugState:
+class FollowerDebugState(NamedTuple):
     """A snapshot of one follower for tests and for a debugger; not part of the public interface.
 
     Attributes:

@@ -29,7 +29,7 @@ from .reentrancy import interrupts, run_uninterruptible
 if TYPE_CHECKING:
     from ..backend.records import Record
 
-__all__ = ["OpenStore", "StoreBase", "internals", "open_stores"]
+__all__ = ["OpenStore", "open_stores"]
 
 log: logging.Logger = logging.getLogger("leadership.engine")
 
@@ -40,30 +40,6 @@ _CLOSE_SECONDS = 5.0
 
 open_stores: Final[WeakSet[OpenStore]] = WeakSet()
 """The stores to close at the exit of the process, and to make inert in forked children."""
-
-
-class StoreBase:
-    """What candidates, followers and locks need of the user's `Store`; users never create one.
-
-    Args:
-        opened: the open store behind it.
-    """
-
-    def __init__(self, opened: OpenStore) -> None:
-        self._opened = opened
-
-
-def internals(store: StoreBase) -> OpenStore:
-    """Return the open store behind the user's.
-
-    Raises:
-        ConfigurationError: it is not what `open_store` returns.
-    """
-    if not isinstance(store, StoreBase):
-        raise ConfigurationError(
-            f"the store must come from open_store(), not {type(store).__name__}"
-        )
-    return store._opened  # noqa: SLF001 - the one place that reaches behind the user's store
 
 
 class OpenStore:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ..backend.protocols import Leader
 from ..candidate import Candidate
-from ..engine.open_store import StoreBase
+from ..engine.store_base import StoreBase
 from ..errors import ConfigurationError, LeadershipError
 from ..events import FollowerEvent
 from ..follower import Follower

@@ -17,7 +17,7 @@ from ..backend.clock import now
 from ..backend.deadline import call_timeout
 from ..backend.protocols import Capability, Session, StoreBackend
 from ..backend.url import StoreURL
-from ..engine.open_store import internals
+from ..engine.store_base import internals
 from ..errors import ConfigurationError, LeadershipError
 from ..registry import open_backend
 from ..store import Store

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 from ..backend.protocols import StoreBackend
 from ..backend.url import StoreURL
-from ..engine.open_store import internals
+from ..engine.store_base import internals
 from ..store import Store, open_store
 from ..stores import memory
 from .fault_injection import Fault

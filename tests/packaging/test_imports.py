@@ -153,6 +153,50 @@ def test_importing_the_names_of_programs_loads_nothing_heavy(first: str) -> None
     assert done.stdout.split() == []
 
 
+_SHELLS = {
+    *("candidate", "engine", "errors", "follower", "lazy", "lock", "only_leader", "store", "term"),
+    *("engine.deferred_exit", "engine.store_base"),
+    *("backend", "backend.clock", "backend.deadline", "backend.entries", "backend.event_count"),
+    *("backend.fence", "backend.threads", "backend.time_source", "backend.tracebacks"),
+    "backend.validation",
+}
+"""The modules of the core behind the names that programs import: what they do before a store is open."""
+
+
+def test_importing_the_names_of_programs_loads_no_engine() -> None:
+    """Threads, state machines, events and URLs are imported when the first store is opened."""
+    script = (
+        "import sys; from leadership_core import Candidate, Follower, Lock, Store, Term, open_store; "
+        "print(*[n for n in sys.modules if n.startswith('leadership_core.')])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert {name.removeprefix("leadership_core.") for name in done.stdout.split()} == _SHELLS
+
+
+def test_opening_a_store_loads_the_whole_engine() -> None:
+    """A candidate that is made later, without memory or descriptors, needs no import."""
+    script = (
+        "import sys; from leadership_core import Candidate, Follower, Lock, open_store\n"
+        "with open_store('memory://') as store:\n"
+        "    before = set(sys.modules)\n"
+        "    follower, lock = Follower(store, 'key').start(), Lock(store, 'lock')\n"
+        "    with Candidate(store, 'key', 'a', ready=lambda: True, watchdog=9) as candidate:\n"
+        "        candidate.wait_elected(5)\n"
+        "        store.exists('key'), store.delete_tree('other'), lock.acquire(5), lock.release()\n"
+        "    print(*[n for n in set(sys.modules) - before if n.startswith('leadership_core.')])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == []
+
+
 @pytest.mark.parametrize(
     "words", ["--help", "elect --help", "run --help", "follow --help", "explain --help"]
 )

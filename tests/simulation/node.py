@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from leadership_core.backend import Claim, Leader, Session
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from leadership_core.errors import StoreClosed
 from leadership_core.follower import Follower
 from leadership_core.store import Store

@@ -8,7 +8,8 @@ from leadership_core import Candidate, Follower, Store, Term
 from leadership_core.engine.candidate_control import CandidateControl
 from leadership_core.engine.follower_control import FollowerControl
 from leadership_core.engine.lease import Lease
-from leadership_core.engine.open_store import internals, open_stores
+from leadership_core.engine.open_store import open_stores
+from leadership_core.engine.store_base import internals
 from leadership_core.term import TermState
 
 __all__ = [

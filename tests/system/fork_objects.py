@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from leadership_core import Candidate, Follower, Store, Term, open_store
 from leadership_core.backend import Leading
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 
 _SECONDS = 20  # that a child has
 _PLAIN = (dict, list, tuple, set, frozenset, types.MethodType, types.FunctionType, types.CellType)

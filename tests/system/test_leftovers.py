@@ -10,7 +10,7 @@ import pytest
 from kazoo.exceptions import NoNodeError
 
 from leadership_core import Candidate, Follower, Store, open_store
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from tests.support.admin_tools import kazoo_client
 from tests.support.backends import TargetStore
 from tests.support.servers.consul import Consul

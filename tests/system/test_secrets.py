@@ -21,7 +21,7 @@ from leadership_core import Candidate, open_store
 from leadership_core.backend.deadline import call_timeout
 from leadership_core.backend.secret import Secret
 from leadership_core.backend.url import StoreURL
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from leadership_core.errors import LeadershipError, StoreRefused, URLError
 from tests.support.servers.ports import free_port
 from tests.support.servers.tls_trouble import wrong_server

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import pytest
 
 from leadership_core import Closable, Leader, Store, StoreUnavailable
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 
 __all__ = ["LateWatch"]
 

@@ -19,7 +19,7 @@ from leadership_core import (
     StoreClosed,
     Term,
 )
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from leadership_core.testing import History, check_history
 from tests.support.internals import candidate_control
 from tests.support.waiting import at_most, eventually, took

@@ -9,7 +9,7 @@ import pytest
 from leadership_core import Candidate, Capability, Closable, Follower, Leader, LeaderChanged, Store
 from leadership_core.backend import DefaultElection
 from leadership_core.engine import follower_driver
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from tests.support.internals import follower_control
 from tests.support.waiting import eventually
 from tests.unit.faulty import Fault, FaultyStore

@@ -13,7 +13,8 @@ from weakref import ReferenceType, ref
 import pytest
 
 from leadership_core import Candidate, Follower, Leader, Store, StoreUnavailable, open_store
-from leadership_core.engine.open_store import OpenStore, internals
+from leadership_core.engine.open_store import OpenStore
+from leadership_core.engine.store_base import internals
 from tests.support.internals import product_threads
 from tests.support.servers.consul import Consul
 from tests.support.servers.etcd import Etcd

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from leadership_core import Candidate, ConfigurationError, Store, graceful_exit
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from tests.unit.conftest import Open
 
 _ALL = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT)

@@ -14,7 +14,7 @@ from leadership_core import (
     Store,
     Term,
 )
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from tests.support.internals import candidate_control, term_state
 from tests.support.waiting import at_most, eventually, took
 from tests.unit.conftest import Open

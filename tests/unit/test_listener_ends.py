@@ -22,7 +22,7 @@ from leadership_core import (
     Term,
     open_store,
 )
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from tests.support.waiting import eventually
 
 

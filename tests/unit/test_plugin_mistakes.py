@@ -18,7 +18,7 @@ from leadership_core import (
     StoreDown,
 )
 from leadership_core.backend import clock
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from leadership_core.stores.memory import State
 from tests.support.waiting import eventually
 from tests.unit.faulty import Fault, FaultySession, FaultyStore, elected

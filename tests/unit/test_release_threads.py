@@ -17,7 +17,7 @@ from leadership_core import (
 from leadership_core.backend import Claim
 from leadership_core.engine import engine
 from leadership_core.engine.engine import Engine
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from tests.support.waiting import eventually
 from tests.unit.faulty import FaultySession, FaultyStore
 

@@ -6,7 +6,7 @@ import pytest
 
 from leadership_core import Candidate, Closable, Session, Store
 from leadership_core.backend import Claim, ClaimStatus
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from tests.support.waiting import eventually
 from tests.unit.faulty import Fault, FaultyStore
 

@@ -12,8 +12,8 @@ import pytest
 
 from leadership_core import NotApplied, Store, open_store
 from leadership_core.backend import clock
-from leadership_core.engine.open_store import internals
 from leadership_core.engine.scheduler import Scheduler
+from leadership_core.engine.store_base import internals
 from tests.support.waiting import eventually
 
 

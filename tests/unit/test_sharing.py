@@ -11,7 +11,7 @@ import pytest
 from leadership_core import Candidate, LeadershipLost, NotElected, Store, StoreUnavailable
 from leadership_core.backend import Claim, ClaimOutcomeUnknown, Session
 from leadership_core.engine.messages import Phase
-from leadership_core.engine.open_store import internals
+from leadership_core.engine.store_base import internals
 from tests.support.internals import candidate_control
 from tests.support.waiting import eventually
 from tests.unit.faulty import Fault, FaultyStore

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from ...backend.deadline import call_timeout
-from ...engine.open_store import internals
+from ...engine.store_base import internals
 from ...errors import ConfigurationError, StoreRefused, StoreUnavailable
 from ...store import Store
 from ...testing import Sandbox, contract_cases

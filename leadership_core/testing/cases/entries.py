@@ -7,7 +7,7 @@ import threading
 
 from ...backend.entries import Entry
 from ...backend.protocols import Capability
-from ...engine.open_store import internals
+from ...engine.store_base import internals
 from ..case import needs
 from ..sandbox import Sandbox
 from .assertions import is_equal, is_false, is_true

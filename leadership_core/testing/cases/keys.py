@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...backend.keys import MAX_KEY_BYTES
-from ...engine.open_store import internals
+from ...engine.store_base import internals
 from ...errors import InvalidKey
 from ..sandbox import Sandbox
 from .assertions import is_equal, is_true, raises

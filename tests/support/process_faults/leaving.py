@@ -226,7 +226,7 @@ def _slow_down(context: WorkerContext) -> None:
 
         return slow
 
-    from leadership_core.engine.open_store import internals
+    from leadership_core.engine.store_base import internals
 
     inner = internals(context.store)
     engine = inner.engine
