@@ -93,7 +93,7 @@ class CandidateRequests:
                 raise ClaimOutcomeUnknown(f"{type(error).__name__}: {error}", claim) from error
 
         def answered(message: messages.Input | None) -> None:
-            keeper.entering.remove(self._key)  # first: the same session may be used to try again
+            keeper.occupied.remove(self._key)  # first: the same session may be used to try again
             try:
                 if message is not None:
                     self._report(message)
@@ -112,7 +112,7 @@ class CandidateRequests:
         limit = keeper.lease.request_limit
         self._context.requests.submit(job)
         self._entering[ticket] = keeper
-        keeper.entering.append(self._key)
+        keeper.occupied.add(self._key)
 
     def query_status(self, keeper: SessionKeeper, ticket: int, claim: Claim) -> None:
         """Watch the claim, then read its status; reports `StatusReceived` or `Failed`."""

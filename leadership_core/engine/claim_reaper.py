@@ -48,7 +48,7 @@ class ClaimReaper:
         self._on_gone = on_gone
         self._backoff = Backoff(max_backoff(keeper.lease.effective_ttl), context.rng, eager=True)
         self._failing_since: float | None = None
-        keeper.orphaned_claims.add(claim)
+        keeper.occupied.add(claim.key)
 
     def run(self) -> None:
         """Try to withdraw the claim now; tries again later unless it is gone for good."""
@@ -94,7 +94,7 @@ class ClaimReaper:
         self._context.scheduler.call_later(wait, self.run)
 
     def _finish(self, confirmed: bool = True) -> None:
-        self._keeper.orphaned_claims.discard(self._claim)
+        self._keeper.occupied.remove(self._claim.key)
         self._on_gone(confirmed)
 
     def _finish_with_session(self) -> None:

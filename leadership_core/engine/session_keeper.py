@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ..backend.capabilities import expires_within
 from ..backend.event_count import EventCount, Flag, Waits
-from ..backend.protocols import Claim, Session
+from ..backend.protocols import Session
 from ..backend.text import one_line
 from ..backend.validation import LONGEST_WAIT
 from ..errors import (
@@ -28,6 +28,7 @@ from .context import EngineContext
 from .executors import call, log_exception
 from .instrumentation import ObservedRenewal
 from .lease import Lease
+from .occupied_keys import OccupiedKeys
 from .scheduler import Timer
 from .timing import request_limit
 
@@ -54,7 +55,7 @@ class SessionUser(Protocol):
 class SessionKeeper:
     """Opens a session, renews it as long as it has users, and closes it.
 
-    `users`, `entering` and `orphaned_claims` belong to the scheduler's thread; the thread of this object
+    `users` and `occupied` belong to the scheduler's thread; the thread of this object
     only makes requests and posts their outcome.
 
     Args:
@@ -68,8 +69,8 @@ class SessionKeeper:
         lease: its validity.
         session: of the backend; None until it is open.
         users: the candidates that use it, in the order in which they came.
-        entering: the keys of the requests to enter that are under way, one for each request.
-        orphaned_claims: claims bound to it whose removal is not confirmed.
+        occupied: the keys of requests to enter that are under way, and of claims bound to it whose removal
+            is not confirmed.
         failure: of the last try to open or renew it; None if that was answered.
         ready: a renewal was acknowledged, and the users have `SessionReady`.
         ended: the lease is over, and the users have `LeaseEnded`.
@@ -95,8 +96,7 @@ class SessionKeeper:
         )
         self.session: Session | None = None
         self.users: dict[SessionUser, None] = {}
-        self.entering: list[str] = []
-        self.orphaned_claims: set[Claim] = set()
+        self.occupied: OccupiedKeys = OccupiedKeys()
         self.failure: StoreUnavailable | None = None
         self.ready: bool = False
         self.ended: bool = False
@@ -136,8 +136,7 @@ class SessionKeeper:
 
         Not if the lease is over, which the users may not know yet, or if an orphaned claim may be bound to it.
         """
-        occupied = key in self.entering or any(one.key == key for one in self.orphaned_claims)
-        return self.lease.check() is None and not occupied
+        return key not in self.occupied and self.lease.check() is None
 
     def start(self) -> None:
         """Start its thread.

@@ -37,7 +37,7 @@ def whatever_the_lease(can_enter: Any) -> Any:
     """A session is used until the end of its lease was reported to its users."""
 
     def mutant(self: Any, key: str) -> bool:
-        return key not in self.entering and all(one.key != key for one in self.orphaned_claims)
+        return key not in self.occupied
 
     return mutant
 
