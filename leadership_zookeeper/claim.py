@@ -5,51 +5,18 @@ See https://zookeeper.apache.org/doc/current/recipes.html#sc_leaderElection.
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from leadership_core.backend import Claim
 
+from .recipe import KAZOO, Recipe
 from .session import ZooKeeperSession
 
-__all__ = ["ZooKeeperClaim", "first_claim", "sorted_claims"]
+__all__ = ["ZooKeeperClaim"]
 
-_NAME = re.compile(r"__lock__(-?\d{10})$", re.ASCII)
-"""The node names that kazoo's recipes count as claims."""
-
-# Sequence numbers are ZooKeeper's signed 32-bit numbers.
-_MODULUS, _HALF = 2**32, 2**31
-_LAST = 2**31 - 1
-
-
-def _sequence(name: str) -> int | None:
-    match = _NAME.search(name)
-    return None if match is None else int(match[1])
-
-
-def sorted_claims(names: Iterable[str]) -> list[str]:
-    """The claims among the children of an election's node, in the order of their creation.
-
-    Some releases continue below zero after 2,147,483,647, so numbers are compared modulo 2^32.
-    (Others do not continue: see `ZooKeeperClaim.has_reliable_sequence`.)
-    """
-    numbers = {name: number for name in names if (number := _sequence(name)) is not None}
-    if not numbers:
-        return []
-    one = next(iter(numbers.values()))
-
-    def position(name: str) -> tuple[int, str]:
-        return ((numbers[name] - one + _HALF) % _MODULUS, name)
-
-    return sorted(numbers, key=position)
-
-
-def first_claim(names: Iterable[str]) -> str | None:
-    """The leading claim among the children of an election's node."""
-    return next(iter(sorted_claims(names)), None)
+_LAST = 2**31 - 1  # sequence number
 
 
 @dataclass(eq=False)
@@ -57,24 +24,33 @@ class ZooKeeperClaim(Claim):
     """A claim, and what is known of its node.
 
     Attributes:
+        recipe: of its election.
         prefix: unique beginning of its node's name.
         path: of the node; None until it is known.
         predecessors: the claims before it at the last read, the nearest last; None if unknown.
             No claim can join them: new claims come after it.
         was_leading: it was reported as leading.
+        withdrawing: `withdraw` was called.
         withdrawn: its node was confirmed to be gone.
         listeners: called when its status may have changed.
         watched: the paths of the nodes that its status depends on.
+        watches_folder: changes of the folder's children are reported to `ForeignNodes`.
     """
 
-    prefix: str = field(default_factory=lambda: f"{uuid.uuid4().hex}__lock__")
+    recipe: Recipe = KAZOO
+    prefix: str = ""
     path: str | None = None
     predecessors: list[str] | None = None
     was_leading: bool = False
+    withdrawing: bool = False
     withdrawn: bool = False
     listeners: list[Callable[[], None]] = field(default_factory=list)
     watched: set[str] = field(default_factory=set)
+    watches_folder: bool = False
     _deleted: str = ""  # path of the last node that was deleted
+
+    def __post_init__(self) -> None:
+        self.prefix = self.prefix or self.recipe.new_prefix()
 
     @classmethod
     def of(cls, claim: Claim) -> ZooKeeperClaim:
@@ -99,7 +75,7 @@ class ZooKeeperClaim(Claim):
         After the last number ZooKeeper repeats it, or gives a negative one and then the last one
         again (observed with 3.9.3), so none of these tells the order.
         """
-        number = _sequence(self.path or "")
+        number = self.recipe.sequence(self.path or "")
         return number is not None and 0 <= number < _LAST
 
     def set_node(self, folder: str, name: str, token: int) -> None:
@@ -136,20 +112,7 @@ class ZooKeeperClaim(Claim):
 
     def predecessors_among(self, names: Iterable[str]) -> list[str] | None:
         """The claims before it, the nearest last; None if its own node is not among the names."""
-        own = (self.path or "").rpartition("/")[2]
-        own_number = _sequence(own)
-        assert own_number is not None
-        # A claim that is woken mostly has few predecessors, so only these are sorted.
-        before, found = [], False
-        for name in names:
-            match = _NAME.search(name)
-            if name == own:
-                found = True
-            elif match is not None:
-                distance = (int(match[1]) - own_number + _HALF) % _MODULUS - _HALF
-                if (distance, name) < (0, own):
-                    before.append((distance, name))
-        return [name for _, name in sorted(before)] if found else None
+        return self.recipe.predecessors_of((self.path or "").rpartition("/")[2], names)
 
     def known_predecessors(self) -> list[str] | None:
         """The claims that may still be before it; None if the queue must be read again."""

@@ -1,4 +1,4 @@
-"""An election on ZooKeeper, compatible with kazoo's `Election` and `Lock` recipes.
+"""An election on ZooKeeper, compatible with kazoo's recipes, or with Curator's by an option.
 
 Each candidate creates an ephemeral sequential node below the key's node. The lowest sequence
 number leads, and each candidate watches the node before its own, so that a handover is one write
@@ -34,8 +34,11 @@ from leadership_core.backend import (
 )
 
 from .claim import ZooKeeperClaim
+from .client import Client
 from .errors import is_not_applied, unexpected_response
+from .foreign import ForeignNodes
 from .nodes import (
+    NO_SESSION,
     NodeReader,
     check_size,
     create,
@@ -52,8 +55,6 @@ __all__ = ["ZooKeeperElection"]
 log: logging.Logger = logging.getLogger(__name__)
 
 _TRIES = 5
-_NO_SESSION = {0, -(2**63)}
-"""The ephemeral owner of a persistent node, and of a container."""
 _MAX_NAME = 300  # characters in a log message
 
 
@@ -72,6 +73,8 @@ class ZooKeeperElection:
         self._watcher = watcher
         self._key = key
         self._folder = path_of(key)
+        self._recipe = nodes.recipe
+        self._foreign = ForeignNodes(key, self._folder, self._recipe)
         self._reported: set[str] = set()  # nodes without a session
         self._has_folder = False  # its creation was requested, and it was not deleted since
 
@@ -93,7 +96,7 @@ class ZooKeeperElection:
             SessionLost: the session has ended.
         """
         check_size(self._key, value)
-        claim = ZooKeeperClaim(self._key, session, value)
+        claim = ZooKeeperClaim(self._key, session, value, recipe=self._recipe)
         client = claim.owner.usable_client
         doing = f"enter {self._key!r}"
         for _ in range(_TRIES):
@@ -135,6 +138,7 @@ class ZooKeeperElection:
                 return claim  # it has entered, and `status` reads the queue
             if not isinstance(names, Exception):
                 claim.predecessors = claim.predecessors_among(names)
+                self._foreign.note(names, client)
                 claim.granted = claim.was_leading = claim.predecessors == []
             return claim
         raise NotApplied(f"cannot {doing}: its folder is deleted as soon as it is created")
@@ -165,7 +169,7 @@ class ZooKeeperElection:
                 f"ZooKeeper has no numbers left for the children of {self._folder}; they restart "
                 "when it is empty: wait until all candidates have left, or delete it"
             )
-        return ZooKeeperClaim(self._key, claim.session, claim.value)
+        return ZooKeeperClaim(self._key, claim.session, claim.value, recipe=self._recipe)
 
     def _read_back(self, claim: ZooKeeperClaim, error: StoreUnavailable) -> None:
         """Find out whether a creation without an answer took effect.
@@ -216,6 +220,7 @@ class ZooKeeperElection:
         status = self._read_status(mine)
         if isinstance(status, Leading):
             mine.was_leading = True
+            self._foreign.watch_beside(mine)
         elif status == Absent(overwritten=True) and not mine.was_leading:
             # A candidate that has never led drops such a claim like one that is gone. But its node
             # exists, and would precede the candidate's next claim as long as the session lives.
@@ -241,7 +246,7 @@ class ZooKeeperElection:
                     continue  # the nearest predecessor is not watched yet
             elif before and not isinstance(other, Exception):
                 name, owner = before[-1], other[1].ephemeralOwner
-                if owner in _NO_SESSION and name not in self._reported:
+                if owner in NO_SESSION and name not in self._reported:
                     self._reported.add(name)  # one message for each node
                     log.warning(
                         "the node %s is not bound to a session, and is in the queue of the "
@@ -313,6 +318,7 @@ class ZooKeeperElection:
         mine = ZooKeeperClaim.of(claim)
         if mine.withdrawn or (mine.path is None and mine.settled):
             return  # it has no node
+        mine.withdrawing = True
         if mine.path is not None or self._find_node(mine):
             assert mine.path is not None
             # No other node ever has this name, so a late or repeated request does no harm.
@@ -348,7 +354,11 @@ class ZooKeeperElection:
     def watch_leader(
         self, on_change: Callable[[Leader | StoreUnavailable | None], None]
     ) -> Closable:
-        return self._watcher.watch_leader(self._folder, on_change)
+        def first_claim(names: list[str], client: Client) -> str | None:
+            self._foreign.note(names, client)
+            return self._recipe.first_claim(names)
+
+        return self._watcher.watch_leader(self._folder, first_claim, on_change)
 
 
 class _ClaimWatch:

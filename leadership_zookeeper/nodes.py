@@ -14,14 +14,15 @@ from kazoo.exceptions import NoNodeError
 
 from leadership_core.backend import Entry, Leader, StoreRefused, StoreUnavailable
 
-from .claim import first_claim
 from .client import Client, Request
 from .errors import unexpected_response
+from .recipe import Recipe
 from .session import session_id
 from .shared_client import SharedClient
 
 __all__ = [
     "MAX_VALUE",
+    "NO_SESSION",
     "PIN_SUFFIX",
     "KeyValue",
     "NodeReader",
@@ -40,6 +41,9 @@ __all__ = [
 
 MAX_VALUE = 1_040_000
 """Bytes; a server breaks the connection for a request of more than 1 MiB (jute.maxbuffer)."""
+
+NO_SESSION = frozenset({0, -(2**63)})
+"""The ephemeral owner of a persistent node, and of a container."""
 
 PIN_SUFFIX = "__pin__"
 """End of the names of temporary nodes that keep their parents from being deleted; see `node_pin`."""
@@ -84,7 +88,7 @@ class KeyValue:
         data: None for a folder.
         version: number of writes since its creation.
         mzxid: id of the transaction that wrote its data last.
-        ephemeral_owner: number of the session that it is bound to, or 0.
+        ephemeral_owner: number of the session that it is bound to, or one of `NO_SESSION`.
         child_count: number of its children.
     """
 
@@ -118,7 +122,8 @@ class KeyValue:
         """The entry that is stored in it; None for a folder."""
         if self.data is None or self.path == "/":
             return None
-        session = session_id(self.ephemeral_owner) if self.ephemeral_owner else None
+        bound = self.ephemeral_owner not in NO_SESSION
+        session = session_id(self.ephemeral_owner) if bound else None
         return Entry(self.path[1:], self.data, self.mzxid, session)
 
 
@@ -172,10 +177,12 @@ class NodeReader:
 
     Attributes:
         chroot: the prefix of the URL, which precedes every key.
+        recipe: of the URL, for elections.
     """
 
-    def __init__(self, shared_client: SharedClient, chroot: str) -> None:
+    def __init__(self, shared_client: SharedClient, chroot: str, recipe: Recipe) -> None:
         self.chroot = chroot
+        self.recipe = recipe
         self._shared_client = shared_client
 
     @property
@@ -193,7 +200,7 @@ class NodeReader:
         for _ in range(_TRIES):
             client, doing = self.client, f"read the leader of {folder[1:]!r}"
             (names,) = client.request_linearizable(doing, get_children(folder))
-            name = None if isinstance(names, Exception) else first_claim(names)
+            name = None if isinstance(names, Exception) else self.recipe.first_claim(names)
             if name is None:
                 return None
             (answer,) = client.request(doing, get_data(f"{folder}/{name}"))
@@ -215,7 +222,7 @@ class NodeReader:
         client, doing = self.client, f"read the claims of {folder[1:]!r}"
         for request in (client.request, client.request_linearizable):
             (names,) = request(doing, get_children(folder))
-            name = None if isinstance(names, Exception) else first_claim(names)
+            name = None if isinstance(names, Exception) else self.recipe.first_claim(names)
             if name is not None:
                 path = f"{folder}/{name}"
                 (answer,) = client.request(doing, get_data(path))

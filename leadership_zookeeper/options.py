@@ -1,4 +1,4 @@
-"""Options of a ZooKeeper URL: servers, chroot, user, tick and TLS."""
+"""Options of a ZooKeeper URL: servers, chroot, user, tick, recipe and TLS."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from leadership_core.backend import (
     warn_about_connection,
 )
 
+from .recipe import KAZOO, RECIPES, Recipe
 from .tls import Login, use_monitored_sockets
 
 __all__ = ["Options"]
@@ -41,6 +42,7 @@ class Options:
         addresses: of the hosts, with the recent failures.
         prefix: the chroot of the URL, which precedes every key.
         tick: the servers' tickTime in seconds, which no client can read.
+        recipe: of the elections; candidates with another one do not take part in them.
         login: user and password, or None.
         tls: None for plain connections.
     """
@@ -49,6 +51,7 @@ class Options:
     addresses: Addresses
     prefix: str
     tick: float
+    recipe: Recipe
     login: Login | None
     tls: ClientTLS | None
 
@@ -68,7 +71,12 @@ class Options:
                 )
             return tick
 
-        known = {"tick": as_tick, "password_file": as_text}
+        def as_recipe(value: str) -> Recipe:
+            if value not in RECIPES:
+                raise ValueError(f"{value!r:.60} is none of the recipes {', '.join(RECIPES)}")
+            return RECIPES[value]
+
+        known = {"tick": as_tick, "recipe": as_recipe, "password_file": as_text}
         found: dict[str, Any] = url.read_options(known, tls=True)
         login = Login.read(url, found.get("password_file"))
         tls = ClientTLS.of_options(found, use_monitored_sockets) if url.tls else None
@@ -84,6 +92,7 @@ class Options:
             ),
             prefix=url.prefix,
             tick=found.get("tick", DEFAULT_TICK),
+            recipe=found.get("recipe", KAZOO),
             login=login,
             tls=tls,
         )

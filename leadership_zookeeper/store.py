@@ -65,7 +65,7 @@ class ZooKeeperStore:
         self._url = url
         self._options = Options.read(url)
         self._shared_client = SharedClient(self._options)
-        self._nodes = NodeReader(self._shared_client, self._options.prefix)
+        self._nodes = NodeReader(self._shared_client, self._options.prefix, self._options.recipe)
         self._entries = Entries(self._nodes)
         self._watcher = Watcher(self._shared_client)
         self._lock = threading.Lock()

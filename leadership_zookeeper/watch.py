@@ -32,7 +32,7 @@ from .client import Client
 from .nodes import path_of
 from .shared_client import SharedClient
 from .watch_dispatcher import WatchDispatcher
-from .watch_reader import EntryReader, LeaderReader, TreeReader, WatchPath, WatchReader
+from .watch_reader import EntryReader, FirstClaim, LeaderReader, TreeReader, WatchPath, WatchReader
 
 __all__ = ["Watcher"]
 
@@ -158,10 +158,15 @@ class Watcher:
         return self._begin(lambda watch: TreeReader(path_of(key), watch), on_change)
 
     def watch_leader(
-        self, folder: str, on_change: Callable[[Leader | StoreUnavailable | None], None]
+        self,
+        folder: str,
+        first_claim: FirstClaim,
+        on_change: Callable[[Leader | StoreUnavailable | None], None],
     ) -> Subscription:
         """Report the leader of an election, now, after each change, and every 15 seconds."""
-        return self._begin(lambda watch: LeaderReader(folder, watch), on_change, _REFRESH_INTERVAL)
+        return self._begin(
+            lambda watch: LeaderReader(folder, first_claim, watch), on_change, _REFRESH_INTERVAL
+        )
 
     def _begin(
         self,

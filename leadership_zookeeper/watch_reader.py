@@ -11,12 +11,19 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from leadership_core.backend import Entry, Leader, StoreUnavailable
 
-from .claim import first_claim
 from .client import Client
 from .errors import unexpected_response
 from .nodes import KeyValue, exists, get_children, get_data, is_pin, parse_leader
 
-__all__ = ["EntryReader", "LeaderReader", "TreeReader", "WatchPath", "WatchReader", "no_watch"]
+__all__ = [
+    "EntryReader",
+    "FirstClaim",
+    "LeaderReader",
+    "TreeReader",
+    "WatchPath",
+    "WatchReader",
+    "no_watch",
+]
 
 _TRIES = 20
 _MAX_TREE = 64 * 1024**2  # bytes of a list
@@ -25,6 +32,9 @@ _BATCH = 200  # nodes that are requested at the same time
 
 WatchPath = Callable[[str], Callable[[Any], None] | None]
 """Called with a path before its node is read; returns the function for ZooKeeper's watch of it."""
+
+FirstClaim = Callable[[list[str], Client], str | None]
+"""Returns the leading claim among the names of a folder's children, which were read with the client."""
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -79,9 +89,21 @@ class EntryReader:
 
 
 class LeaderReader:
-    """Reads the leader of an election; as long as there is one, only the first claim is watched."""
+    """Reads the leader of an election; as long as there is one, only the first claim is watched.
 
-    def __init__(self, folder: str, watch: WatchPath) -> None:
+    Args:
+        folder: the path of the election's node.
+        first_claim: of the election.
+        watch: called before each node is read.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        first_claim: FirstClaim,
+        watch: WatchPath,
+    ) -> None:
+        self._first_claim = first_claim
         self.paths: tuple[str, ...] = (folder,)
         self._folder = folder
         self._watch = watch
@@ -90,7 +112,7 @@ class LeaderReader:
         folder, doing = self._folder, f"watch the leader of {self._folder[1:]!r}"
         for _ in range(_TRIES):
             (names,) = client.request(doing, get_children(folder))
-            name = None if isinstance(names, Exception) else first_claim(names)
+            name = None if isinstance(names, Exception) else self._first_claim(names, client)
             if name is not None:
                 path = f"{folder}/{name}"
                 self.paths = (path,)
@@ -102,7 +124,7 @@ class LeaderReader:
             self.paths = (folder,)
             (names,) = client.request(doing, get_children(folder, self._watch(folder)))
             if not isinstance(names, Exception):
-                if first_claim(names) is None:
+                if self._first_claim(names, client) is None:
                     return None
                 continue
             (stat,) = client.request(doing, exists(folder, self._watch(folder)))

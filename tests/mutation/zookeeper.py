@@ -9,9 +9,10 @@ from kazoo.protocol.serialization import SetData
 from leadership_core.backend import clock
 from leadership_core.backend.protocols import ClaimOutcomeUnknown
 from leadership_core.errors import StoreClosed
-from leadership_zookeeper import claim as claims, client as clients, kv, nodes, shared_client
+from leadership_zookeeper import client as clients, kv, shared_client
 from leadership_zookeeper.claim import ZooKeeperClaim
 from leadership_zookeeper.election import ZooKeeperElection
+from leadership_zookeeper.recipe import Recipe
 from leadership_zookeeper.session import ZooKeeperSession
 
 from .mutant import Mutant
@@ -115,16 +116,15 @@ def renewed_as_asked(renew: Any) -> Any:
 
 
 def by_whole_name(_: Any) -> Any:
-    return lambda names: sorted(name for name in names if claims._sequence(name) is not None)
+    def mutant(self: Any, names: Any) -> Any:
+        return sorted(name for name in names if self.sequence(name) is not None)
 
-
-def first_by_whole_name(_: Any) -> Any:
-    return lambda names: next(iter(by_whole_name(None)(names)), None)
+    return mutant
 
 
 def rank_by_whole_name(_: Any) -> Any:
-    def mutant(self: Any, names: Any) -> Any:
-        queue, own = by_whole_name(None)(names), (self.path or "").rpartition("/")[2]
+    def mutant(self: Any, own: str, names: Any) -> Any:
+        queue = sorted(name for name in names if self.sequence(name) is not None)
         return queue[: queue.index(own)] if own in queue else None
 
     return mutant
@@ -234,8 +234,7 @@ MUTANTS = [
         "Names begin with a random word, so the first name is any candidate's.",
         "ports of ZooKeeper's recipe, since names begin with a GUID",
         ("tests/contract/test_zookeeper.py::TestZooKeeper::test_one_of_many_claims_leads_at_a_time",),
-        ((claims, "sorted_claims", by_whole_name), (nodes, "first_claim", first_by_whole_name),
-         (ZooKeeperClaim, "predecessors_among", rank_by_whole_name)),
+        ((Recipe, "sorted_claims", by_whole_name), (Recipe, "predecessors_of", rank_by_whole_name)),
     ),
     Mutant(
         "enter without a response is repeated",

@@ -11,7 +11,8 @@ from kazoo.security import make_acl
 
 from leadership_core.backend.protocols import Absent, Leader, Leading, Waiting
 from leadership_core.errors import ConfigurationError, SessionLost, StoreRefused, StoreUnavailable
-from leadership_zookeeper.claim import ZooKeeperClaim, first_claim, sorted_claims
+from leadership_zookeeper.claim import ZooKeeperClaim
+from leadership_zookeeper.recipe import KAZOO
 from leadership_zookeeper.session import ZooKeeperSession
 from leadership_zookeeper.store import ZooKeeperStore
 from tests.integration.zookeeper.conftest import Opener, SessionOpener
@@ -305,7 +306,7 @@ def test_claims_are_sorted_across_overflow_of_sequence_numbers() -> None:
         for n, number in enumerate(["-2147483648", "2147483647", "-2147483647", "2147483640"])
     ]
 
-    queue = sorted_claims([*names, "folder", "x__lock__12", "y__rlock__0000000001"])
+    queue = KAZOO.sorted_claims([*names, "folder", "x__lock__12", "y__rlock__0000000001"])
 
     assert [int(name.partition("__lock__")[2]) for name in queue] == [
         2147483640,
@@ -313,8 +314,10 @@ def test_claims_are_sorted_across_overflow_of_sequence_numbers() -> None:
         -2147483648,
         -2147483647,
     ]
-    assert first_claim(["folder"]) is None
-    assert first_claim(["b__lock__0000000010", "a__lock__0000000009"]) == "a__lock__0000000009"
+    assert KAZOO.first_claim(["folder"]) is None
+    assert (
+        KAZOO.first_claim(["b__lock__0000000010", "a__lock__0000000009"]) == "a__lock__0000000009"
+    )
 
 
 def test_claim_that_never_entered_is_absent(

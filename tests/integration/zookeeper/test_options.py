@@ -13,6 +13,7 @@ from leadership_core.backend.protocols import Capability
 from leadership_core.backend.url import StoreURL
 from leadership_core.errors import ConfigurationError, StoreRefused, StoreUnavailable, URLError
 from leadership_zookeeper.options import Options
+from leadership_zookeeper.recipe import CURATOR_LATCH, CURATOR_SELECTOR, KAZOO
 from leadership_zookeeper.store import ZooKeeperStore
 from tests.integration.zookeeper.conftest import Opener
 from tests.support.servers.ports import free_port
@@ -38,8 +39,13 @@ def test_hosts_have_default_port(url: str, hosts: list[str]) -> None:
 
 
 def test_defaults_are_those_of_zookeeper() -> None:
-    """A tick of two seconds, no user, no TLS."""
+    """A tick of two seconds, no user, no TLS, kazoo's recipe."""
     options = _read("zk://a/some/chroot")
+
+    assert options.recipe is KAZOO
+    assert _read("zk://a?recipe=kazoo").recipe is KAZOO
+    assert _read("zk://a?recipe=curator-latch").recipe is CURATOR_LATCH
+    assert _read("zk://a?recipe=curator-selector").recipe is CURATOR_SELECTOR
 
     assert (options.tick, options.login, options.tls) == (2.0, None, None)
     assert options.prefix == "some/chroot"
@@ -63,6 +69,7 @@ def test_user_gets_all_permissions_of_its_nodes() -> None:
         ("zk://a?tick=soon", "tick"),
         ("zk://a?tick=61", "tick"),
         ("zk://a?timeout=4", "tick"),
+        ("zk://a?recipe=curator", "kazoo, curator-latch, curator-selector"),
         ("zk://a?ca=x", "zk\\+tls"),
         ("zk://frank@a", "password"),
         ("zk://:secret@a", "user"),

@@ -1,4 +1,4 @@
-"""Find or fetch what the tests start: all rows of `releases`, Redis, Prometheus, Chromium, zsh and fish.
+"""Find or fetch what the tests start: all rows of `releases`, Redis, Curator, Prometheus, Chromium and shells.
 
 A Consul or an etcd on PATH replaces the newest row of its kind, where tests ask for the kind.
 All else is got once into a cache, $LEADERSHIP_SERVERS or ~/.cache/leadership-servers.
@@ -20,8 +20,9 @@ from functools import partial
 from pathlib import Path
 
 from tests.support.servers.apt import ProvisionError
+from tests.support.servers.java import JavaProgram, java
 from tests.support.servers.releases import KINDS, RELEASES, default, named, on_path
-from tests.support.servers.sources import Debian, GoModules
+from tests.support.servers.sources import Debian, GoModules, Maven
 
 __all__ = ["SERVERS", "ProvisionError", "Server", "locate"]
 
@@ -39,8 +40,13 @@ class Server:
         return tuple(int(part) for part in re.findall(r"\d+", self.version)[:2])
 
 
-_JAVA = Debian(
-    "bullseye", ("openjdk-17-jre-headless",), {"java": "usr/lib/jvm/java-17-openjdk-*/bin/java"}
+# Candidates with Curator's recipes, the other clients of ZooKeeper's elections.
+_CURATOR = JavaProgram(
+    Maven(
+        ("org.apache.curator:curator-recipes:5.9.0", "org.slf4j:slf4j-simple:1.7.25"),
+        ("io.netty:netty-tcnative-boringssl-static",),
+    ),
+    Path(__file__).parents[1] / "curator",
 )
 # With the libraries that a Debian without Redis may not have.
 _REDIS = Debian(
@@ -168,7 +174,6 @@ def _server(kind: str, paths: dict[str, str], offline: bool) -> Server:
         return _postgres(paths, offline)
     if kind != "zookeeper":
         return Server(_version(paths[kind], *_VERSION_OF[kind]), paths)
-    java = shutil.which("java") or _JAVA.paths("java", offline=offline)["java"]
     jars = Path(paths["jars"])
     numbers = (re.fullmatch(r"zookeeper-(\d[\d.]*)\.jar", jar.name) for jar in jars.iterdir())
     version = next((found[1] for found in numbers if found), "unknown")
@@ -176,7 +181,12 @@ def _server(kind: str, paths: dict[str, str], offline: bool) -> Server:
     wanted = _ZOOKEEPER_JARS if (jars / "zookeeper.jar").exists() else ("*",)
     names = [f"{name}.jar" if name != "*" else name for name in wanted]
     classpath = os.pathsep.join(str(jars / name) for name in names)
-    return Server(version, {"java": java, "classpath": classpath})
+    return Server(version, {"java": java(offline=offline), "classpath": classpath})
+
+
+def _curator(offline: bool) -> Server:
+    version = _CURATOR.libraries.artifacts[0].rpartition(":")[2]
+    return Server(version, _CURATOR.paths("curator", offline=offline))
 
 
 def _postgres(paths: dict[str, str], offline: bool) -> Server:
@@ -251,6 +261,7 @@ SERVERS: dict[str, Callable[[bool], Server]] = {
     "redis": _redis,
     "valkey": _valkey,
     "kubernetes": _kubernetes,
+    "curator": _curator,
     "prometheus": _prometheus,
     "chromium": _chromium,
     **{name: partial(_shell, name) for name in _SHELLS},

@@ -35,6 +35,7 @@ _SERVER_OF = {
     "shared_redis": "redis",
     "shared_valkey": "valkey",
     "redis_cluster": "redis",
+    "curator": "curator",
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "browser": "chromium",

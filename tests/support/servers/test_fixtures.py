@@ -68,6 +68,21 @@ def test_unavailable_server_fails_the_run(tmp_path: Path) -> None:
     assert "passed" not in said
 
 
+def test_unavailable_curator_fails_the_run(tmp_path: Path) -> None:
+    """Without Maven or a compiler, the tests with Curator fail and say why."""
+    said = _pytest(
+        tmp_path,
+        "from tests.support.servers.requirements import found\n"
+        "def test_theirs():\n    found('curator')\n",
+        PATH=str(tmp_path),
+        LEADERSHIP_SERVERS=str(tmp_path / "cache"),
+    )
+
+    assert "curator is not available: " in said
+    assert "skipped" not in said
+    assert "1 failed" in said
+
+
 def test_servers_end_with_a_test_that_fails(tmp_path: Path) -> None:
     """A failing test leaves neither its own agent nor the shared one running, nor a proxy."""
     said = _pytest(
