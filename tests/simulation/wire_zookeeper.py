@@ -39,6 +39,12 @@ class Pending:
         self._world = world
         self._event = Threading.Event()
         self._answer: Any = None
+        self._callbacks: list[Callable[[Pending], None]] = []
+
+    @property
+    def value(self) -> Any:
+        """The answer, if it was successful."""
+        return self._answer
 
     def ready(self) -> bool:
         return self._event.is_set()
@@ -47,6 +53,18 @@ class Pending:
         if not self._event.is_set():
             self._answer = answer
             self._event.set()
+            for callback in self._callbacks:
+                callback(self)
+
+    def successful(self) -> bool:
+        return self.ready() and not isinstance(self._answer, Exception)
+
+    def rawlink(self, callback: Callable[[Pending], None]) -> None:
+        """Call a function once the answer is there, as kazoo does."""
+        if self.ready():
+            callback(self)
+        else:
+            self._callbacks.append(callback)
 
     def get(self, timeout: float) -> Any:
         """The answer; an exception is raised, as kazoo does."""
