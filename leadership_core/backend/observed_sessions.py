@@ -21,7 +21,7 @@ from .clock import Clock
 from .deadline import half_timeout, single_timeout
 from .entries import ABSENT, Entry
 from .fork import inert_in_child
-from .heartbeats import Heartbeat, HolderDeadline
+from .heartbeats import Heartbeat, HolderDeadline, ObservedExpiry
 from .protocols import Session, StoreBackend
 from .time_source import time_source_of
 from .validation import check_ttl
@@ -41,8 +41,7 @@ class ObservedSessions:
         def open_session(self, ttl): return self._sessions.open(ttl)
         def election(self, key): return ObservedElection(self, key, self._sessions)
 
-    Reading `n` sessions takes `n` requests. The session of a process that has crashed, and that no claim names,
-    leaves its entry behind.
+    Reading `n` sessions takes `n` requests.
 
     Args:
         store: linearizable `get`, conditional `put` and `delete`; nothing else of it is used.
@@ -53,6 +52,8 @@ class ObservedSessions:
         self._store: Final = store
         self._folder: Final = folder
         self._now: Final = time_source_of(store).clock
+        self._all: Final = ObservedExpiry()
+        self._has_opened = False
 
     @single_timeout()
     def open(self, ttl: float) -> Session:
@@ -64,6 +65,7 @@ class ObservedSessions:
         """
         session = _EntrySession(self._store, self._folder, check_ttl(ttl), self._now)
         session.begin()
+        self._has_opened = True
         return session
 
     def read_heartbeats(self, sessions: Collection[str]) -> dict[str, Heartbeat]:
@@ -85,6 +87,27 @@ class ObservedSessions:
         except Conflict:
             return False
         return True
+
+    def tidy(self) -> None:
+        """End all sessions that this process has seen silent for their ttl, also those that no claim names.
+
+        The observer calls it every minute or two. Without it, each candidate that crashes while it waits would
+        leave an entry behind. It needs `list`, and does nothing in a process that opens no sessions.
+
+        Raises:
+            StoreUnavailable: no answer.
+        """
+        if not self._has_opened:
+            return
+        sent = self._now()
+        entries = self._store.list(self._folder)
+        answered = self._now()
+        for entry in entries:
+            session = entry.key.rpartition("/")[2]
+            heartbeat = _heartbeat(session, entry)
+            self._all.note(heartbeat, sent=sent, answered=answered)
+            if self._all.is_silent(session) and self.end_session(heartbeat):
+                self._all.forget(session)
 
 
 @inert_in_child("renew", "close")

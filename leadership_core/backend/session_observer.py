@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
@@ -29,6 +30,7 @@ __all__ = ["Observation", "SessionObserver", "Sight", "end_observation", "observ
 log: logging.Logger = logging.getLogger("leadership.session")
 
 _READ_SECONDS = 5.0  # for one batch
+_BATCH = 200  # sessions that are read in one request
 _TOGETHER = 0.05  # seconds by which a look may come early, to be made with another one
 _LONGEST_WAIT = 1.0  # a thread's wait does not count the time for which the machine is suspended
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0
@@ -103,6 +105,7 @@ class SessionObserver:
         self._changed: Final = EventCount()
         self._stale = False
         self._closed = False
+        self._tidy_at = -inf
         self._thread: threading.Thread | None = None
         self._process: Final = os.getpid()
 
@@ -196,32 +199,39 @@ class SessionObserver:
 
     def _run(self, work: AbstractContextManager[object]) -> None:
         with work:
-            retry = _FIRST_RETRY
-            while True:
-                self._stale = False  # first: a change from here on needs another look
+            try:
+                self._observe()
+            finally:
                 with self._lock:
-                    observed = any(one.session is not None for one in self._observations)
-                    if self._closed or not observed:
+                    if self._thread is threading.current_thread():
                         self._thread = None
-                        return
-                try:
-                    with call_timeout(_READ_SECONDS):
-                        when = self._read_due()
-                    retry = _FIRST_RETRY
-                except (StoreClosed, ForkedStore):
-                    with self._lock:
-                        self._thread = None
+
+    def _observe(self) -> None:
+        retry = _FIRST_RETRY
+        while True:
+            self._stale = False  # first: a change from here on needs another look
+            with self._lock:
+                observed = any(one.session is not None for one in self._observations)
+                if self._closed or not observed:
+                    self._thread = None  # in this block: from here on `changed` starts another one
                     return
-                except StoreUnavailable as error:
-                    when = self._failed(error, retry)
-                    retry = min(2 * retry, _LAST_RETRY)
-                except Exception as error:  # a mistake of the store must not end its watches
-                    log.exception("reading the heartbeats of sessions failed")
-                    failure = StoreUnavailable(f"reading heartbeats failed: {error!r}")
-                    failure.__cause__ = error
-                    when = self._failed(failure, retry)
-                    retry = min(2 * retry, _LAST_RETRY)
+            try:
+                when = self._read_due()
+                self._tidy()
+                retry = _FIRST_RETRY
+            except (StoreClosed, ForkedStore):
+                return
+            except StoreUnavailable as error:
+                failure = error
+            except Exception as error:  # a mistake of the store must not end its watches
+                log.exception("reading the heartbeats of sessions failed")
+                failure = StoreUnavailable(f"reading heartbeats failed: {error!r}")
+                failure.__cause__ = error
+            else:
                 self._wait(when)
+                continue
+            self._wait(self._failed(failure, retry))
+            retry = min(2 * retry, _LAST_RETRY)
 
     def _read_due(self) -> float:
         """Read the sessions whose time has come, report, and return the time of the next look."""
@@ -233,24 +243,40 @@ class SessionObserver:
         # What is over stays over: it is read again only for an observation that does not know it yet.
         unknown = {it for one, it in followed if one.reported is None or one.reported[0] != it}
         over = {it for one, it in followed if one.reported == (it, Sight.OVER)} - unknown
-        sessions = {session for _, session in followed} - over
+        sessions = sorted({session for _, session in followed} - over)
         until = self._time_source.now() + _TOGETHER
         due = [it for it in sessions if it in unknown or self.expiry.next_look(it) <= until]
-        if due:
-            found = self.look(due)
-            sights = {
-                session: Sight.OVER
-                if session not in found
-                else Sight.SILENT
-                if self.expiry.is_silent(session)
-                else Sight.ALIVE
-                for session in due
-            }
-            for one, session in followed:
-                if session in sights:
-                    self._report(one, session, sights[session])
-            sessions -= set(due) - found.keys()
-        return min(map(self.expiry.next_look, sessions), default=inf)
+        sights: dict[str, Sight] = {}
+        for start in range(0, len(due), _BATCH):
+            part = due[start : start + _BATCH]
+            with call_timeout(_READ_SECONDS):
+                found = self.look(part)
+            for session in part:
+                silent = self.expiry.is_silent(session)
+                alive = Sight.SILENT if silent else Sight.ALIVE
+                sights[session] = alive if session in found else Sight.OVER
+        for one, session in followed:
+            if session in sights:
+                self._report(one, session, sights[session])
+        rest = (it for it in sessions if sights.get(it) is not Sight.OVER)
+        return min(map(self.expiry.next_look, rest), default=inf)
+
+    def _tidy(self) -> None:
+        """Let the store end what is left of processes that have crashed, every minute or two."""
+        now = self._time_source.now()
+        if now < self._tidy_at:
+            return
+        first, self._tidy_at = self._tidy_at == -inf, now + random.uniform(60.0, 120.0)
+        tidy = getattr(self._heartbeats(), "tidy", None)
+        if first or tidy is None:
+            return
+        try:
+            with call_timeout(_READ_SECONDS):
+                tidy()
+        except (StoreClosed, ForkedStore):
+            raise
+        except Exception as error:  # noqa: BLE001 - the store cannot list, or is away: it is tried again
+            log.debug("session.tidy_failed", extra={"error": str(error)})
 
     def _report(self, one: Observation, session: str, sight: Sight) -> None:
         if one.session == session and one.reported != (session, sight):

@@ -127,7 +127,6 @@ MUTANTS = [
         _RULE,
         (f"{_EXPIRY}::test_heartbeat_counts_from_the_answer_that_showed_it_first",),
         ((ObservedExpiry, "note", from_the_request),),
-        "observed",
     ),
     Mutant(
         "observed until the answer",
@@ -159,7 +158,6 @@ MUTANTS = [
             f"{_ELECTION}::test_observer_that_was_stopped_does_not_end_a_session_that_was_renewed[epochs]",
         ),
         ((ObservedSessions, "end_session", without_comparison),),
-        "observed",
     ),
     Mutant(
         "ttl of the observer",

@@ -96,6 +96,13 @@ class ObservedStore(ModelStore):
     def expires_within(self, ttl: float) -> float:
         return 1.2 * ttl + 2.5
 
+    def list(self, prefix: str) -> list[Entry]:
+        entries = self.server.entries
+        return self.link.call(
+            f"list {prefix}",
+            lambda: [entries[key] for key in entries if key.startswith(f"{prefix}/")],
+        )
+
     def open_session(self, ttl: float) -> Session:
         return self._sessions.open(ttl)
 

@@ -200,6 +200,21 @@ def test_leader_of_an_ended_session_is_not_the_first_report(bench: Bench) -> Non
     watch.close()
 
 
+def test_sessions_of_crashed_candidates_are_tidied_away(bench: Bench) -> None:
+    """Also one that no claim names, once a candidate that waits has seen it silent for its ttl."""
+    holder, crashed = bench.hold(KEY, ttl=600.0), bench.hold(ttl=TTL)
+    candidate = Candidate(bench.store, KEY, "next", ttl=15)
+    candidate.run_for_election()
+    bench.clock.elapse(20.0)
+    assert crashed.id in bench.backend.sessions.read_heartbeats([crashed.id])
+    bench.clock.elapse(250.0)
+
+    left = {entry.key.rpartition("/")[2] for entry in bench.backend.list(".sessions")}
+    assert crashed.id not in left
+    assert len(left) == 2
+    assert holder.id in left
+
+
 def test_end_of_observation_waits_for_its_thread(bench: Bench) -> None:
     """A backend calls it when it is closed."""
     bench.hold(KEY)
