@@ -28,11 +28,13 @@ class ClaimWatch:
         watcher: of the store.
         claim_key: the claim's own key.
         token: its create revision.
-        wake: called in the watch thread.
+        wake: called in a thread of gRPC or of the watcher; must not wait.
 
     Raises:
         StoreClosed: the store was closed.
     """
+
+    never_waits = True  # it sets flags, and lets the engine start a read
 
     def __init__(
         self, watcher: Watcher, claim_key: bytes, token: int, wake: Callable[[], None]

@@ -35,7 +35,7 @@ from .errors import (
 )
 from .options import Options
 from .response_checks import MAX_PAGE_SIZE, max_response_size
-from .rpc import AUTHENTICATE, STATUS, Method, Result
+from .rpc import AUTHENTICATE, STATUS, Method, Result, WatchResult
 from .transport import ChannelPool, TrafficClass
 
 __all__ = ["Client", "TrafficClass"]
@@ -157,11 +157,14 @@ class Client:
                 self._reach(TrafficClass.RELEASES, clock.now() + remaining_timeout())
             )
 
-    def watch(self, requests: Iterator[Any]) -> tuple[Connection, ResponseStream]:
+    def watch(
+        self, requests: Iterator[Any], on_message: Callable[[WatchResult], object]
+    ) -> tuple[Connection, ResponseStream]:
         """Open a stream for watches, at an endpoint that works.
 
         Args:
             requests: what is sent; gRPC iterates over it in a thread of its own.
+            on_message: as for `Connection.watch`.
 
         Returns:
             The connection, for `end_watch`, and the stream.
@@ -179,7 +182,8 @@ class Client:
         try:
             metadata = _metadata(self._token)
             # A member that loses its cluster then ends the stream, instead of staying silent.
-            return connection, connection.watch(requests, (*metadata, ("hasleader", "true")))
+            metadata = (*metadata, ("hasleader", "true"))
+            return connection, connection.watch(requests, metadata, on_message)
         except ValueError as error:  # the channel is closed
             self._pool.release(connection)
             raise StoreClosed("the etcd store is closed") from error

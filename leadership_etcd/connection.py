@@ -248,12 +248,37 @@ class Connection:
         del request, metadata
         raise problem
 
-    def watch(self, requests: Iterator[Any], metadata: tuple[Any, ...]) -> ResponseStream:
-        """Open the stream that carries watches."""
+    def watch(
+        self,
+        requests: Iterator[Any],
+        metadata: tuple[Any, ...],
+        on_message: Callable[[WatchResult], object],
+    ) -> ResponseStream:
+        """Open the stream that carries watches.
+
+        Args:
+            requests: what is sent.
+            metadata: of the call, such as the token.
+            on_message: called with each message before the stream returns it, in gRPC's own thread
+                and with a lock of the call, so it must not wait.
+        """
+
+        def received(data: bytes) -> WatchResult | bytes:
+            # gRPC calls this in a thread that it has started for the stream without a name.
+            thread = threading.current_thread()
+            if not thread.name.startswith("leadership-"):
+                thread.name = "leadership-etcd-grpc"
+            try:
+                result = read_watch_response(data)
+                on_message(result)
+            except Exception:  # noqa: BLE001 - an invalid message is raised in the thread that reads the stream
+                return data
+            return result
+
         stream = self.channel.stream_stream(
             WATCH.path,
             request_serializer=WATCH.request.SerializeToString,
-            response_deserializer=_name_thread,
+            response_deserializer=received,
         )
         return ResponseStream(stream(requests, metadata=metadata), self._masked)
 
@@ -323,8 +348,10 @@ class ResponseStream:
             InvalidResponse: a message is not one of etcd's.
         """
         try:
-            for data in self._call:
-                result = read_watch_response(data)
+            for message in self._call:
+                result = message
+                if not isinstance(message, WatchResult):
+                    result = read_watch_response(message)
                 if result.cancel_reason:
                     result = replace(result, cancel_reason=self._masked(result.cancel_reason))
                 yield result
@@ -337,11 +364,3 @@ class ResponseStream:
     def cancel(self) -> None:
         """End the stream; from any thread."""
         self._call.cancel()
-
-
-def _name_thread(data: bytes) -> bytes:
-    # gRPC calls this in a thread that it has started for the stream without a name.
-    thread = threading.current_thread()
-    if not thread.name.startswith("leadership-"):
-        thread.name = "leadership-etcd-grpc"
-    return data

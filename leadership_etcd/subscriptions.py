@@ -64,6 +64,8 @@ class _Subscription(ABC):
         watcher.add_delivery(self._delivery)
         delayed.call_later(0.0, self._refresh)
 
+    never_waits = False  # the callback is the user's
+
     @abstractmethod
     def _read(self) -> tuple[Any, int, _KeyRange]:
         """The state, the revision as of which it is valid, and the keys to watch."""

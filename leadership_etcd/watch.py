@@ -169,7 +169,7 @@ class Watcher:
         stream = WatchStream()
         self._failures += 1
         with call_timeout(_OPEN_TIMEOUT):
-            connection, results = self._client.watch(stream.requests())
+            connection, results = self._client.watch(stream.requests(), stream.notify_early)
         broken = False
         health: StreamHealthCheck | None = None
         try:
@@ -245,7 +245,9 @@ class Watcher:
             if not all(watch.covers(event.kv.key) for event in result.events):
                 raise InvalidResponse("a watch reports a key that it does not cover")
             watch.next_revision = result.events[-1].kv.mod_revision + 1
-            _notify(partial(watch.listener.on_events, result.events))
+            if watch.notified_early is not result:
+                _notify(partial(watch.listener.on_events, result.events))
+            watch.notified_early = None
         else:  # it reports how far it is
             watch.next_revision = max(watch.next_revision, result.revision + 1)
         return True

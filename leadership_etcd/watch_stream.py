@@ -28,7 +28,14 @@ _PROBE_TIMEOUT = 1.5  # seconds
 
 
 class WatchListener(Protocol):
-    """Receiver of what a watch reports; called by one thread at a time, with no lock held."""
+    """Receiver of what a watch reports; called by one thread at a time, with no lock held.
+
+    Attributes:
+        never_waits: `on_events` returns at once and takes no lock under which another thread waits
+            for gRPC; so it is called in gRPC's own thread, which saves a change of threads.
+    """
+
+    never_waits: bool
 
     def on_events(self, events: Sequence[WatchEvent]) -> None:
         """These events happened, in this order, and none in between."""
@@ -56,6 +63,7 @@ class Watch:
         refusals: of this watch by etcd, in a row.
         restarts: of this watch by us, each soon after the one before.
         restarted_at: when that was last.
+        notified_early: the message of which its listener knows, and that is not dispatched yet.
     """
 
     def __init__(
@@ -76,6 +84,7 @@ class Watch:
         self.refusals = 0
         self.restarts = 0
         self.restarted_at: float = -math.inf
+        self.notified_early: WatchResult | None = None
         self._drop = drop
 
     def close(self) -> None:
@@ -157,6 +166,20 @@ class WatchStream:
             watch.id = result.watch_id
             self._active[result.watch_id] = watch
             return watch
+
+    def notify_early(self, result: WatchResult) -> None:
+        """Pass events to a listener that never waits; in gRPC's thread, with a lock of the call.
+
+        All else is done when the watcher dispatches the message, which needs a change of threads: it
+        has to be the one to take the next message from gRPC.
+        """
+        with self._lock:
+            watch = self._active.get(result.watch_id)
+        if watch is None or watch.closed or not watch.listener.never_waits:
+            return
+        if result.events and all(watch.covers(event.kv.key) for event in result.events):
+            watch.listener.on_events(result.events)
+            watch.notified_early = result
 
     def remove(self, watch: Watch) -> None:
         """Note that etcd has cancelled a watch."""

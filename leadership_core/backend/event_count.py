@@ -4,7 +4,8 @@ A signal handler runs between any two steps of the main thread, and may call eve
 the main thread held a lock at that moment, a plain one would block the handler forever, and even a
 reentrant one would block the other threads that the handler waits for. So no lock guards the state
 that users wait for: a thread that waits first registers, then reads the state, and sleeps on a lock
-of its own that the other side releases.
+of its own that the other side releases. The other side reads the state for it before that: to wake a
+thread in vain takes the interpreter from those that have something to do.
 (D. Reed, R. Kanodia: Synchronization with Eventcounts and Sequencers, 1979.)
 """
 
@@ -40,12 +41,15 @@ class EventCount:
     __slots__ = ("_subscribers", "_waiters")
 
     def __init__(self) -> None:
-        self._waiters: dict[threading.Lock, None] = {}  # in the order in which they came
+        # In the order in which they came, each with what it waits for.
+        self._waiters: dict[threading.Lock, Callable[[], object]] = {}
         self._subscribers: dict[Callable[[], object], None] = {}
 
     def notify_all(self) -> None:
-        """Let all waiting threads check the state again; from any thread, and from a signal handler."""
-        for waiter in snapshot(self._waiters):
+        """Wake all threads whose predicate is true now; from any thread, and from a signal handler."""
+        for waiter, predicate in snapshot(self._waiters.items()):
+            if _is_surely_false(predicate):
+                continue
             with suppress(RuntimeError):  # it is awake already
                 waiter.release()
         if self._subscribers:
@@ -67,7 +71,13 @@ class EventCount:
         self._subscribers.pop(wake, None)
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
-        """Block until the predicate is true, at most `timeout` seconds; returns its last value."""
+        """Block until the predicate is true, at most `timeout` seconds; returns its last value.
+
+        Args:
+            predicate: reads the state; also called in the threads that notify, and in their signal
+                handlers, so it may take no lock that is held there.
+            timeout: seconds; None waits without a limit.
+        """
         result = predicate()
         if result or (timeout is not None and timeout <= 0):
             return result
@@ -75,7 +85,7 @@ class EventCount:
         waiter = threading.Lock()
         waiter.acquire()
         try:
-            self._waiters[waiter] = None
+            self._waiters[waiter] = predicate
             while not (result := predicate()):
                 left = _LONGEST if until is None else until - clock.now()
                 if left <= 0:
@@ -84,6 +94,13 @@ class EventCount:
         finally:
             self._waiters.pop(waiter, None)
         return result
+
+
+def _is_surely_false(predicate: Callable[[], object]) -> bool:
+    try:
+        return not predicate()
+    except Exception:  # noqa: BLE001 - it is raised in the thread that waits
+        return False
 
 
 class Wait(NamedTuple):

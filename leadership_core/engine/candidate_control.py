@@ -294,13 +294,14 @@ class CandidateControl:
         if current is None:
             return False
         state = current.state
-        self._driver.post(messages.Resign(state.fence.token, cooldown))
-        yield from self._awaiting_end(current)
-        state.resign()  # at the latest: the caller must not find that it still leads
         here = state.works_here if works_here is None else works_here
-        if here or self._engine.is_interrupted_here():
+        self._driver.post(messages.Resign(state.fence.token, cooldown))
+        released = None if here else lambda: state.released is not None
+        yield from self._awaiting_end(current, released)
+        state.resign()  # at the latest: the caller must not find that it still leads
+        if released is None or self._engine.is_interrupted_here():
             return False
-        yield self._until_released(lambda: state.released is not None, self.ttl)
+        yield self._until_released(released, self.ttl)
         return bool(state.released)
 
     def stop(self, timeout: float | None) -> bool:
@@ -310,26 +311,31 @@ class CandidateControl:
     def stopping(self, timeout: float | None, *, works_here: bool | None = None) -> Waits[bool]:
         """`stop` as an operation; `works_here` as for `resigning`."""
         current = self.state.current
+        here = self.works_here if works_here is None else works_here
         if current is not None:
             self.state.stopping = True
             self._driver.post(messages.Stop())
-            yield from self._awaiting_end(current)
+            has_left = None if here else lambda: self._has_left(Phase.STOPPED)
+            yield from self._awaiting_end(current, has_left)
         self.begin_stop()
-        here = self.works_here if works_here is None else works_here
         if here or self._engine.is_interrupted_here():
             return False
         return (yield from self.awaiting_stop(self.ttl if timeout is None else timeout))
 
-    def _awaiting_end(self, current: CurrentTerm) -> Waits[None]:
+    def _awaiting_end(
+        self, current: CurrentTerm, is_left: Callable[[], bool] | None
+    ) -> Waits[None]:
         """Let the scheduler end the term, which queues the event in the same step.
 
         It never blocks, so that takes a moment only, unless this is a signal handler that has
         interrupted what the scheduler waits for, for example a lock of the logging.
+
+        A caller that waits for `is_left` next sleeps until that: to be woken by the end of the term
+        would delay the thread that makes the release.
         """
-        engine = self._engine
-        if not (engine.scheduler.runs_here or engine.is_interrupted_here()):
-            state = current.state
-            yield Wait(state.over, lambda: state.ended, _SCHEDULER_SECONDS)
+        if not (self._engine.scheduler.runs_here or self._engine.is_interrupted_here()):
+            event = current.state.over if is_left is None else self._changed
+            yield Wait(event, is_left or (lambda: current.state.ended), _SCHEDULER_SECONDS)
 
     @property
     def works_here(self) -> bool:

@@ -210,6 +210,7 @@ class CandidateDriver:
                         self._queues.notify_waiting(self)
             finally:
                 self._stepping = False
+            self._requests.query_on_change(self._keeper, machine.watched_claim)
             self._arm_timer()
         except BaseException:
             self._recover()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from ..backend.protocols import Claim, ClaimOutcomeUnknown, Election
 from ..errors import (
@@ -18,12 +19,15 @@ from ..errors import (
 from . import messages
 from .claim_watch import ClaimWatch
 from .context import EngineContext
+from .early_query import EarlyQuery
 from .executors import EXPECTED_ERRORS, call, log_exception
 from .session_keeper import SessionKeeper
 
 __all__ = ["CandidateRequests"]
 
 log: logging.Logger = logging.getLogger("leadership.candidate")
+
+InputT = TypeVar("InputT", bound=messages.Input)
 
 
 class CandidateRequests:
@@ -39,8 +43,8 @@ class CandidateRequests:
     """
 
     __slots__ = (
-        *("_context", "_election", "_entering", "_fresh", "_key", "_on_entered", "_report"),
-        *("_value", "_watch"),
+        *("_context", "_early", "_election", "_entering", "_fresh", "_key", "_on_entered"),
+        *("_report", "_value", "_watch"),
     )
 
     def __init__(
@@ -56,8 +60,16 @@ class CandidateRequests:
         self._report, self._on_entered = report, on_entered
         self._entering: dict[int, SessionKeeper] = {}  # by ticket: requests without an answer
         self._fresh = False  # started by the user, and has not entered since
+        self._early = EarlyQuery(
+            self._read_early,
+            context.requests.submit,
+            context.scheduler.post,
+            on_change=lambda: report(messages.StatusChanged()),
+        )
         self._watch = ClaimWatch(
-            *(context, election, key), on_change=lambda: report(messages.StatusChanged())
+            *(context, election, key),
+            on_wake=self._early.start,
+            on_change=self._early.changed,
         )
 
     @property
@@ -117,19 +129,25 @@ class CandidateRequests:
     def query_status(self, keeper: SessionKeeper, ticket: int, claim: Claim) -> None:
         """Watch the claim, then read its status; reports `StatusReceived` or `Failed`."""
         arm = self._watch.track(claim)
+        answer = self._early.take(keeper, ticket, claim)
+        if answer is not None and not arm:
+            self._report(answer)
+            return
 
         def query() -> messages.Input:
-            limit = keeper.lease.request_limit()
             if arm:  # before the query, so that no change falls between the two
-                self._watch.arm(claim, limit)
-            ask = partial(self._election.status, claim)
-            status = call(limit, ask, self._context.store, "status", self._key)
-            return messages.StatusReceived(ticket, status)
+                self._watch.arm(claim, keeper.lease.request_limit())
+            return self._read(keeper, ticket, claim)
 
         self._context.requests.submit(lambda: self._make(keeper, ticket, query))
 
+    def query_on_change(self, keeper: SessionKeeper | None, claim: Claim | None) -> None:
+        """Let the watch start the next query of this claim by itself; None: of no claim."""
+        self._early.prepare(keeper, claim)
+
     def unwatch(self) -> None:
         """Watch the claim no more."""
+        self._early.prepare(None, None)
         self._watch.drop()
 
     def withdraw(self, keeper: SessionKeeper, ticket: int, claim: Claim) -> None:
@@ -146,6 +164,18 @@ class CandidateRequests:
 
         self._context.releases.submit(lambda: self._make(keeper, ticket, withdraw))
 
+    def _read(self, keeper: SessionKeeper, ticket: int, claim: Claim) -> messages.StatusReceived:
+        """Read the status of the claim; in a thread for requests."""
+        ask, limit = partial(self._election.status, claim), keeper.lease.request_limit()
+        status = call(limit, ask, self._context.store, "status", self._key)
+        return messages.StatusReceived(ticket, status)
+
+    def _read_early(
+        self, keeper: SessionKeeper, claim: Claim
+    ) -> messages.StatusReceived | messages.Failed | None:
+        ticket = 0  # the state machine gives it one later
+        return self._outcome_of(keeper, ticket, lambda: self._read(keeper, ticket, claim))
+
     def _make(
         self, keeper: SessionKeeper, ticket: int, request: Callable[[], messages.Input]
     ) -> None:
@@ -155,8 +185,8 @@ class CandidateRequests:
             self._context.scheduler.post(partial(self._report, message))
 
     def _outcome_of(
-        self, keeper: SessionKeeper, ticket: int, request: Callable[[], messages.Input]
-    ) -> messages.Input | None:
+        self, keeper: SessionKeeper, ticket: int, request: Callable[[], InputT]
+    ) -> InputT | messages.Failed | None:
         try:
             return request()
         except SessionLost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ..backend.protocols import Claim, Closable, Election
 from ..errors import ConfigurationError, StoreError
@@ -22,6 +23,7 @@ class ClaimWatch:
         context: whose scheduler and threads to use.
         election: which the claims are in.
         key: of the election, with the prefix.
+        on_wake: called with the claim in the thread of the store's watch; whether that is enough.
         on_change: called in the scheduler's thread when the status of the claim may have changed.
     """
 
@@ -30,6 +32,7 @@ class ClaimWatch:
         context: EngineContext,
         election: Election,
         key: str,
+        on_wake: Callable[[Claim], bool],
         on_change: Callable[[], None],
     ) -> None:
         self._post = context.scheduler.post
@@ -37,6 +40,7 @@ class ClaimWatch:
         self._observed = WatchObservation(context.store, key, "claim")
         self._submit = context.requests.submit
         self._election = election
+        self._on_wake = on_wake
         self._on_change = on_change
         self._claim: Claim | None = None
         self._watch: Closable | None = None
@@ -60,7 +64,9 @@ class ClaimWatch:
             StoreError: there is no watch now; the next `track` says so.
             ConfigurationError: likewise.
         """
-        wakeup = _CoalescedWakeup(self._post, lambda: self.wake(claim))
+        wakeup = _CoalescedWakeup(
+            self._post, lambda: self.wake(claim), partial(self._on_wake, claim)
+        )
 
         def armed() -> None:
             self._observed.note(failed=False)
@@ -107,15 +113,24 @@ class _CoalescedWakeup:
     """Posts a task once, however often the store calls before the scheduler has run it.
 
     It begins when the watch has been made: the status is read after that, so nothing is missed.
+
+    Args:
+        post: runs a task in the scheduler's thread.
+        task: which.
+        instead: called first, in the thread of the store; True if the task is not needed.
     """
 
-    __slots__ = ("_pending", "_post", "_task")
+    __slots__ = ("_instead", "_pending", "_post", "_task")
 
     def __init__(
-        self, post: Callable[[Callable[[], None]], object], task: Callable[[], None]
+        self,
+        post: Callable[[Callable[[], None]], object],
+        task: Callable[[], None],
+        instead: Callable[[], bool],
     ) -> None:
         self._post = post
         self._task = task
+        self._instead = instead
         self._pending = True
 
     def begin(self) -> None:
@@ -123,7 +138,7 @@ class _CoalescedWakeup:
         self._pending = False
 
     def __call__(self) -> None:
-        if self._pending:
+        if self._pending or self._instead():
             return
 
         def run() -> None:

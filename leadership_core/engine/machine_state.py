@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from math import inf
 
+from ..backend.protocols import Claim
 from ..events import CandidateEvent
 from . import messages
 from .announcements import Announcements
@@ -60,6 +61,13 @@ class MachineState:
     def turn(self) -> Turn:
         """Whether it is in the queue of its key, or has the turn."""
         return self._held.turn
+
+    @property
+    def watched_claim(self) -> Claim | None:
+        """The claim that waits and whose status is read as soon as its watch reports; else None."""
+        if self.phase is Phase.WAITING and self._held.query.may_be_early(self._now):
+            return self._held.claim
+        return None
 
     @property
     def claim_confirmed(self) -> bool:

@@ -46,6 +46,10 @@ class StatusQuery:
         self.in_flight, self._repeat, self.due = True, False, inf
         return True
 
+    def may_be_early(self, now: float) -> bool:
+        """Whether a report of the watch would send a query at once: none is in flight or waits."""
+        return not self.in_flight and self.due == inf and not self._unchanged.delay(now=now)
+
     def finish(self) -> bool:
         """Note the answer; True if the claim may have changed since the query was sent."""
         self.in_flight = False

@@ -61,10 +61,12 @@ class _Client:
                 return result
         raise AssertionError("unreachable")
 
-    def watch(self, requests: Iterator[Any]) -> tuple[object, Any]:
+    def watch(
+        self, requests: Iterator[Any], on_message: Callable[[Any], object]
+    ) -> tuple[object, Any]:
         """Open a stream, after one round trip that shows that the server is there."""
         self._link.call("open a stream", lambda: None)
-        stream = _Stream(self._server, self._link, requests)
+        stream = _Stream(self._server, self._link, requests, on_message)
         self._streams.append(stream)
         return stream, stream
 
@@ -117,8 +119,14 @@ class _Stream:
 
     endpoint = "sim:2379"
 
-    def __init__(self, server: EtcdServer, link: Link, requests: Iterator[Any]) -> None:
-        self._server, self._link = server, link
+    def __init__(
+        self,
+        server: EtcdServer,
+        link: Link,
+        requests: Iterator[Any],
+        on_message: Callable[[Any], object],
+    ) -> None:
+        self._server, self._link, self._on_message = server, link, on_message
         self._world = link.network.world
         self._inbox: deque[Any] = deque()
         self._reader: Task | None = None
@@ -148,7 +156,9 @@ class _Stream:
             if self._error is not None:
                 raise self._error
             self._world.park()
-        return WatchResult.parse(self._inbox.popleft())
+        result = WatchResult.parse(self._inbox.popleft())
+        self._on_message(result)  # the real client does so in a thread of gRPC
+        return result
 
     def cancel(self) -> None:
         """End it; from any thread."""
