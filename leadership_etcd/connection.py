@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from leadership_core.backend import Address, bare, clock, leak, one_line
 
 from .compat import grpc
+from .endpoint_checks import EndpointChecks
 from .errors import (
     ConnectFailed,
     FailureKind,
@@ -64,7 +65,7 @@ class Connection:
         tls: None for plain text.
         streams: it is to carry streams.
         max_message_size: bytes that an answer may have.
-        verified: the addresses at which an etcd has answered last time; shared and changed.
+        checks: of all endpoints of the store.
         masked: removes secrets from what a server says.
 
     Attributes:
@@ -81,7 +82,7 @@ class Connection:
         *,
         streams: bool,
         max_message_size: int,
-        verified: set[Address],
+        checks: EndpointChecks,
         masked: Callable[[str], str],
     ) -> None:
         self.address = address
@@ -96,7 +97,7 @@ class Connection:
             *(_PINGS if streams else []),
         ]
         self._healthy = False
-        self._verified = verified
+        self._checks, self._verified = checks, checks.verified
         self._masked = masked
         self._closed = False
         self._lock = threading.Lock()
@@ -121,6 +122,12 @@ class Connection:
         """
         if self._healthy:
             return
+        # One thread does, however many wait for this connection.
+        self._checks.run(
+            *(self, self.address), lambda: self._healthy, lambda: self._check(until), until
+        )
+
+    def _check(self, until: float) -> None:
         if self.address not in self._verified:
             self._probe_port(until)
         self._make_channel(until)

@@ -13,6 +13,7 @@ from enum import Enum
 from leadership_core.backend import Address, Addresses, StoreClosed, clock, is_unknown_host
 
 from .connection import Connection
+from .endpoint_checks import EndpointChecks
 from .errors import ConnectFailed
 from .options import Options
 from .response_checks import MAX_LIST_SIZE, MAX_PAGE_SIZE, MAX_SIZE
@@ -63,7 +64,7 @@ class ChannelPool:
         self._lock = threading.Lock()
         self._by_class: dict[TrafficClass, Connection] = {}
         self._open: set[Connection] = set()
-        self._verified: set[Address] = set()
+        self._checks = EndpointChecks()
         self._moved: Callable[[], None] | None = None
 
     def on_endpoint_change(self, moved: Callable[[], None]) -> None:
@@ -116,7 +117,7 @@ class ChannelPool:
                     self._options.tls,
                     streams=traffic is TrafficClass.WATCHES,
                     max_message_size=_MAX_MESSAGE_SIZE[traffic],
-                    verified=self._verified,
+                    checks=self._checks,
                     masked=self._masked,
                 )
                 self._open.add(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +11,7 @@ from leadership_core import Candidate, open_store
 from leadership_core.backend.deadline import call_timeout
 from leadership_core.errors import NotApplied, StoreUnavailable
 from leadership_core.events import Lost
+from leadership_etcd.store import EtcdStore
 from tests.conftest import ProxyFactory
 from tests.integration.etcd.conftest import Opener
 from tests.support.servers.etcd import Etcd
@@ -169,3 +171,49 @@ def test_waiting_candidate_keeps_its_place_when_endpoint_is_lost(
         assert waiting.wait_elected(5) is not None
         waiting.stop()
         assert not any(isinstance(event, Lost) for event in events)
+
+
+def test_threads_share_the_checks_of_an_endpoint_that_fails(
+    proxy: ProxyFactory, opened: Opener, unique_key: str
+) -> None:
+    """However many threads try again, the endpoint gets a few connections a second."""
+    link = proxy(free_port())  # it accepts connections, and closes them
+    store = opened(f"etcd://127.0.0.1:{link.port}")
+    failures = _read_in_threads(store, unique_key, 1.0)
+
+    assert link.connections < failures / 4
+
+
+def test_threads_that_reconnect_share_a_connection(
+    shared_etcd: Etcd, proxy: ProxyFactory, opened: Opener, unique_key: str
+) -> None:
+    """All of them lose their connection at the same moment."""
+    link = proxy(shared_etcd.port)
+    store = opened(shared_etcd.url_at(link.port))
+    assert store.get(unique_key) is None
+    before = link.connections
+
+    link.reset()
+    _read_in_threads(store, unique_key, 0.5)
+
+    assert store.get(unique_key) is None
+    assert link.connections - before <= 10
+
+
+def _read_in_threads(store: EtcdStore, key: str, seconds: float) -> int:
+    """Read in 40 threads for so long; returns how often that has failed."""
+    until = time.monotonic() + seconds
+
+    def read() -> int:
+        failures = 0
+        while time.monotonic() < until:
+            try:
+                with call_timeout(1.0):
+                    store.get(key)
+            except StoreUnavailable:
+                failures += 1
+                time.sleep(0.01)
+        return failures
+
+    with ThreadPoolExecutor(40) as threads:
+        return sum(one.result() for one in [threads.submit(read) for _ in range(40)])
