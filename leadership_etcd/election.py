@@ -77,6 +77,9 @@ class EtcdElection:
         key: of the election.
     """
 
+    # The watch of a claim begins at its create revision, so after the answer that has granted it.
+    watches_since_enter = True
+
     def __init__(self, client: Client, watcher: Watcher, delayed: DelayedTasks, key: str) -> None:
         self._client = client
         self._watcher = watcher

@@ -68,6 +68,9 @@ class ZooKeeperElection:
         key: of the election.
     """
 
+    # A claim's watch is set by a read, and `wake` is called if that shows it without its lead.
+    watches_since_enter = True
+
     def __init__(self, nodes: NodeReader, watcher: Watcher, key: str) -> None:
         self._nodes = nodes
         self._watcher = watcher

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from ..backend.protocols import Claim, ClaimOutcomeUnknown, Election
+from ..backend.protocols import Claim, ClaimOutcomeUnknown, Election, Leading
 from ..errors import (
     ConfigurationError,
     ForkedStore,
@@ -136,10 +136,19 @@ class CandidateRequests:
 
         def query() -> messages.Input:
             if arm:  # before the query, so that no change falls between the two
-                self._watch.arm(claim, keeper.lease.request_limit())
+                woken = self._watch.arm(claim, keeper.lease.request_limit())
+                if claim.granted and claim.token is not None and not woken and self._is_covered:
+                    # The answer that has granted it was linearizable, and the watch has nothing to
+                    # report since then: a read would show the same.
+                    return messages.StatusReceived(ticket, Leading(claim.token))
             return self._read(keeper, ticket, claim)
 
         self._context.requests.submit(lambda: self._make(keeper, ticket, query))
+
+    @property
+    def _is_covered(self) -> bool:
+        """Whether the watch of a claim reports all that has happened since it was entered."""
+        return bool(getattr(self._election, "watches_since_enter", False))
 
     def query_on_change(self, keeper: SessionKeeper | None, claim: Claim | None) -> None:
         """Let the watch start the next query of this claim by itself; None: of no claim."""

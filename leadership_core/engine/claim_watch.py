@@ -51,7 +51,7 @@ class ClaimWatch:
         self._claim = claim
         return new
 
-    def arm(self, claim: Claim, limit: float) -> None:
+    def arm(self, claim: Claim, limit: float) -> bool:
         """Begin to watch the claim; blocks for a request, so not in the scheduler's thread.
 
         The caller reads the status afterwards: a change before this returns is not reported.
@@ -59,6 +59,9 @@ class ClaimWatch:
         Args:
             claim: which.
             limit: seconds that the request may take.
+
+        Returns:
+            Whether the watch has reported a change already.
 
         Raises:
             StoreError: there is no watch now; the next `track` says so.
@@ -91,8 +94,9 @@ class ClaimWatch:
             self._observed.note(failed=True)
             self._post(not_armed)
             raise
-        wakeup.begin()
+        woken = wakeup.begin()
         self._post(armed)
+        return woken
 
     def drop(self) -> None:
         """Watch nothing any more."""
@@ -120,7 +124,7 @@ class _CoalescedWakeup:
         instead: called first, in the thread of the store; True if the task is not needed.
     """
 
-    __slots__ = ("_instead", "_pending", "_post", "_task")
+    __slots__ = ("_called", "_instead", "_pending", "_post", "_task")
 
     def __init__(
         self,
@@ -132,12 +136,15 @@ class _CoalescedWakeup:
         self._task = task
         self._instead = instead
         self._pending = True
+        self._called = False
 
-    def begin(self) -> None:
-        """Post from now on."""
+    def begin(self) -> bool:
+        """Post from now on; returns whether there was a call before, which was not posted."""
         self._pending = False
+        return self._called
 
     def __call__(self) -> None:
+        self._called = True  # before the next line, as `begin` reads it last: one of them notices
         if self._pending or self._instead():
             return
 

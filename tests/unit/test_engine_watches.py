@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 
 from leadership_core import Candidate, Capability, Closable, Follower, Leader, LeaderChanged, Store
-from leadership_core.backend import DefaultElection
+from leadership_core.backend import Claim, ClaimStatus, DefaultElection
 from leadership_core.engine import follower_driver
 from leadership_core.engine.store_base import internals
 from tests.support.internals import follower_control
@@ -36,6 +38,38 @@ def test_watch_that_could_not_be_armed_is_armed_later(faulty: FaultyStore, opene
     assert Candidate(opened, "key", "a", ttl=3).wait_elected(3)
 
     assert eventually(lambda: faulty.armed_watches() == 1)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_granted_claim_is_read_where_its_watch_does_not_show_the_same(
+    opened: Store, monkeypatch: pytest.MonkeyPatch, changes: bool
+) -> None:
+    """An election may declare that its watch begins at the answer to entering, and report a change."""
+    election = internals(opened).engine.election("key")
+    watch_claim, status, asked = election.watch_claim, election.status, list[Claim]()
+
+    def watch(claim: Claim, wake: Callable[[], None]) -> Closable:
+        if changes:
+            wake()
+        return watch_claim(claim, lambda: None)
+
+    def noted(claim: Claim) -> ClaimStatus:
+        asked.append(claim)
+        return status(claim)
+
+    monkeypatch.setattr(election, "watches_since_enter", True, raising=False)
+    monkeypatch.setattr(election, "watch_claim", watch)
+    monkeypatch.setattr(election, "status", noted)
+    candidate = Candidate(opened, "key", "a", ttl=3)
+
+    assert candidate.wait_elected(3)
+
+    if changes:
+        assert eventually(lambda: asked)
+    else:
+        time.sleep(0.2)
+        assert not asked
+    candidate.stop()
 
 
 def test_watch_armed_after_stop_is_closed(

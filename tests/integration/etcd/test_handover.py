@@ -146,3 +146,23 @@ def test_one_renewal_serves_all_elections_and_writes_nothing(etcd: EtcdServer) -
         renewals = _calls(etcd, "LeaseKeepAlive") - before["LeaseKeepAlive"]
         assert _calls(etcd, "Range") - before["Range"] <= renewals + 2
         assert (_calls(etcd, "Txn"), etcd.revision()) == (before["Txn"], revision)
+
+
+def test_granted_claims_are_not_read_again(etcd: EtcdServer) -> None:
+    """The answer to entering has shown them, and their watches begin there."""
+    with (
+        open_store(etcd.url) as store,
+        Candidate(store, "election/first", "a", ttl=60).leading(),
+    ):
+        reads = _calls(etcd, "Range")
+        candidates = [Candidate(store, f"election/{n}", "a", ttl=60) for n in range(30)]
+        for candidate in candidates:
+            candidate.run_for_election()
+        for candidate in candidates:
+            assert candidate.wait_elected(20) is not None
+        time.sleep(0.5)
+
+        assert _calls(etcd, "Range") - reads <= 2  # a renewal
+        # The watches report what has happened since.
+        etcd.cli("del", next(key for key in etcd.keys("election/7/")))
+        wait_until(lambda: not candidates[7].is_leader)
