@@ -18,9 +18,9 @@ import random
 import threading
 from collections.abc import Iterator
 
-from leadership_core.backend import RateLimiter, remaining_timeout
+from leadership_core.backend import RateLimiter, one_line, remaining_timeout
 
-from .claim import SEMAPHORE_FLAG, leader_of
+from .claim import LOCK_FLAG, SEMAPHORE_FLAG, leader_of
 from .client import Client, KeyValue, Operation
 
 __all__ = ["KeyState", "RateLimitedClient"]
@@ -36,6 +36,9 @@ _MAX_RESERVE = 6.0  # requests; see `KeyState.random_reserve`
 _JITTER, _MAX_LOST = 0.001, 10  # seconds for each lost request to lock, and most of those
 
 _ROUNDING = 0.001  # seconds
+
+_MOST_WARNINGS = 20  # of one election: other candidates may come and go without end
+_MAX_NAME = 300  # characters in a log message
 
 
 class KeyState:
@@ -60,6 +63,7 @@ class KeyState:
         # leader had.
         self._index = 0
         self._outdated = -1  # a modify index that the key certainly has no longer
+        self._reported: set[str] = set()  # sessions that lock the key with other flags
         self._lost = 0  # requests to lock in a row that came too late
 
     def read(self) -> KeyValue | None:
@@ -79,9 +83,29 @@ class KeyState:
         return self._unlimited.read(self._key)
 
     def observe(self, pair: KeyValue | None) -> None:
-        """Record a state of the key, in which it may have a leader."""
+        """Record a state of the key, in which it may have a leader.
+
+        Logs a warning, once for each session, of a lock that was not taken as one of this library or
+        of `consul lock`.
+        """
+        if pair is not None and pair.flags != LOCK_FLAG and leader_of(pair) is not None:
+            self._report_foreign(pair)
         if pair is not None and pair.modify_index > self._index and leader_of(pair) is not None:
             self._index = pair.modify_index
+
+    def _report_foreign(self, pair: KeyValue) -> None:
+        session = pair.session or ""
+        if session in self._reported or len(self._reported) == _MOST_WARNINGS:
+            return
+        self._reported.add(session)
+        log.warning(
+            "the key %s is locked by the session %s of another program, whose flags (%#x) are not those "
+            "of a lock: candidates wait until it is released; if that program is no candidate of this "
+            "election, use another key",
+            one_line(self._key, _MAX_NAME),
+            one_line(session, _MAX_NAME),
+            pair.flags,
+        )
 
     def note_attempt(self, unlocked: KeyValue) -> None:
         """Record that a request to lock the key in this state is made now."""

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from leadership_core.backend import Claim
+from leadership_core.backend import Claim, one_line
 
 from .claim_watch import ClaimWatch
 from .client import Client
@@ -22,6 +22,10 @@ log: logging.Logger = logging.getLogger(__name__)
 
 _LEASE = re.compile(rb"[1-9a-f][0-9a-f]{0,15}")
 _LEAST_DIGITS = 14  # of the id of a lease that etcd has chosen
+_NUMBERED = re.compile(rb"[^/]*?\d{10,}")
+"""The names of keys that recipes number by a sequence or by the time."""
+_MOST_WARNINGS = 20  # of one election: other candidates may come and go without end
+_MAX_NAME = 300  # characters in a log message
 _PAGE = 4  # keys; claims come first, nearly always
 
 
@@ -91,7 +95,7 @@ class CandidateQueue:
         self._client = client
         self._key = key
         self._range = prefix_range(key)
-        self._reported: tuple[bytes, ...] = ()  # keys without a lease
+        self._reported: tuple[bytes, ...] = ()  # keys that look like claims
 
     def first_request(self, up_to: int = 0) -> Any:
         """The read that finds the first claim, also for use in a transaction.
@@ -122,24 +126,42 @@ class CandidateQueue:
     def first_in(self, page: RangeResult) -> KeyValue | None:
         """The first claim of an answer, if it contains one; reads nothing.
 
-        Logs a warning, once for each key, of a key with the name of a claim and no lease.
+        Logs a warning, once for each key, of keys that look like claims and are none.
         """
+        found = None
         for kv in page.kvs:
-            if is_claim(self._key, kv):
-                return kv
-            # A short name such as "1" is more likely that of an entry.
-            digits = len(kv.key) - len(encode_key(self._key)) - 1
-            blocks_others = digits >= _LEAST_DIGITS and has_claim_name(self._key, kv.key)
-            if not kv.lease and blocks_others and kv.key not in self._reported:
-                self._reported += (kv.key,)
-                log.warning(
-                    "the key %s has the name of a claim for %r and no lease: it is ignored here, "
-                    "but etcdctl elect and etcd's Go client wait until it is deleted; delete it if "
-                    "it is a leftover",
-                    decode_key(kv.key),
-                    self._key,
-                )
-        return None
+            if not is_claim(self._key, kv):
+                self._report_foreign(kv)
+            elif found is None:
+                found = kv
+        return found
+
+    def _report_foreign(self, kv: KeyValue) -> None:
+        name = kv.key[len(encode_key(self._key)) + 1 :]
+        # A short name such as "1" is more likely that of an entry.
+        named_like_claim = len(name) >= _LEAST_DIGITS and has_claim_name(self._key, kv.key)
+        numbered = kv.lease and _NUMBERED.fullmatch(name)
+        known = kv.key in self._reported or len(self._reported) == _MOST_WARNINGS
+        if known or not (named_like_claim or numbered):
+            return
+        self._reported += (kv.key,)
+        if kv.lease:
+            log.warning(
+                "the key %s below that of the election %r is bound to a lease and looks like a candidate's, "
+                "but is not named after its lease: it is ignored here, as by etcdctl elect and etcd's Go "
+                "client; if it belongs to another program's election, there may be a second leader: "
+                "use another key",
+                one_line(decode_key(kv.key), _MAX_NAME),
+                self._key,
+            )
+        else:
+            log.warning(
+                "the key %s has the name of a claim for %r and no lease: it is ignored here, "
+                "but etcdctl elect and etcd's Go client wait until it is deleted; delete it if "
+                "it is a leftover",
+                one_line(decode_key(kv.key), _MAX_NAME),
+                self._key,
+            )
 
     def _search(
         self, page: RangeResult, *, order: Literal["first", "last"], up_to: int = 0

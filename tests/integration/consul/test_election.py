@@ -7,7 +7,7 @@ import pytest
 from leadership_consul.election import LOCK_FLAG, SEMAPHORE_FLAG
 from leadership_consul.session import ConsulSession
 from leadership_consul.store import ConsulStore
-from leadership_core.backend.protocols import Absent
+from leadership_core.backend.protocols import Absent, Waiting
 from leadership_core.errors import ConfigurationError, SessionLost
 from tests.integration.consul.tools import encoded, raw
 from tests.support.servers.consul import Consul
@@ -242,3 +242,31 @@ def test_value_written_over_a_lock_is_no_leader(
     consul.cli("kv", "put", unique_key, "by hand")
 
     assert election.leader() is None
+
+
+def test_lock_of_another_program_is_warned_of_once(
+    consul: Consul,
+    store: ConsulStore,
+    session: ConsulSession,
+    rival: ConsulSession,
+    unique_key: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its flags are not those of a lock; it is held all the same. `consul lock` causes no warning."""
+    election = store.election(unique_key)
+    assert election.enter(rival, b"ours").granted
+    claim = election.enter(session, b"b")
+    assert election.status(claim) == Waiting()
+    assert not [one for one in caplog.records if one.levelname == "WARNING"]
+    rival.close()
+    foreign = store.open_session(10)
+    assert consul.request("PUT", f"/v1/kv/{unique_key}?acquire={foreign.id}", "x").body is True
+
+    for _ in range(3):
+        assert election.status(claim) == Waiting()
+        assert election.leader() is not None
+
+    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert len(warned) == 1
+    assert unique_key in warned[0]
+    assert foreign.id in warned[0]

@@ -320,3 +320,31 @@ def test_key_named_like_claim_without_lease_is_warned_of_once(
     warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert len(warned) == 1
     assert foreign in warned[0]
+
+
+@pytest.mark.parametrize("name", ["694d8f0c1a2b3c4d", "lock-0000000007", "1700000000000000001"])
+def test_key_of_another_recipe_is_warned_of_once(
+    store: EtcdStore,
+    session: EtcdSession,
+    unique_key: str,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+) -> None:
+    """It is bound to a lease, and named neither after it nor as an entry or a longer key."""
+    other = store.open_session(60)
+    store.put(f"{unique_key}/ann", b"x", session=other)
+    store.put(f"{unique_key}/members/0000000001", b"x", session=other)
+    foreign = f"{unique_key}/{name}"
+    store.put(foreign, b"x", session=other)
+    election = store.election(unique_key)
+
+    claim = election.enter(session, b"a")
+    assert claim.token is not None
+    for _ in range(3):
+        assert election.status(claim) == Leading(claim.token)
+        election.leader()
+
+    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert len(warned) == 1
+    assert foreign in warned[0]
+    other.close()
