@@ -30,6 +30,7 @@ class KubernetesClaim(Claim):
         guard: resource version of the Lease that the request to acquire it replaces; that request,
             and any late copy of it, applies to no other version. It is the token, too.
         lease: the Lease as this claim has written it last.
+        leaving: it is being released, and no more renewed.
         withdrawn: it was confirmed that nothing of the claim is in the election.
         wake: called when the status may have changed.
     """
@@ -38,6 +39,7 @@ class KubernetesClaim(Claim):
     name: str = ""
     guard: int | None = None
     lease: Lease | None = None
+    leaving: bool = False
     withdrawn: bool = False
     wake: Callable[[], object] = field(default=lambda: None)
 
@@ -67,10 +69,10 @@ class KubernetesClaim(Claim):
         """
         lease = self.lease
         for _ in range(_MOST_CONFLICTS):
-            if lease is None or not self.holds(lease):
-                return self.withdrawn
-            if self.withdrawn:
+            if self.leaving:
                 return True
+            if lease is None or not self.holds(lease):
+                return self.leaving  # another thread may have begun that meanwhile
             with suppress(Conflicted):
                 self.lease = client.update(lease.renewed(ttl))
                 return True
@@ -84,6 +86,7 @@ class KubernetesClaim(Claim):
         Raises:
             StoreUnavailable: no answer, or too many writes of other programs.
         """
+        self.leaving = True
         lease = self.lease
         for _ in range(_MOST_CONFLICTS):
             if self.withdrawn:

@@ -35,8 +35,11 @@ class Observations:
         self._expiry.note(beat, sent=sent, answered=clock.now())
 
     def expires_at(self, lease: Lease) -> float:
-        """When its holder may be replaced unless it changes, on `clock.now`."""
-        return self._expiry.due(lease.name) if self._is_latest(lease) else inf
+        """When its holder may be replaced unless it changes, on `clock.now`.
+
+        If another version was seen meanwhile, it is that of the other one.
+        """
+        return self._expiry.due(lease.name)
 
     def is_silent(self, lease: Lease) -> bool:
         """Whether its holder was silent for its duration, by an answer that was requested after that."""

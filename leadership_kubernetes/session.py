@@ -101,7 +101,9 @@ class KubernetesSession:
         self.check()
         sent = clock.now()
         with self._lock:
-            claims = [claim for claim in self._claims if claim.token is not None]
+            claims = [
+                claim for claim in self._claims if claim.token is not None and not claim.leaving
+            ]
         if claims:
             self._renew(claims)
         else:
@@ -120,7 +122,7 @@ class KubernetesSession:
         errors = in_parallel(renew, claims)
         for claim in lost:
             # A claim that the candidate has left meanwhile was not taken away.
-            if claim in self._claims and not claim.withdrawn:
+            if claim in self._claims and not claim.leaving:
                 claim.wake()
                 self._end(f"the Lease {claim.name!r} was taken over or deleted")
                 with contextlib.suppress(LeadershipError):

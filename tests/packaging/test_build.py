@@ -81,6 +81,7 @@ def test_plain_install_from_a_clone_brings_the_core_alone(
     [
         ("consul", {"py-consul"}),
         ("etcd", {"etcd3", "grpcio", "protobuf"}),
+        ("kubernetes", {"pyyaml"}),
         ("zookeeper", {"kazoo"}),
         ("prometheus", {"prometheus-client"}),
         ("opentelemetry", {"opentelemetry-api"}),

@@ -50,7 +50,7 @@ def test_importing_the_core_loads_no_backend() -> None:
             "leadership_core.status",
         ),
         *("leadership_core.aio", "asyncio"),
-        *("sqlite3", "consul", "requests", "etcd3", "grpc", "google", "kazoo", "redis"),
+        *("sqlite3", "consul", "requests", "etcd3", "grpc", "google", "kazoo", "yaml", "redis"),
     )
     script = (
         f"import sys, leadership_core; print(*sorted({{n for n in sys.modules if n.startswith("

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.servers.golang import build_go
 from tests.support.servers.kubernetes import Kubernetes
 from tests.support.servers.process import Process
+from tests.support.servers.requirements import found
 from tests.support.waiting import wait_until
 
 __all__ = ["ClientGo"]
-
-_VERSION = "v0.37.2"
 
 
 class ClientGo:
@@ -36,11 +34,6 @@ class ClientGo:
         duration: float = 2.0,
         release: bool = False,
     ) -> None:
-        program = build_go(
-            f"leaderelection-{_VERSION.lstrip('v')}",
-            {"k8s.io/client-go": _VERSION, "k8s.io/apimachinery": _VERSION},
-            {"leaderelection": Path(__file__).parent / "leaderelection"},
-        )
         self.identity = identity
         words = {
             "kubeconfig": str(cluster.kubeconfig),
@@ -49,7 +42,10 @@ class ClientGo:
             "duration": f"{duration}s",
             "release": str(release).lower(),
         }
-        command = [str(program / "leaderelection"), *(f"--{k}={v}" for k, v in words.items())]
+        command = [
+            found("leaderelection").paths["leaderelection"],
+            *(f"--{k}={v}" for k, v in words.items()),
+        ]
         self.process = Process(command, folder / f"{identity}.log")
         self.process.start()
 

@@ -89,6 +89,13 @@ _KUBE_APISERVER = GoModules(
     unversioned="v0.37.2",
 )
 
+# A candidate of client-go's `leaderelection`.
+_CLIENT_GO = "v0.37.2"
+_LEADERELECTION = GoModules(
+    {"k8s.io/client-go": _CLIENT_GO, "k8s.io/apimachinery": _CLIENT_GO},
+    {"leaderelection": Path(__file__).parents[1] / "leaderelection"},
+)
+
 # The browser of the status page's tests, with its libraries except the C library, which belongs to
 # the loader of the machine.
 _CHROMIUM = Debian(
@@ -252,6 +259,11 @@ def _kubernetes(offline: bool) -> Server:
     return Server(version.lstrip("v"), paths)
 
 
+def _leaderelection(offline: bool) -> Server:
+    version = _CLIENT_GO.lstrip("v")
+    return Server(version, _LEADERELECTION.paths(f"leaderelection-{version}", offline=offline))
+
+
 _VERSION_OF = {"consul": ("version",), "etcd": ("--version",)}
 
 SERVERS: dict[str, Callable[[bool], Server]] = {
@@ -262,6 +274,7 @@ SERVERS: dict[str, Callable[[bool], Server]] = {
     "valkey": _valkey,
     "kubernetes": _kubernetes,
     "curator": _curator,
+    "leaderelection": _leaderelection,
     "prometheus": _prometheus,
     "chromium": _chromium,
     **{name: partial(_shell, name) for name in _SHELLS},

@@ -30,6 +30,7 @@ _SERVER_OF = {
     "pgbouncer": "pgbouncer",
     "kubernetes_server": "kubernetes",
     "shared_kubernetes": "kubernetes",
+    "client_go": "leaderelection",
     "redis": "redis",
     "redis_server": "redis",
     "shared_redis": "redis",

@@ -71,7 +71,7 @@ class GoModules:
     """Programs that are built from Go modules; see `build_go`."""
 
     requirements: Mapping[str, str]
-    programs: Mapping[str, str]
+    programs: Mapping[str, str | Path]
     unversioned: str = ""
 
     def paths(self, name: str, *, offline: bool) -> dict[str, str]:
