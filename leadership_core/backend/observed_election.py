@@ -53,19 +53,20 @@ ReportT = TypeVar("ReportT")
 _MOST_CONFLICTS = 100  # in a row; a store that goes on like that is not linearizable
 
 
+@dataclass(frozen=True, slots=True)
+class _Vacancy:
+    """A record that may be replaced, as it was read or reported, so that entering needs no second read."""
+
+    entry: Entry | None
+    is_over: bool  # the session in it, if there is one, is certainly over
+
+
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class _Claim(Claim):
     id: str = ""  # what the record of this claim has, and no other one
     replaces: Entry | None = None  # what its record is written over
     last_seen: Change = None  # the latest report of the watch
-
-
-@dataclass(frozen=True, slots=True)
-class _Vacancy:
-    """What `status` has just read, so that entering needs no second read."""
-
-    entry: Entry | None
-    is_over: bool  # the session in it, if there is one, is certainly over
+    vacancy: _Vacancy | None = None  # that report, if no session is in it, until it was used
 
 
 @inert_in_child("enter", "status", "withdraw", "watch_claim", "leader", "watch_leader")
@@ -160,6 +161,12 @@ class ObservedElection:
     @single_timeout()
     def status(self, claim: Claim) -> ClaimStatus:
         assert isinstance(claim, _Claim)
+        vacancy, claim.vacancy = claim.vacancy, None
+        if vacancy is not None and claim.token is None and claim.settled:
+            # The watch has read it for a claim that waits. If another candidate was faster, the
+            # comparison of `enter` fails, which is as good as a read.
+            self._vacancy = vacancy
+            return Absent(overwritten=not self._record_of(vacancy.entry).readable)
         entry = self._store.get(self._claim_key)
         record = self._record_of(entry)
         mine, own = record.claim == claim.id, claim.session.id
@@ -187,12 +194,11 @@ class ObservedElection:
         def on_change(change: Change) -> None:
             if isinstance(change, Entry) or change is None:
                 held = self._record_of(change).session
+                claim.vacancy = _Vacancy(change, is_over=True) if held is None else None
                 try:
                     watch.observation.follow(None if held == claim.session.id else held)
                 except NotApplied as error:
-                    change = (
-                        error  # the status is not watched then, so the engine asks for it again
-                    )
+                    change = error  # not watched, so the engine asks for the status again
             claim.last_seen = change
             watch.delivery.publish(None)
 

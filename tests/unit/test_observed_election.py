@@ -456,3 +456,28 @@ def test_polite_handover_takes_one_write_one_read_and_one_write(bench: Bench) ->
     assert isinstance(other.status(), Absent)
     assert other.leads()
     assert other.store.requests == ["get", "put"]
+
+
+def test_polite_handover_takes_two_writes_where_the_watch_reports_the_release(bench: Bench) -> None:
+    """The report is the read; one that was overtaken costs a comparison that fails."""
+    holder, other, third = bench.process(), bench.process(), bench.process()
+    assert holder.leads()
+    assert not other.leads()
+    assert other.claim is not None
+    watch = other.election.watch_claim(other.claim, lambda: None)
+    holder.withdraw()
+    other.store.requests.clear()
+    assert isinstance(other.status(), Absent)
+    assert other.leads()
+    assert other.store.requests == ["put"]
+    watch.close()
+
+    assert not holder.leads()
+    assert holder.claim is not None
+    watch = holder.election.watch_claim(holder.claim, lambda: None)
+    other.withdraw()
+    watch.close()  # the report that follows is lost
+    assert third.leads()
+    assert isinstance(holder.status(), Absent)
+    assert not holder.leads()
+    assert isinstance(holder.status(), Waiting)
