@@ -19,6 +19,7 @@ from tests.support.servers.consul import Consul, ConsulAgent
 from tests.support.servers.consul_cluster import ConsulCluster
 from tests.support.servers.etcd import Etcd, EtcdServer
 from tests.support.servers.etcd_cluster import EtcdCluster
+from tests.support.servers.fake_time import FakeTime
 from tests.support.servers.kubernetes import Kubernetes, KubernetesServer
 from tests.support.servers.process import ServerError
 from tests.support.servers.provision import Server
@@ -41,6 +42,7 @@ __all__ = [
     "etcd",
     "etcd_cluster",
     "etcd_server",
+    "fake_time",
     "kubernetes_server",
     "redis",
     "redis_server",
@@ -396,6 +398,15 @@ def zookeeper(zookeeper_server: ZooKeeperFactory) -> ZooKeeperServer:
 def zookeeper_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ZooKeeperCluster]:
     """Three ZooKeeper servers of the test's own that elect a leader among themselves."""
     yield from _cluster(request, tmp_path, "zookeeper", ZooKeeperCluster)
+
+
+# -- clocks -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake_time(tmp_path: Path) -> FakeTime:
+    """The wall clock of a server that a test starts with ``env=fake_time.env``."""
+    return FakeTime(tmp_path / "clock")
 
 
 # -- Redis and Valkey -------------------------------------------------------------------------

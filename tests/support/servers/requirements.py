@@ -35,7 +35,6 @@ _SERVER_OF = {
     "redis_server": "redis",
     "shared_redis": "redis",
     "shared_valkey": "valkey",
-    "redis_cluster": "redis",
     "curator": "curator",
     "prometheus": "prometheus",
     "promtool": "prometheus",
