@@ -53,6 +53,7 @@ def test_promoted_replica_is_found(pair: tuple[RedisServer, RedisServer]) -> Non
     url = primary.url_at(primary.port, replica.port)
     with contest(url, url, ttl=8) as run:
         first = run.await_leader(at_most(10))
+        time.sleep(1)  # the replica has all of it then
         primary.kill()
         replica.ask("REPLICAOF NO ONE")
         time.sleep(4)
@@ -67,6 +68,7 @@ def test_sentinel_failover_elects_again(
     primary, replica = pair
     with contest(sentinel.url, sentinel.url, ttl=6) as run:
         first = run.await_leader(at_most(10))
+        time.sleep(1)  # the replica has all of it then
         primary.kill()
         wait_until(lambda: sentinel.primary_port() == replica.port, 20, "the failover")
         leader = run.leader()
