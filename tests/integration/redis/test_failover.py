@@ -113,7 +113,12 @@ def test_unconfirmed_write_has_an_unknown_outcome(
         session = store.open_session(10)
         assert session.renew() == 10
         replica.pause()
-        for call in (lambda: store.put("a", b"2"), lambda: store.get("a"), session.renew):
+        calls: list[Callable[[], object]] = [
+            lambda: store.put("a", b"2"),
+            lambda: store.get("a"),
+            session.renew,
+        ]
+        for call in calls:
             with pytest.raises(StoreUnavailable, match="of the 1 replicas of wait=1") as caught:
                 _within(1.0, call)
             assert not isinstance(caught.value, NotApplied)
@@ -125,7 +130,11 @@ def test_primary_without_its_replicas_executes_nothing(redis_server: RedisFactor
     """With min-replicas-to-write, an isolated primary answers no reads either."""
     server = redis_server(settings={"min-replicas-to-write": 1})
     with open_store(server.url) as store:
-        for call in (lambda: store.get("a"), lambda: store.put("a", b"1")):
+        calls: list[Callable[[], object]] = [
+            lambda: store.get("a"),
+            lambda: store.put("a", b"1"),
+        ]
+        for call in calls:
             with pytest.raises(NotApplied, match="min-replicas-to-write"):
                 call()
 
