@@ -303,7 +303,10 @@ class ZooKeeperElection:
         watch = _ClaimWatch(mine, wake)
         try:
             # This sets the watches, which do not report what has changed before.
-            if isinstance(self._read_status(mine), Leading if mine.was_leading else Waiting):
+            status = self._read_status(mine)
+            if isinstance(status, Leading):
+                self._foreign.watch_beside(mine)  # no call of `status` may follow
+            if isinstance(status, Leading if mine.was_leading else Waiting):
                 return watch
         except BaseException:
             watch.close()
