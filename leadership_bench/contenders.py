@@ -92,6 +92,11 @@ _LIBRARIES = (
     _Library("tooz lock", "tooz_lock", "tooz", "tooz", ("etcd", "zk", "redis"), most=100),
     _Library("redis-py lock", "redis_lock", "redis", "redis", ("redis",), most=100),
     _Library(
+        *("psycopg advisory lock", "postgres_lock", "psycopg", "psycopg", ("postgresql",)),
+        fixed_ttl="it has no ttl: the server releases it when the connection ends",
+        most=50,  # connections; the usual max_connections is 100
+    ),
+    _Library(
         *("grelmicro lock", "grelmicro_lock", "grelmicro", "grelmicro"),
         ("redis", "sqlite"),
         fixed_ttl="it does not renew itself, so its lease is 600 s here",

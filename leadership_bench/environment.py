@@ -14,6 +14,7 @@ __all__ = ["describe", "load", "version_of"]
 
 _DISTRIBUTIONS = (
     *("leadership-core", "leadership-consul", "leadership-etcd", "leadership-zookeeper"),
+    *("leadership-postgres", "leadership-redis", "leadership-kubernetes", "psycopg"),
     *("py-consul", "grpcio", "protobuf", "kazoo", "etcd3", "etcd3gw", "tooz", "grelmicro", "redis"),
 )
 

@@ -9,12 +9,27 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlsplit, urlunsplit
 
 from leadership_core import StoreURL
 
 __all__ = ["Count", "Target", "count_at", "version_of_server"]
 
-_PORTS = {"consul": 8500, "etcd": 2379, "zk": 2181, "zookeeper": 2181, "redis": 6379}
+_PORTS = {
+    "consul": 8500,
+    "etcd": 2379,
+    "zk": 2181,
+    "postgresql": 5432,
+    "redis": 6379,
+    "kubernetes": 443,
+}
+_SAME = {
+    "zookeeper": "zk",
+    "postgres": "postgresql",
+    "rediss": "redis",
+    "redis+sentinel": "redis",
+}
+"""Schemes with a second name, which is that of the tables."""
 _SECONDS = 2.0
 
 
@@ -27,7 +42,7 @@ class Target:
         url: the text of the URL, with its secrets.
         shown: the URL without secrets.
         host: of its first server; or the path of the file.
-        port: of its first server; 0 for a file.
+        port: of its first server; 0 for a file, -1 if it is not known.
         ttl: seconds, as all contenders use it.
         plain: why other libraries cannot be measured at this address; empty if they can.
         version: of the server.
@@ -45,16 +60,25 @@ class Target:
     @classmethod
     def of(cls, url: StoreURL, text: str, ttl: float) -> Target:
         """Describe the store of a URL."""
-        scheme = "zk" if url.scheme == "zookeeper" else url.scheme
+        scheme = _SAME.get(url.scheme, url.scheme)
         if scheme == "sqlite":
             path = (
                 f"/{url.path}" if not url.path.startswith("/") and text[10:11] == "/" else url.path
             )
             return cls(scheme, text, str(url), path, 0, ttl)
+        if scheme == "kubernetes":
+            problem = "credentials and address are those of a kubeconfig file or a pod"
+            return cls(scheme, text, str(url), "", -1, ttl, problem)
         host = url.with_default_port(_PORTS.get(scheme, 0)).hosts[0]
         problem = ""
-        if url.tls:
+        if url.scheme == "redis+sentinel":
+            problem = (
+                "the address is that of a Sentinel, which the bench asks for this library only"
+            )
+        elif url.tls or url.scheme == "rediss":
             problem = "the URL has TLS, which the bench sets up for this library only"
+        elif scheme == "postgresql":
+            pass  # the other players take the whole URL
         elif url.username or url.password or any("token" in name for name in url.options):
             problem = "the URL has a password, which the bench passes to this library only"
         return cls(scheme, text, str(url), host.name, host.port or 0, ttl, problem)
@@ -147,6 +171,28 @@ def _consul(target: Target) -> Count:
     return Count(None, float(stats["raft"]["applied_index"]))
 
 
+def _postgresql(target: Target) -> Count:
+    """Transactions of the database; the server counts them up to a second late."""
+    done = _query(
+        target,
+        "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()",
+    )
+    return Count(float(done), None)
+
+
+def _query(target: Target, sql: str) -> str:
+    import psycopg  # only here: it is a driver of one store
+
+    url = urlsplit(target.url)
+    conninfo = urlunsplit(("postgresql", url.netloc, url.path, "", ""))
+    try:
+        with psycopg.connect(conninfo, connect_timeout=2, autocommit=True) as connection:
+            row = connection.execute(sql.encode()).fetchone()
+    except psycopg.Error as error:
+        raise ValueError("it does not say") from error
+    return str(row[0]) if row else ""
+
+
 def _redis(target: Target) -> Count:
     text = _ask(target, "INFO\r\nQUIT\r\n")
     found = re.search(r"total_commands_processed:(\d+)", text)
@@ -157,6 +203,7 @@ _COUNTERS: dict[str, Callable[[Target], Count]] = {
     "etcd": _etcd,
     "zk": _zookeeper,
     "consul": _consul,
+    "postgresql": _postgresql,
     "redis": _redis,
 }
 
@@ -170,5 +217,6 @@ _VERSIONS: dict[str, Callable[[Target], str]] = {
     "etcd": lambda target: str(json.loads(_get(target, "/version"))["etcdserver"]),
     "zk": lambda target: _found(r"version: ([\d.]+)", _ask(target, "srvr")),
     "consul": lambda target: str(json.loads(_get(target, "/v1/agent/self"))["Config"]["Version"]),
+    "postgresql": lambda target: _query(target, "SHOW server_version"),
     "redis": lambda target: _found(r"redis_version:(\S+)", _ask(target, "INFO\r\nQUIT\r\n")),
 }

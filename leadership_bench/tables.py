@@ -15,7 +15,9 @@ NAMES = {
     "etcd": "etcd",
     "consul": "Consul",
     "sqlite": "SQLite",
+    "postgresql": "PostgreSQL",
     "redis": "Redis",
+    "kubernetes": "Kubernetes",
 }
 """The stores, as people write them."""
 

@@ -17,8 +17,11 @@ _OURS = {
     "with Consul": "leadership-consul",
     "with etcd": "leadership-etcd",
     "with ZooKeeper": "leadership-zookeeper",
+    "with PostgreSQL": "leadership-postgres",
+    "with Redis": "leadership-redis",
+    "with Kubernetes": "leadership-kubernetes",
 }
-_PEERS = ("kazoo", "etcd3", "etcd3gw", "tooz", "grelmicro", "redis", "py-consul")
+_PEERS = ("kazoo", "etcd3", "etcd3gw", "tooz", "grelmicro", "redis", "psycopg", "py-consul")
 
 
 def measure(run: Run) -> None:

@@ -142,6 +142,7 @@ def _help() -> str:
             f"URL names the store; if it is left out, {ENVIRONMENT_URL} is used. Examples:",
             "  sqlite:///file.db    consul://127.0.0.1:8500/prefix",
             "  etcd://host1:2379,host2:2379/prefix    zk://host1:2181,host2:2181/chroot",
+            "  postgresql://user@host/database    redis://host:6379    kubernetes:///namespace",
             "All users of the machine can read command lines: put a URL with a password into",
             f"{ENVIRONMENT_URL}, or the password into a file (token_file=, password_file=).",
             "`leadership COMMAND --help` explains each command.",
