@@ -187,7 +187,7 @@ def others(*kinds: str) -> list[str]:
 def versions_of(kind: str) -> str:
     """The versions of all rows of a kind, as the documentation lists them."""
     versions = [row.version for row in _ALL if row.kind == kind]
-    return f"{', '.join(versions[:-1])} and {versions[-1]}"
+    return " and ".join(filter(None, [", ".join(versions[:-1]), versions[-1]]))
 
 
 def main() -> None:
