@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..errors import Conflict, NotApplied, SessionLost, StoreUnavailable
+from ..errors import Conflict, NotApplied, SessionLost, StoreRefused, StoreUnavailable
 from .capabilities import capabilities_of
 from .claim_record import MOST_TOKEN, ClaimRecord, claim_key
 from .deadline import half_timeout, single_timeout
@@ -127,7 +127,7 @@ class ObservedElection:
                 )
         except Conflict:
             return claim
-        except (SessionLost, NotApplied):
+        except (SessionLost, NotApplied, StoreRefused):
             raise
         except Exception as error:  # noqa: BLE001 - after any error of a plugin, it may be written
             found = self._read_back(claim, error)

@@ -76,6 +76,7 @@ TIMES = {
     "consul": Times(ttl=2.0, leases=2, late=0.5),
     "etcd": Times(ttl=2.0, leases=1, late=0.5),
     "zookeeper": Times(ttl=2.0, leases=1, late=0.5),
+    "postgres": Times(ttl=2.0, leases=1, late=1.3),
     "redis": Times(ttl=1.5, leases=1, late=0.2),
     LEAST: Times(ttl=1.5, leases=1, late=0.2),
 }

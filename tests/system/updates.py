@@ -17,6 +17,7 @@ from typing import Protocol
 from tests.support.backends import LEAST, TIMES, TargetStore
 from tests.support.servers.consul import ConsulAgent
 from tests.support.servers.etcd import EtcdServer
+from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.provision import Server as Provided, locate
 from tests.support.servers.proxy import Proxy
 from tests.support.servers.redis import RedisServer
@@ -101,6 +102,7 @@ _SERVERS: dict[str, Callable[[Provided, Path], Server]] = {
     "consul": lambda server, folder: ConsulAgent(server, folder, dev=True),
     "etcd": EtcdServer,
     "zookeeper": ZooKeeperServer,
+    "postgres": PostgresServer,
     "redis": RedisServer,
 }
 

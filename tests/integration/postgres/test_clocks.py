@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
@@ -26,6 +27,10 @@ def now_of(server: PostgresServer) -> float:
     return found
 
 
+def is_ahead(server: PostgresServer, seconds: float) -> bool:
+    return abs(now_of(server) - time.time() - seconds) < 60
+
+
 def test_jumps_of_the_clock_make_neither_two_leaders_nor_none(server: PostgresServer) -> None:
     """The leader leads on through both jumps, and a successor of a leader that is cut off comes in time."""
     with open_store(server.url) as one, open_store(server.url) as two:
@@ -39,9 +44,7 @@ def test_jumps_of_the_clock_make_neither_two_leaders_nor_none(server: PostgresSe
 
         for ahead in (HOUR, -HOUR):
             server.set_clock(ahead)
-            wait_until(
-                lambda a=ahead: abs(now_of(server) - time.time() - a) < 60, 5, "the clock is set"
-            )  # type: ignore[misc]  # a default of a lambda
+            wait_until(partial(is_ahead, server, ahead), 5, "the clock is set")
             ends = time.monotonic() + 2 * TTL
             while time.monotonic() < ends:
                 assert first.term is term, "a jump of the clock has ended a term"

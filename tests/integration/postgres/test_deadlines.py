@@ -54,8 +54,7 @@ def test_call_behind_a_lock_ends_in_time_and_was_not_applied(
         other.execute("SELECT 1 FROM leadership.entry WHERE key = 'locked' FOR SHARE")
         with call_timeout(1.0):
             assert seconds_of(lambda: store.put("locked", b"2"), NotApplied) < 3
-            # Renewals have a connection that waiting statements do not take.
-            session.renew()
+        session.renew()
     assert store.get("locked") == entry
     store.close()
 

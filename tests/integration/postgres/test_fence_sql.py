@@ -64,14 +64,12 @@ def test_transaction_of_psycopg_is_committed_during_the_term_only(
         connection.execute(fence[0].encode(), fence[1])
     assert candidate.stop()
 
-    with (
-        pytest.raises(
-            psycopg.Error, match=f"the term with token {term.token} of .*{key} is over"
-        ) as caught,
-        psycopg.connect(shared_postgres.url) as connection,
-    ):
+    over = f"the term with token {term.token} of .*{key} is over"
+    with psycopg.connect(shared_postgres.url) as connection:
         connection.execute(f"UPDATE {table} SET number = 2".encode())
-        connection.execute(fence[0].encode(), fence[1])
+        with pytest.raises(psycopg.Error, match=over) as caught:
+            connection.execute(fence[0].encode(), fence[1])
+        connection.commit()  # the server has rolled it back
 
     assert caught.value.sqlstate == "LD001"
     assert number_in(shared_postgres, table) == 1
@@ -90,12 +88,11 @@ def test_transaction_of_sqlalchemy_is_committed_during_the_term_only(
         connection.execute(sqlalchemy.text(sql), parameters)
     assert candidate.stop()
 
-    with (
-        pytest.raises(sqlalchemy.exc.DBAPIError, match="is over"),
-        engine.begin() as connection,
-    ):
+    with engine.connect() as connection:
         connection.execute(sqlalchemy.text(f"UPDATE {table} SET number = 2"))
-        connection.execute(sqlalchemy.text(sql), parameters)
+        with pytest.raises(sqlalchemy.exc.DBAPIError, match="is over"):
+            connection.execute(sqlalchemy.text(sql), parameters)
+        connection.commit()  # the server has rolled it back
 
     assert number_in(shared_postgres, table) == 1
     engine.dispose()
@@ -173,14 +170,12 @@ def test_transaction_that_has_begun_before_a_new_term_fails(
     """Its snapshot shows the old claim; the lock of the row finds that this has gone."""
     candidate = Candidate(user_store, key, "a", ttl=10)
     sql, parameters = fence_sql(elected(candidate), prefix="some/prefix")
-    with (
-        psycopg.connect(shared_postgres.url) as connection,
-        pytest.raises(psycopg.Error) as caught,
-    ):
+    with psycopg.connect(shared_postgres.url) as connection:
         connection.execute(f"SET TRANSACTION ISOLATION LEVEL {level}".encode())
         connection.execute("SELECT 1")
         assert candidate.stop()
-        connection.execute(sql.encode(), parameters)
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute(sql.encode(), parameters)
 
     assert caught.value.sqlstate in {"LD001", "40001"}
 

@@ -184,17 +184,21 @@ class PostgresServer(LocalServer):
             self._env["LD_LIBRARY_PATH"] = _reachable(libraries)
         self.certificates = Certificates.make(folder / "certificates") if tls else None
         self._clock = self._home / "clock" if clock else None
+        faked: list[str] = []
         if self._clock is not None:
             self.set_clock(0)
-            self._env |= {
-                "LD_PRELOAD": _reachable(server.paths["faketime"]),
-                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
+            # Set only once the user is that of the server: the library's semaphore belongs to it.
+            faked = [
+                "env",
+                f"LD_PRELOAD={_reachable(server.paths['faketime'])}",
+                f"FAKETIME_TIMESTAMP_FILE={self._clock}",
+                "FAKETIME_NO_CACHE=1",
+                "FAKETIME_DONT_FAKE_MONOTONIC=1",
+                "FAKETIME_DISABLE_SHM=1",
+            ]
         self._make(standby_of)
         self._configure({**_SETTINGS, **(settings or {})}, tls)
-        command = [str(self._bin / "postgres"), "-D", str(self.data)]
+        command = [*faked, str(self._bin / "postgres"), "-D", str(self.data)]
         self.process = _TreeProcess(_as_user(command), folder / "log", self._env)
 
     def _make(self, standby_of: PostgresServer | None) -> None:
@@ -216,11 +220,9 @@ class PostgresServer(LocalServer):
         )
 
     def _run(self, program: str, *words: str, said: str = "") -> None:
-        # Without the wall clock of the server: a data folder is made with the machine's.
-        env = {k: v for k, v in self._env.items() if not k.startswith(("LD_PRELOAD", "FAKETIME"))}
         done = subprocess.run(
             _as_user([str(self._bin / program), *words]),
-            input=said, env={**os.environ, **env}, cwd="/", text=True, capture_output=True, timeout=120, check=False,
+            input=said, env={**os.environ, **self._env}, cwd="/", text=True, capture_output=True, timeout=120, check=False,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
