@@ -31,8 +31,9 @@ _CONNECT_SLICE = 0.1  # seconds after which a connection being made looks whethe
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
 _BAD = pq.ConnStatus.BAD
 
-# The commit is on this server only: a cancelled wait for a synchronous standby gives a warning.
-_NOT_REPLICATED = {b"57014", b"57P01"}
+# The routine of the server that warns if a wait for a synchronous standby was cancelled: the commit is on this
+# server then, and may be on no other one. The warning has no code of its own, and is in the server's language.
+_WAITS_FOR_STANDBY = b"SyncRepWaitForLSN"
 
 
 class ConnectionLost(Exception):
@@ -90,8 +91,7 @@ class Connection:
             raise ConnectionLost("the store was closed")
 
     def _on_notice(self, notice: pq.abc.PGresult) -> None:
-        code = notice.error_field(pq.DiagnosticField.SQLSTATE)
-        if code in _NOT_REPLICATED:
+        if notice.error_field(pq.DiagnosticField.SOURCE_FUNCTION) == _WAITS_FOR_STANDBY:
             self._doubtful = True
 
     @property
