@@ -112,6 +112,9 @@ class Client:
 
     def _contact(self) -> None:
         """Check the server's release, its settings as far as they may be read, and the user's rights."""
+        # A short command first: a server that wants a password cuts off one with many words, and so may
+        # a server that is no Redis. Redis answers that it has no such script.
+        self.transport.request([("EVALSHA", "0" * len(_SHA), 0)])
         # The second command needs a right that nothing else needs: its answer may be an error.
         probe = (len(self._keys), *self._keys, "probe", self.channel, "0")
         answers = self.transport.request([("EVAL", _SCRIPT, *probe), ("INFO",)])

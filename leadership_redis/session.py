@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from leadership_core.backend import (
     ConfigurationError,
@@ -27,7 +27,7 @@ from leadership_core.backend import (
 from .client import Client
 from .errors import unknown_answer
 
-__all__ = ["RedisSession", "Sessions"]
+__all__ = ["RedisSession", "Sessions", "heartbeat_of"]
 
 _LONGEST_TTL = 1e9  # seconds
 
@@ -39,10 +39,14 @@ class RedisSession:
     Args:
         client: of the store.
         ttl: seconds.
+        on_renewed: called after each renewal, in the same thread.
     """
 
-    def __init__(self, client: Client, ttl: float) -> None:
+    def __init__(
+        self, client: Client, ttl: float, on_renewed: Callable[[], object] = lambda: None
+    ) -> None:
         self._client = client
+        self._on_renewed = on_renewed
         self._id = uuid.uuid4().hex
         self._ttl = ttl
         self._deadline = HolderDeadline(ttl, clock.now, clock.now())
@@ -88,6 +92,7 @@ class RedisSession:
         if answer != [b"ok"]:
             raise unknown_answer("Redis", answer)
         self._deadline.acknowledge(sent)
+        self._on_renewed()
         return self._ttl
 
     def close(self) -> None:
@@ -108,8 +113,12 @@ class Sessions:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def open(self, ttl: float) -> RedisSession:
+    def open(self, ttl: float, on_renewed: Callable[[], object] = lambda: None) -> RedisSession:
         """Open a session; blocks for `remaining_timeout` at most.
+
+        Args:
+            ttl: seconds.
+            on_renewed: called after each renewal, in the same thread.
 
         Raises:
             ConfigurationError: the ttl is no number of seconds.
@@ -117,7 +126,7 @@ class Sessions:
         """
         if not (math.isfinite(ttl) and 0 < ttl < _LONGEST_TTL):
             raise ConfigurationError(f"the ttl must be a number of seconds above 0, not {ttl!r}")
-        session = RedisSession(self._client, float(ttl))
+        session = RedisSession(self._client, float(ttl), on_renewed)
         session.begin()
         return session
 
@@ -128,7 +137,7 @@ class Sessions:
         if not isinstance(answer, list) or len(answer) != len(ids):
             raise unknown_answer("Redis", answer)
         return {
-            session: _heartbeat(session, record)
+            session: heartbeat_of(session, record)
             for session, record in zip(ids, answer, strict=True)
             if record
         }
@@ -144,7 +153,8 @@ class Sessions:
                 raise unknown_answer("Redis", answer)
 
 
-def _heartbeat(session: str, record: bytes) -> Heartbeat:
+def heartbeat_of(session: str, record: bytes) -> Heartbeat:
+    """The heartbeat in a record of `script.lua`; raises `StoreUnavailable` if it is no such record."""
     parts = record.decode("utf-8", "replace").split(" ")
     try:
         ttl, count, nonce, _ = parts

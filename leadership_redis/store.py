@@ -24,6 +24,7 @@ from .election import election_of, expires_within
 from .kv import KVEntries
 from .options import Options
 from .session import RedisSession, Sessions
+from .sweep import Sweeper
 from .watch import Watcher
 
 __all__ = ["RedisStore"]
@@ -55,6 +56,7 @@ class RedisStore:
         self.client: Client = Client(self._options)
         self._entries = KVEntries(self.client)
         self._sessions = Sessions(self.client)
+        self._sweeper = Sweeper(self.client, self._sessions)
         self._watcher = Watcher(self.client, self._entries)
 
     @property
@@ -97,7 +99,7 @@ class RedisStore:
         return self._watcher.add(key, on_change, tree=tree)
 
     def open_session(self, ttl: float) -> RedisSession:
-        return self._sessions.open(ttl)
+        return self._sessions.open(ttl, self._sweeper.run_if_due)
 
     def election(self, key: str) -> ObservedElection:
         return election_of(self, key, self._sessions)

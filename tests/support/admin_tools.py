@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import redis
 from kazoo.client import KazooClient
 from kazoo.exceptions import NotEmptyError
 
 from tests.support.servers.consul import Consul
 from tests.support.servers.etcd import Etcd
+from tests.support.servers.redis import RedisServer
 from tests.support.servers.zookeeper import ZooKeeper
 from tests.support.waiting import wait_until
 
@@ -20,6 +22,7 @@ __all__ = [
     "AdminTools",
     "ConsulAdmin",
     "EtcdAdmin",
+    "RedisAdmin",
     "ZooKeeperAdmin",
     "admin_of",
     "kazoo_client",
@@ -135,6 +138,39 @@ class EtcdAdmin:
         return self._etcd.revision()
 
 
+class RedisAdmin:
+    """An operator of Redis; the keys are those of the tag `leadership`."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._redis: Any = redis.Redis(server.host, server.port, decode_responses=True)
+
+    def holder(self, key: str) -> object:
+        claim = self._redis.hget("{leadership}:entries", f"{key}/.claim")
+        return claim and claim.partition("\n")[0].split(" ")[-1]
+
+    def sessions(self) -> set[object]:
+        return set(self._redis.hkeys("{leadership}:sessions"))
+
+    def end(self, session: object) -> None:
+        self._redis.hdel("{leadership}:sessions", session)
+
+    def end_session(self, key: str) -> None:
+        self.end(self.holder(key))
+
+    def delete(self, key: str) -> None:
+        self._redis.hdel("{leadership}:entries", f"{key}/.claim")
+
+    def overwrite(self, key: str, value: str) -> None:
+        self._redis.hset("{leadership}:entries", f"{key}/.claim", f"1 - {value}")
+
+    def delete_all(self, key: str) -> None:
+        self.delete(key)
+        self._redis.hdel("{leadership}:entries", key)
+
+    def writes(self) -> int:
+        return int(self._redis.get("{leadership}:revision") or 0)
+
+
 class ZooKeeperAdmin:
     """An operator of ZooKeeper."""
 
@@ -199,6 +235,8 @@ def admin_of(server: object) -> AdminTools:
             return ConsulAdmin(server)
         case Etcd():
             return EtcdAdmin(server)
+        case RedisServer():
+            return RedisAdmin(server)
         case ZooKeeper():
             return ZooKeeperAdmin(server)
         case _:

@@ -15,13 +15,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 from tests.support import zookeeper_codec as codec
 from tests.support.servers.consul import Consul
 from tests.support.servers.etcd import Etcd
+from tests.support.servers.redis import RedisServer
 from tests.support.servers.zookeeper import ZooKeeper
 from tests.support.store_observer import Holder, StoreReader
 
-__all__ = ["ConsulReader", "EtcdReader", "SqliteReader", "ZooKeeperReader", "open_reader"]
+__all__ = [
+    "ConsulReader",
+    "EtcdReader",
+    "RedisReader",
+    "SqliteReader",
+    "ZooKeeperReader",
+    "open_reader",
+]
 
 
 _PATIENCE = 1.0  # seconds; then the next server is asked
@@ -35,6 +47,7 @@ def open_reader(kind: str, url: str, servers: Sequence[Any], key: str) -> StoreR
     readers: dict[str, Callable[..., StoreReader]] = {
         "consul": ConsulReader,
         "etcd": EtcdReader,
+        "redis": RedisReader,
         "zookeeper": ZooKeeperReader,
     }
     return readers[kind](servers, key)
@@ -98,6 +111,43 @@ class ConsulReader:
     def close(self) -> None:
         self._http.close()
         self._index = 0
+
+
+class RedisReader:
+    """Reads the claim and its session in one script, by a connection of redis-py."""
+
+    _SCRIPT = (
+        "local claim = redis.call('HGET', '{leadership}:entries', ARGV[1]) or ''\n"
+        "local session = string.match(claim, '^%d+ %- leadership/1 %d+ %x+ (%w+)\\n')\n"
+        "local open = session and redis.call('HEXISTS', '{leadership}:sessions', session) == 1\n"
+        "return open and claim or ''"
+    )
+
+    def __init__(self, servers: Sequence[RedisServer], key: str) -> None:
+        self._servers, self._claim = servers, f"{key}/.claim"
+        self._turn = 0
+        self._client: redis.Redis | None = None
+
+    def read(self) -> list[Holder | None]:
+        if self._client is None:
+            server = self._servers[self._turn % len(self._servers)]
+            self._client = redis.Redis(
+                server.host, server.port, socket_timeout=_PATIENCE, retry=Retry(NoBackoff(), 0)
+            )
+        try:
+            claim: Any = self._client.eval(self._SCRIPT, 0, self._claim)
+        except redis.RedisError as error:
+            raise OSError(str(error)) from error
+        if not claim:
+            return [None]
+        header, _, value = claim.partition(b"\n")
+        return [Holder(int(header.split(b" ")[0]), value.decode("utf-8", "replace"))]
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+        self._turn += 1
 
 
 class EtcdReader:

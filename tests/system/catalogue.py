@@ -9,12 +9,18 @@ import pytest
 
 from tests.support.servers.releases import others
 
-__all__ = ["ALL", "FAULTS", "SERVERS", "scenario"]
+__all__ = ["ALL", "FAULTS", "ONE_SERVER", "SERVERS", "scenario"]
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 
 SERVERS = ("consul", "etcd", "zookeeper")
 ALL = ("sqlite", *SERVERS)
+ONE_SERVER = (*SERVERS, "redis")
+"""The stores whose faults of links, processes and a single server have scenarios.
+
+Redis has no scenarios of clusters, for it elects nothing itself (`tests/integration/redis/test_failover.py` has
+its failover), and none that need a proxy which reads its protocol.
+"""
 
 FAULTS: dict[int, str] = {
     1: "the leader is killed",

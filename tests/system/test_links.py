@@ -13,7 +13,7 @@ from tests.support.servers.link import Link
 from tests.support.testbed import Pair, Testbed
 from tests.support.waiting import wait_until
 from tests.support.workers import LeaderTerm
-from tests.system.catalogue import SERVERS, scenario
+from tests.system.catalogue import ONE_SERVER, scenario
 
 _MARGIN = 0.5  # seconds, the least that is in force
 
@@ -55,13 +55,13 @@ def _assert_over_in_time(testbed: Testbed, leader: LeaderTerm, since: int) -> No
 # -- 6: everything is swallowed ---------------------------------------------------------------
 
 
-@scenario(6, on=SERVERS, quick=SERVERS, releases=True)
+@scenario(6, on=ONE_SERVER, quick=ONE_SERVER, releases=True)
 def test_06_everything_swallowed(testbed: Testbed) -> None:
     """All packets of the leader are lost without an error; it campaigns again when the link heals."""
     _cut_off(testbed, "the leader's packets are lost", Link.swallow, leases=testbed.times.leases)
 
 
-@scenario(6, on=SERVERS)
+@scenario(6, on=ONE_SERVER)
 def test_06_interface_switched_off(testbed: Testbed) -> None:
     """The same in a network namespace, where root allows it: the kernel loses all packets."""
     space = testbed.network()
@@ -84,7 +84,7 @@ def test_06_interface_switched_off(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(6, on=SERVERS)
+@scenario(6, on=ONE_SERVER)
 def test_06_next_in_line_swallowed(testbed: Testbed) -> None:
     """The leader stops while the next one is cut off: the one after that leads."""
     testbed.candidate("first")
@@ -116,13 +116,13 @@ def test_06_next_in_line_swallowed(testbed: Testbed) -> None:
 # -- 7 and 8: one way --------------------------------------------------------------------------
 
 
-@scenario(7, on=SERVERS, quick=SERVERS)
+@scenario(7, on=ONE_SERVER, quick=ONE_SERVER)
 def test_07_answers_lost(testbed: Testbed) -> None:
     """Renewals arrive and their answers are lost: the session must end nevertheless."""
     _cut_off(testbed, "answers are lost", lambda link: link.cut("down"), leases=3)
 
 
-@scenario(8, on=SERVERS, quick=SERVERS)
+@scenario(8, on=ONE_SERVER, quick=ONE_SERVER)
 def test_08_requests_lost(testbed: Testbed) -> None:
     """No request of the leader arrives."""
     _cut_off(testbed, "requests are lost", lambda link: link.cut("up"), leases=testbed.times.leases)
@@ -132,7 +132,7 @@ def test_08_requests_lost(testbed: Testbed) -> None:
 
 
 @pytest.mark.parametrize("idle", [1.0, 0.0], ids=["idle ones", "all"])
-@scenario(9, on=SERVERS)
+@scenario(9, on=ONE_SERVER)
 def test_09_watch_half_open(testbed: Testbed, idle: float) -> None:
     """A router drops the connections of the waiting candidate: it is still notified of its turn."""
     pair = Pair.of(testbed)
@@ -147,7 +147,7 @@ def test_09_watch_half_open(testbed: Testbed, idle: float) -> None:
     testbed.finish()
 
 
-@scenario(9, on=SERVERS, quick=["consul"])
+@scenario(9, on=ONE_SERVER, quick=["consul"])
 def test_09_leader_half_open(testbed: Testbed) -> None:
     """The leader's connections vanish and new ones work: with time enough, no term ends."""
     testbed.ttl = 4.0

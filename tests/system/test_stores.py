@@ -22,7 +22,7 @@ from tests.support.recording import now
 from tests.support.testbed import Testbed
 from tests.support.waiting import wait_until
 from tests.support.workers import LeaderTerm, Worker
-from tests.system.catalogue import SERVERS, scenario
+from tests.system.catalogue import ONE_SERVER, SERVERS, scenario
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def _await_no_leader(testbed: Testbed) -> None:
 # -- 15 -----------------------------------------------------------------------------------------
 
 
-@scenario(15, on=SERVERS, quick=SERVERS, releases=True)
+@scenario(15, on=ONE_SERVER, quick=ONE_SERVER, releases=True)
 def test_15_server_killed_and_restarted(testbed: Testbed) -> None:
     """Its timers restart and its data stay: the term continues, or the next one has a larger token."""
     server = testbed.own_server()
@@ -75,7 +75,7 @@ _AWAY = pytest.mark.parametrize("how", ["killed", "frozen"])
 
 
 @_AWAY
-@scenario(15, on=SERVERS, quick=SERVERS)
+@scenario(15, on=ONE_SERVER, quick=ONE_SERVER)
 def test_15_server_away_for_three_leases(testbed: Testbed, how: str) -> None:
     """Leadership ends in time, and the candidates campaign again after the outage."""
     server = testbed.own_server()
@@ -88,7 +88,7 @@ def test_15_server_away_for_three_leases(testbed: Testbed, how: str) -> None:
 
 
 @_AWAY
-@scenario(15, on=SERVERS, seconds=300)
+@scenario(15, on=ONE_SERVER, seconds=300)
 def test_15_server_away_with_a_long_lease(testbed: Testbed, how: str) -> None:
     """With a ttl of 15 s an outage of 5 s ends no term, and one of 40 s ends it in time."""
     options = {"max_session": 60.0} if testbed.kind == "zookeeper" else {}
