@@ -9,6 +9,7 @@ from leadership_core.candidate import Candidate
 from leadership_core.engine.broadcast import EventStream
 from leadership_core.engine.candidate_state import LeadershipIterator
 from leadership_core.engine.claim_watch import ClaimWatch
+from leadership_core.engine.early_query import EarlyQuery
 from leadership_core.engine.executors import WorkerPool
 from leadership_core.engine.messages import Phase
 from leadership_core.engine.state_machine import CandidateStateMachine
@@ -20,6 +21,7 @@ __all__ = ["MUTANTS"]
 _STATE_MACHINE = "tests/unit/test_state_machine.py"
 _STATE_MACHINE_FAILURES = "tests/unit/test_state_machine_failures.py"
 _LEAVING = "tests/unit/test_leaving.py"
+_WATCHES = "tests/unit/test_engine_watches.py"
 _FAULTS = "tests/unit/test_faults.py"
 _SHARING = "tests/unit/test_sharing.py"
 _MEMORY = "tests/contract/test_memory.py::TestMemory"
@@ -79,6 +81,30 @@ def delivers_expired_true(step: Any) -> Any:
     return mutant
 
 
+def unless_started(changed: Any) -> Any:
+    def mutant(self: Any) -> None:
+        if not (self._prepared and self._prepared.started):
+            changed(self)
+
+    return mutant
+
+
+def once_prepared(prepare: Any) -> Any:
+    def mutant(self: Any, keeper: Any, claim: Any) -> None:
+        if claim is not None:
+            prepare(self, keeper, claim)
+
+    return mutant
+
+
+def not_woken(arm: Any) -> Any:
+    def mutant(self: Any, claim: Any, limit: float) -> bool:
+        arm(self, claim, limit)
+        return False
+
+    return mutant
+
+
 MUTANTS = [
     Mutant(
         "stored flag",
@@ -133,8 +159,29 @@ MUTANTS = [
         "The watch fires and its event is dropped: a waiting candidate is elected late, or never.",
         "python-etcd3's watches (1227), etcd3gw's executor",
         (f"{_SHARING}::test_candidates_of_two_stores_wait_for_each_other_at_the_store",),
-        ((ClaimWatch, "wake", nothing),),
+        ((ClaimWatch, "wake", nothing), (EarlyQuery, "start", nothing)),
         "default",
+    ),
+    Mutant(
+        "change during an early read is dropped",
+        "A change that comes while the read is under way is never read: the candidate waits on.",
+        "engine/early_query.py: the read answers the report that has started it, and no later one",
+        ("tests/unit/test_early_query.py::test_report_during_the_read_leads_to_another_query",),
+        ((EarlyQuery, "changed", unless_started),),
+    ),
+    Mutant(
+        "early read of an earlier time is an answer",
+        "The state machine has sent a later query, or withdraws, and gets the answer of a read before that.",
+        "engine/early_query.py: the read is dropped where the state machine has gone on",
+        ("tests/unit/test_early_query.py::test_answer_is_dropped_where_the_state_machine_has_gone_on",),
+        ((EarlyQuery, "prepare", once_prepared),),
+    ),
+    Mutant(
+        "change before the watch of a granted claim is dropped",
+        "The claim is deleted between its election and its watch, and leads until its lease ends.",
+        "watches that begin at the present state: etcd's without a start revision",
+        (f"{_WATCHES}::test_granted_claim_is_read_where_its_watch_does_not_show_the_same[True]",),
+        ((ClaimWatch, "arm", not_woken),),
     ),
     Mutant(
         "expired True is delivered",

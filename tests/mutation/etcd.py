@@ -12,6 +12,7 @@ from leadership_etcd.claim import CandidateQueue
 from leadership_etcd.claim_watch import ClaimWatch
 from leadership_etcd.client import Client, TrafficClass
 from leadership_etcd.election import EtcdElection
+from leadership_etcd.endpoint_checks import EndpointChecks
 from leadership_etcd.kv import KV
 from leadership_etcd.rpc import KEEP_ALIVE, RANGE, TXN
 from leadership_etcd.session import EtcdSession
@@ -25,6 +26,7 @@ __all__ = ["MUTANTS"]
 _ELECTION = "tests/integration/etcd/test_election.py"
 _LOST = "tests/integration/etcd/test_lost_answers.py"
 _TURNS = "tests/integration/etcd/test_claim_watch.py"
+_ENDPOINTS = "tests/integration/etcd/test_endpoints.py"
 
 
 def without_own_key(status: Any) -> Any:
@@ -162,6 +164,15 @@ def by_value(expected: Any) -> Any:
     return mutant
 
 
+def by_itself(_: Any) -> Any:
+    def mutant(
+        self: Any, subject: Any, address: Any, is_done: Any, check: Any, until: float
+    ) -> None:
+        check()
+
+    return mutant
+
+
 MUTANTS = [
     Mutant(
         "expired claim leads",
@@ -262,5 +273,12 @@ MUTANTS = [
         "Patroni on etcd (`value == name`)",
         ("tests/contract/test_etcd.py::TestEtcd::test_forged_revision_is_a_conflict",),
         ((kv, "_as_expected", by_value),),
+    ),
+    Mutant(
+        "each thread checks the endpoint by itself",
+        "A server that comes back gets a connection from each thread, and again when they fail.",
+        "gRPC channels of one program, each with a backoff of its own",
+        (f"{_ENDPOINTS}::test_threads_share_the_checks_of_an_endpoint_that_fails",),
+        ((EndpointChecks, "run", by_itself),),
     ),
 ]  # fmt: skip

@@ -65,7 +65,7 @@ def test_granted_claim_is_read_where_its_watch_does_not_show_the_same(
     assert candidate.wait_elected(3)
 
     if changes:
-        assert eventually(lambda: asked)
+        assert eventually(lambda: asked, 3.0)
     else:
         time.sleep(0.2)
         assert not asked
