@@ -13,6 +13,7 @@ from leadership_core.backend import (
     StoreRefused,
     StoreUnavailable,
     cannot_connect,
+    one_line,
     shortened,
 )
 
@@ -31,6 +32,8 @@ __all__ = [
 _MOST_RETRY_AFTER = 60.0  # seconds
 _FAILURES = frozenset({500, 502, 503, 504})
 _TOO_MANY = 429
+_LONGEST = 600  # characters: a denied permission comes after a long name, and with it
+_TERMINATING = "NamespaceTerminating"
 
 
 class Conflicted(Exception):  # internal: it is handled within this package
@@ -73,7 +76,7 @@ def refusal(doing: str, status: int, body: str, *, namespace: str) -> Exception:
         namespace: of the store.
     """
     document = _status(body)
-    said = shortened(document.get("message") or body)
+    said = one_line(document.get("message") or body, _LONGEST)
     if document.get("kind") != "Status" and status not in _FAILURES and status != _TOO_MANY:
         return NotKubernetes(
             f"cannot {doing}: the server answers with the status {status}, and not as Kubernetes does ({said}); check "
@@ -94,7 +97,7 @@ def refusal(doing: str, status: int, body: str, *, namespace: str) -> Exception:
             return StoreRefused(
                 f"cannot {doing}: Kubernetes does not accept the credentials ({said})"
             )
-        case 403 if "being terminated" in said:
+        case 403 if _is_terminating(document):
             return StoreRefused(f"cannot {doing}: the namespace {namespace!r} is being deleted")
         case 403:
             return StoreRefused(
@@ -137,6 +140,12 @@ def _status(body: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _is_terminating(document: Mapping[str, Any]) -> bool:
+    details = document.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return any(isinstance(one, dict) and one.get("reason") == _TERMINATING for one in causes or ())
 
 
 def _of_namespace(document: Mapping[str, Any]) -> bool:
