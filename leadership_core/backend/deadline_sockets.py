@@ -132,10 +132,11 @@ class DeadlineTLSSocket(ssl.SSLSocket):
         self.deadline.set_timeout(self)
         return self.deadline.count(super().recv_into(buffer, nbytes, flags) or 0)
 
-    def send(self, data: Any, flags: int = 0) -> int:
+    def send(self, data: Any, flags: int = 0, **options: Any) -> int:
+        # gevent's own class, which this one inherits from where gevent has patched, gives a timeout.
         self.deadline.set_timeout(self)
         self.deadline.sent = True
-        return super().send(data, flags)
+        return super().send(data, flags, **options)
 
 
 def use_deadline_sockets(context: ssl.SSLContext) -> None:
