@@ -162,11 +162,12 @@ class Transport:
         """Abort every request under way, and let no other begin."""
         with self._lock:
             self._closed = True
-            connections = list(self._connections)
+            connections, idle = list(self._connections), list(self._idle)
             self._idle.clear()
         self._ended.set()
         for connection in connections:
             connection.deadline.abort()
+        for connection in idle:  # any other one is closed by its user, which the abort has ended
             connection.close()
 
     def after_fork_in_child(self) -> None:

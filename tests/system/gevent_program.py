@@ -10,7 +10,7 @@ monkey.patch_all()
 import sys
 import time
 
-from leadership_core import Candidate, Follower, open_store
+from leadership_core import Candidate, Capability, Follower, open_store
 
 
 def main(url: str, key: str, ttl: str) -> None:
@@ -45,7 +45,8 @@ def main(url: str, key: str, ttl: str) -> None:
             assert candidate.term is term, "the lease was not renewed"
             term.check()
         assert ticks - before > 10 * seconds, f"the process was blocked: {ticks - before} ticks"
-        store.put(f"{key}/entry", b"1", fence=term)
+        has_fences = Capability.FENCED_WRITES in store.capabilities
+        store.put(f"{key}/entry", b"1", fence=term if has_fences else None)
         assert candidate.stop(), "the claim was not withdrawn"
         assert other.wait_elected(15) is not None, "the resignation was not seen"
         assert other.stop()
