@@ -25,6 +25,7 @@ from leadership_core.backend import (
     Session,
     StoreUnavailable,
     Waiting,
+    clock,
     half_timeout,
     inert_in_child,
     one_line,
@@ -197,12 +198,11 @@ class KubernetesElection:
         # From here on a request may be under way: a session that another thread closes meanwhile
         # sees to it that it finds another version.
         claim.settled = False
-        problem: StoreUnavailable | None = None
+        sent, problem = clock.now(), None
         for _ in range(_ATTEMPTS):
             try:
                 with half_timeout():
-                    self._grant(claim, self._client.update(wanted))
-                return True
+                    written = self._client.update(wanted)
             except Conflicted:
                 if problem is None:  # no other request was sent
                     return self._refused(session, claim)
@@ -211,6 +211,8 @@ class KubernetesElection:
                     self._refused(session, claim)
                     raise
                 problem = error
+            else:
+                return self._grant(session, claim, written, sent)
             try:
                 with half_timeout():
                     found = self._client.read(self._name)
@@ -218,8 +220,7 @@ class KubernetesElection:
                 problem = error
                 continue
             if found is not None and claim.holds(found):
-                self._grant(claim, found)
-                return True
+                return self._grant(session, claim, found, sent)
             if found is None or found.version != claim.guard:
                 return self._refused(session, claim)  # it applies to no later version
         raise ClaimOutcomeUnknown(
@@ -231,6 +232,26 @@ class KubernetesElection:
         session.drop(claim)
         return False
 
-    def _grant(self, claim: KubernetesClaim, lease: Lease) -> None:
+    def _grant(
+        self, session: KubernetesSession, claim: KubernetesClaim, lease: Lease, sent: float
+    ) -> bool:
+        """Let the claim lead, by an answer to the request that was sent then.
+
+        From now on each renewal of the session renews it. One that has begun since it was sent does not,
+        and moves the deadline of the session all the same: past the moment from which others count.
+        So the Lease is written once more then.
+        """
         claim.lease, claim.token = lease, claim.guard
+        if session.may_be_renewed_since(sent):
+            try:
+                is_held = claim.renew(self._client, session.duration)
+            except StoreUnavailable as error:
+                claim.token = None
+                raise ClaimOutcomeUnknown(
+                    f"{self._name!r} was not renewed: {error}", claim
+                ) from error
+            if not is_held:
+                claim.token = None
+                return self._refused(session, claim)
         claim.granted = claim.settled = True
+        return True

@@ -46,7 +46,7 @@ class KubernetesSession:
         self._client = client
         self._id = str(uuid.uuid4())
         self._ttl = ttl
-        self._renewed_at = begun
+        self._renewed_at = self._renewal_began_at = begun
         self._lock = threading.RLock()  # reentrant: a signal handler may close it
         self._claims: dict[KubernetesClaim, None] = {}
         self._over = ""  # the reason
@@ -99,8 +99,8 @@ class KubernetesSession:
 
     def renew(self) -> float:
         self.check()
-        sent = clock.now()
         with self._lock:
+            sent = self._renewal_began_at = clock.now()
             claims = [
                 claim for claim in self._claims if claim.token is not None and not claim.leaving
             ]
@@ -137,6 +137,11 @@ class KubernetesSession:
             self._end(f"it was not renewed for its ttl of {self._ttl} s")
         if self._over:
             raise SessionLost(f"the session has ended: {self._over}")
+
+    def may_be_renewed_since(self, sent: float) -> bool:
+        """Whether a renewal has begun since then, which may not know of a claim that was sent then."""
+        with self._lock:
+            return self._renewal_began_at >= sent
 
     def add(self, claim: KubernetesClaim) -> None:
         """Note a claim that is about to be made; raises SessionLost if the session has ended."""

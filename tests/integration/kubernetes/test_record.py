@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from leadership_core.backend.protocols import Absent, Leading
 from leadership_kubernetes import lease as lease_module
 from leadership_kubernetes.claim import KubernetesClaim
 from leadership_kubernetes.errors import Conflicted
+from leadership_kubernetes.lease import Lease
 from leadership_kubernetes.names import name_of
 from leadership_kubernetes.session import KubernetesSession
 from leadership_kubernetes.store import KubernetesStore
@@ -172,6 +174,30 @@ def test_session_that_is_closed_during_a_request_keeps_no_lease(
     with pytest.raises(Conflicted):
         store.client.update(late)
     assert (claim.settled, election.leader()) == (True, None)
+
+
+def test_claim_is_renewed_once_if_a_renewal_began_while_it_was_sent(
+    store: KubernetesStore,
+    session: KubernetesSession,
+    unique_key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That renewal moves the deadline of the session, and has not written the Lease of the claim."""
+    written: list[Lease] = []
+    right = store.client.update
+
+    def slow(manifest: dict[str, Any]) -> Lease:
+        written.append(right(manifest))
+        if len(written) == 1:
+            session.renew()  # in another thread, before the answer has arrived
+        return written[-1]
+
+    monkeypatch.setattr(store.client, "update", slow)
+    claim = store.election(unique_key).enter(session, b"a")
+
+    assert claim.granted
+    assert len(written) == 2
+    assert KubernetesClaim.of(claim).holds(written[1])
 
 
 class _Clock(datetime):
