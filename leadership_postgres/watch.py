@@ -72,6 +72,9 @@ class Watcher:
         self._due: dict[_Scope, float] = {}  # when a session may have ended, on `clock.now`
         self._connection: Connection | None = None
         self._polls = client.options.pgbouncer
+        self._next_look = (
+            0.0  # when everything is read, or the connection is checked, on `clock.now`
+        )
         self._told = False
 
     def subscribe(
@@ -208,6 +211,7 @@ class Watcher:
             )
         with self._lock:
             self._dirty |= set(self._watched)
+        self._next_look = clock.now() + self._interval
         while not self._closed:
             self._drain()
             with self._lock:
@@ -255,15 +259,12 @@ class Watcher:
 
     def _wait(self) -> None:
         """Wait for a notification, a call of `subscribe`, or the time at which something is to be read."""
-        now = clock.now()
-        interval = self._client.options.poll if self._polls else _CHECK_INTERVAL
-        until = min([now + interval, *(due + _SOON for due in self._due.values())])
+        until = min([self._next_look, *(due + _SOON for due in self._due.values())])
         connection = self._connection
         if connection is None:
-            self._sleep(until - now)
-            if clock.now() >= now + interval:
-                with self._lock:
-                    self._dirty |= set(self._watched)
+            self._sleep(until - clock.now())
+            if clock.now() >= self._next_look:
+                self._look_again()
             return
         try:
             # Some may have come together with the answer to a statement.
@@ -271,9 +272,11 @@ class Watcher:
             if not payloads:
                 connection.wait(until, self._wake_reader)
                 payloads = connection.take_notifications()
-            if not payloads and clock.now() >= now + interval:
-                self._check(connection)
-                payloads = connection.take_notifications()
+            if clock.now() >= self._next_look:
+                if not payloads:
+                    self._check(connection)
+                    payloads = connection.take_notifications()
+                self._look_again()
         except ConnectionLost as error:
             if self._closed:
                 raise StoreClosed("the store is closed") from error
@@ -284,10 +287,18 @@ class Watcher:
             for payload in payloads:
                 self._dirty |= self._touched(payload)
 
-    def _check(self, connection: Connection) -> None:
+    @property
+    def _interval(self) -> float:
+        return self._client.options.poll if self._polls else _CHECK_INTERVAL
+
+    def _look_again(self) -> None:
+        """Let everything be read without LISTEN; begins the next interval."""
+        self._next_look = clock.now() + self._interval
         if self._polls:
             with self._lock:
                 self._dirty |= set(self._watched)
+
+    def _check(self, connection: Connection) -> None:
         try:
             connection.execute("SELECT ''", (), clock.now() + _READ_SECONDS)
         except ServerError as error:

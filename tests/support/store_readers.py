@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.support import zookeeper_codec as codec
+from tests.support.postgres_reader import PostgresReader
 from tests.support.servers.consul import Consul
 from tests.support.servers.etcd import Etcd
 from tests.support.servers.redis import RedisServer
@@ -47,6 +48,7 @@ def open_reader(kind: str, url: str, servers: Sequence[Any], key: str) -> StoreR
     readers: dict[str, Callable[..., StoreReader]] = {
         "consul": ConsulReader,
         "etcd": EtcdReader,
+        "postgres": PostgresReader,
         "redis": RedisReader,
         "zookeeper": ZooKeeperReader,
     }

@@ -21,6 +21,7 @@ from tests.support.servers.etcd import Etcd, EtcdServer
 from tests.support.servers.etcd_cluster import EtcdCluster
 from tests.support.servers.fake_time import FakeTime
 from tests.support.servers.kubernetes import Kubernetes, KubernetesServer
+from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.process import ServerError
 from tests.support.servers.provision import Server
 from tests.support.servers.redis import RedisServer
@@ -471,12 +472,12 @@ def shared_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shared]:
     """The server of a kind or a row that all tests share; they leave it running."""
-    running: dict[str, Consul | Etcd | RedisServer | ZooKeeper] = {}
+    running: dict[str, Any] = {}
     with ExitStack() as stack:
 
-        def shared(name: str) -> Consul | Etcd | RedisServer | ZooKeeper:
+        def shared(name: str) -> Any:
             if name in _FIXTURES:
-                server: Consul | Etcd | RedisServer | ZooKeeper = request.getfixturevalue(
+                server: Any = request.getfixturevalue(
                     _FIXTURES[name]
                 )
                 return server
@@ -484,16 +485,18 @@ def shared_server(
                 running[name] = start(name)
             return running[name]
 
-        def start(name: str) -> Consul | Etcd | ZooKeeper:
+        def start(name: str) -> Consul | Etcd | PostgresServer | ZooKeeper:
             folder, server = tmp_path_factory.mktemp(name), found(name)
-            own: ConsulAgent | EtcdServer | ZooKeeperServer
+            own: ConsulAgent | EtcdServer | PostgresServer | ZooKeeperServer
             if kind_of(name) == "consul":
                 own = ConsulAgent(server, folder, dev=True)
             elif kind_of(name) == "etcd":
                 own = EtcdServer(server, folder)
+            elif kind_of(name) == "postgres":
+                own = PostgresServer(server, folder)
             else:
                 own = ZooKeeperServer(server, folder)
-            started: Consul | Etcd | ZooKeeper = stack.enter_context(_started(own))
+            started: Consul | Etcd | PostgresServer | ZooKeeper = stack.enter_context(_started(own))
             return started
 
         yield shared

@@ -123,10 +123,16 @@ def _as_user(command: Sequence[str]) -> list[str]:
 _copies: dict[Path, Path] = {}
 
 
-def _reachable(path: str) -> str:
-    """The path, or one of a copy of its folder in the cache if that is below a home that is 0700."""
+def _reachable(path: str, *, loader: bool = False) -> str:
+    """The path, or one of a copy of its folder in the cache if that is below a home that is 0700.
+
+    Args:
+        path: in the cache.
+        loader: whether the programs need the loader of their own suite, and so a copy in any case.
+    """
     place = Path(path)
-    if _user() is None or all(part.stat().st_mode & 0o001 for part in place.parents):
+    is_open = _user() is None or all(part.stat().st_mode & 0o001 for part in place.parents)
+    if is_open and not loader:
         return path
     home = folder() / place.relative_to(folder()).parts[0]
     if home not in _copies:
@@ -139,7 +145,22 @@ def _reachable(path: str) -> str:
             shutil.rmtree(root / home.name, ignore_errors=True)
             shutil.copytree(home, root / home.name, symlinks=True)
         _copies[home] = root / home.name
+        if loader:
+            _start_by_loader(root / home.name / place.relative_to(home).parent, root / home.name)
     return str(_copies[home] / place.relative_to(home))
+
+
+def _start_by_loader(programs: Path, root: Path) -> None:
+    """Put a script in the place of each program, which starts it with the C library of its own suite."""
+    (loader,) = root.glob("usr/lib/*-linux-gnu/ld-linux-*.so.*")
+    for program in list(programs.iterdir()):
+        real = program.with_name(f"{program.name}.real")
+        program.rename(real)
+        # Each program finds the others, and its files, by the path that it was started with.
+        program.write_text(
+            f'#!/bin/sh\nexec {loader} --library-path {loader.parent} --argv0 "$0" {real} "$@"\n'
+        )
+        program.chmod(0o755)
 
 
 def _own(path: Path) -> None:
@@ -178,9 +199,12 @@ class PostgresServer(LocalServer):
         self._home = Path(tempfile.mkdtemp(prefix="leadership-postgres-"))
         self._home.chmod(0o755)
         self.data = self._home / "data"
-        self._bin = Path(_reachable(server.paths["postgres"])).parent
+        self._bin = Path(
+            _reachable(server.paths["postgres"], loader="loader" in server.paths)
+        ).parent
         self._env = {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
-        if libraries := server.paths.get("libraries"):
+        libraries = server.paths.get("libraries")
+        if libraries and "loader" not in server.paths:
             self._env["LD_LIBRARY_PATH"] = _reachable(libraries)
         self.certificates = Certificates.make(folder / "certificates") if tls else None
         self._clock = self._home / "clock" if clock else None

@@ -197,8 +197,11 @@ def _curator(offline: bool) -> Server:
 
 
 def _postgres(paths: dict[str, str], offline: bool) -> Server:
-    loaded = {**os.environ, "LD_LIBRARY_PATH": paths["libraries"]}
     clock = _FAKETIME.paths("faketime", offline=offline)
+    if "loader" in paths:
+        start = (paths["loader"], "--library-path", paths["libraries"], paths["postgres"])
+        return Server(_version(*start, "--version"), {**paths, **clock})
+    loaded = {**os.environ, "LD_LIBRARY_PATH": paths["libraries"]}
     return Server(_version(paths["postgres"], "--version", env=loaded), {**paths, **clock})
 
 

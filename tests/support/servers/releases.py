@@ -71,17 +71,22 @@ def _zookeeper_of_debian(suite: str) -> Debian:
     return Debian(suite, packages, {"jars": "usr/share/java"})
 
 
-def _postgres_of_debian(suite: str, line: int) -> Debian:
+def _postgres_of_debian(suite: str, line: int, *, loader: bool = False) -> Debian:
+    packages: tuple[str, ...] = (f"postgresql-{line}", f"postgresql-client-{line}", "libpq5")
     wanted = {
         "postgres": f"usr/lib/postgresql/{line}/bin/postgres",
         "libraries": "usr/lib/*-linux-gnu",
     }
-    # With the libraries that a Debian without PostgreSQL may not have.
-    packages = (f"postgresql-{line}", f"postgresql-client-{line}", "libpq5")
-    return Debian(suite, packages, wanted, _POSTGRES_LIBRARIES)
+    if not loader:
+        # With the libraries that a Debian without PostgreSQL may not have.
+        return Debian(
+            suite, packages, wanted, r"lib(?:icu|ldap|xml2|xslt|sasl2|numa|uring)[\w.+-]*"
+        )
+    # With all libraries and the loader of its own suite, whose C library may be newer than ours.
+    wanted["loader"] = "usr/lib/*-linux-gnu/ld-linux-*.so.*"
+    all_but = r"lib(?!c-|llvm|z3|perl|ipc|json|common|gdbm)[\w.+-]+"
+    return Debian(suite, (*packages, "libc6"), wanted, all_but)
 
-
-_POSTGRES_LIBRARIES = r"lib(?:icu|ldap|xml2|xslt|sasl2|numa|uring)[\w.+-]*"
 
 _CONSUL = "github.com/hashicorp/consul"
 
@@ -96,6 +101,7 @@ _ALL = (
     Release("etcd", "3.6.16", _etcd_of_modules("v3.6.16")),
     Release("etcd", "3.7.3", _etcd_of_modules("v3.7.3")),
     Release("postgres", "15", _postgres_of_debian("bookworm", 15)),
+    Release("postgres", "17", _postgres_of_debian("trixie", 17, loader=True)),
     Release("zookeeper", "3.8.0", _zookeeper_of_debian("bookworm")),
     Release("zookeeper", "3.9.3", _zookeeper_of_debian("trixie")),
     Release(
