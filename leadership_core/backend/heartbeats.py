@@ -59,7 +59,7 @@ class Heartbeat:
 
 
 class HeartbeatStore(Protocol):
-    """What `ObservedElection` needs to know of sessions; allows weak references, and is hashable.
+    """What `ObservedElection` needs to know of sessions; its object has a `__dict__`, as one has without `__slots__`.
 
     The methods are called in any thread, several at once, and end within `remaining_timeout()`.
     """

@@ -88,7 +88,6 @@ class ObservedElection:
         self._store = store
         self._key = key
         self._claim_key = claim_key(key)
-        self._heartbeats = heartbeats  # the observer does not keep it
         time_source = time_source_of(store)
         self._now = time_source.clock
         self._observer = observer_of(heartbeats, time_source)

@@ -15,12 +15,10 @@ from contextlib import AbstractContextManager
 from enum import Enum
 from math import inf
 from typing import Final
-from weakref import WeakKeyDictionary, ref
 
 from ..errors import ForkedStore, NotApplied, StoreClosed, StoreUnavailable
 from .deadline import call_timeout, remaining_timeout
 from .event_count import EventCount, snapshot
-from .fork import at_fork_in_child
 from .heartbeats import Heartbeat, HeartbeatStore, ObservedExpiry
 from .threads import start_daemon
 from .time_source import TimeSource
@@ -98,7 +96,7 @@ class SessionObserver:
 
     def __init__(self, heartbeats: HeartbeatStore, time_source: TimeSource) -> None:
         self.expiry: Final = ObservedExpiry()
-        self._heartbeats = ref(heartbeats)  # it refers to this
+        self._heartbeats: Final = heartbeats
         self._time_source: Final = time_source
         self._observations: Final[dict[Observation, None]] = {}
         self._lock: Final = threading.RLock()  # a signal handler may close a watch
@@ -115,12 +113,11 @@ class SessionObserver:
         Raises:
             StoreUnavailable: no answer.
         """
-        heartbeats = self._heartbeats()
-        if heartbeats is None or self._closed:
+        if self._closed:
             raise StoreClosed("the store is closed")
         now = self._time_source.clock
         sent = now()
-        found = heartbeats.read_heartbeats(sessions)
+        found = self._heartbeats.read_heartbeats(sessions)
         answered = now()
         for session in sessions:
             heartbeat = found.get(session)
@@ -136,13 +133,11 @@ class SessionObserver:
         Raises:
             StoreUnavailable: no answer; it may have been ended.
         """
-        heartbeats, heartbeat = self._heartbeats(), self.expiry.heartbeat(session)
-        if heartbeats is None:
-            raise StoreClosed("the store is closed")
+        heartbeat = self.expiry.heartbeat(session)
         now = self._time_source.now()
         if heartbeat is None or not self.expiry.may_end(session, now):
             return False
-        over = heartbeats.end_session(heartbeat)
+        over = self._heartbeats.end_session(heartbeat)
         if over:
             log.info(
                 "the session %s was not renewed for %g s, and is ended", session, heartbeat.ttl
@@ -267,7 +262,7 @@ class SessionObserver:
         if now < self._tidy_at:
             return
         first, self._tidy_at = self._tidy_at == -inf, now + random.uniform(60.0, 120.0)
-        tidy = getattr(self._heartbeats(), "tidy", None)
+        tidy = getattr(self._heartbeats, "tidy", None)
         if first or tidy is None:
             return
         try:
@@ -299,29 +294,20 @@ class SessionObserver:
             source.wait_for(self._changed, lambda: self._stale, None if seconds == inf else seconds)
 
 
-_observers: WeakKeyDictionary[HeartbeatStore, SessionObserver] = WeakKeyDictionary()
-_lock = threading.RLock()
-
-
-@at_fork_in_child
-def _forget() -> None:
-    global _observers, _lock
-    # The child opens stores of its own; a thread of the parent may have held the lock.
-    _observers, _lock = WeakKeyDictionary(), threading.RLock()
+_ATTRIBUTE = "_leadership_observer"  # of the store's object, so that both are collected together
 
 
 def observer_of(heartbeats: HeartbeatStore, time_source: TimeSource) -> SessionObserver:
     """Return the one observer of an open store."""
-    with _lock:
-        found = _observers.get(heartbeats)
-        if found is None:
-            found = _observers[heartbeats] = SessionObserver(heartbeats, time_source)
-        return found
+    found: SessionObserver | None = getattr(heartbeats, _ATTRIBUTE, None)
+    if found is None:
+        # One step, as two threads may be here.
+        found = vars(heartbeats).setdefault(_ATTRIBUTE, SessionObserver(heartbeats, time_source))
+    return found
 
 
 def end_observation(heartbeats: HeartbeatStore) -> None:
     """End what observes the sessions of a store that is being closed, within the remaining timeout."""
-    with _lock:
-        found = _observers.get(heartbeats)
+    found: SessionObserver | None = getattr(heartbeats, _ATTRIBUTE, None)
     if found is not None:
         found.close()

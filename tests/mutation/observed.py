@@ -46,7 +46,7 @@ def by_the_wall(_: Any) -> Any:
         found = self.expiry.heartbeat(session)
         if found is None or time.time() < self.expiry.due(session):
             return False
-        return bool(self._heartbeats().end_session(found))
+        return bool(self._heartbeats.end_session(found))
 
     return mutant
 
