@@ -81,7 +81,7 @@ def run(
 
 
 STORES = tuple(TIMES)
-"""All of them. On sqlite, on the Redis of the example plugin and on `LEAST` elections are the core's."""
+"""All of them. On sqlite and on `LEAST` elections are the core's."""
 
 _FILES = {"sqlite", LEAST}
 
