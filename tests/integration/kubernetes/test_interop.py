@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,12 @@ from tests.support.waiting import at_most, wait_until
 Elector = Callable[..., ClientGo]
 
 _TTL = 2.0
+
+
+@pytest.fixture
+def name() -> str:
+    """A key that is the name of its Lease."""
+    return f"controller-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
