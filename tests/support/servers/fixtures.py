@@ -477,9 +477,7 @@ def shared_server(
 
         def shared(name: str) -> Any:
             if name in _FIXTURES:
-                server: Any = request.getfixturevalue(
-                    _FIXTURES[name]
-                )
+                server: Any = request.getfixturevalue(_FIXTURES[name])
                 return server
             if name not in running:
                 running[name] = start(name)
