@@ -80,7 +80,7 @@ TIMES = {
     "consul": Times(ttl=2.0, leases=2, late=0.5),
     "etcd": Times(ttl=2.0, leases=1, late=0.5),
     "zookeeper": Times(ttl=2.0, leases=1, late=0.5),
-    "postgres": Times(ttl=2.0, leases=1, late=1.3),
+    "postgres": Times(ttl=2.0, leases=1.4, late=0.6),
     # Observed, with two looks and a round trip.
     "redis": Times(ttl=2.0, leases=1.4, late=0.6),
     LEAST: Times(ttl=1.5, leases=1, late=0.2),
