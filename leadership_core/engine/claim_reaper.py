@@ -105,8 +105,8 @@ class ClaimReaper:
         keeper, scheduler, requests = self._keeper, self._context.scheduler, self._context.requests
         session = keeper.session
         self._finish(keeper.confirmed_closed)
-        if session is None or keeper.confirmed_closed:
-            return
+        if session is None or keeper.confirmed_closed or keeper.abandoned:
+            return  # an abandoned one is left to its ttl, as work under it may go on
 
         def close() -> None:
             try:

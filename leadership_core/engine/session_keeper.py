@@ -126,6 +126,11 @@ class SessionKeeper:
         return self._closing.is_set()
 
     @property
+    def abandoned(self) -> bool:
+        """Whether it is left to its ttl, and not closed at the store."""
+        return self._abandoned
+
+    @property
     def only_withdraws(self) -> bool:
         """Whether all its users withdraw their claims, so that it may be closed in place of that."""
         delays = self.session is None or getattr(self.session, "closing_delays_others", False)

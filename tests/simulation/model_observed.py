@@ -47,7 +47,9 @@ class ObservedServer(ModelServer):
             entry = self.entries[key] = replace(entry, revision=revision)
         record = ClaimRecord.of(entry)
         if key == _CLAIM and record.session is not None:
-            self.record_claim(record.value)
+            if self._is_alive(record.session):
+                self.record_claim(record.value)
+            # Else it is late, and no claim: the next candidate replaces it without waiting.
             if record.session in self._deleted:
                 # Its holder does not know yet: it leads until its next renewal, as after a deletion of the claim.
                 self.ended_by_operator.add(entry.revision if self.counts else record.epoch)
