@@ -41,7 +41,7 @@ _CURES = (
     (r"AUTH <password> called without any password|no password is set", StoreRefused,
      "Redis has no password for the user default: remove the password from the URL"),
     (r"NOPERM|user executing the script can't|can't run this command|no permissions", StoreRefused,
-     "the user of the URL lacks a right: docs/redis.md has the ACL to set"),
+     "the user of the URL lacks a right: docs/operations.md lists the rights"),
     (r"DENIED\b|protected mode", StoreRefused,
      "Redis accepts no connection from this host in protected mode: set a password at the server"),
     (r"unknown command|EVAL\w* is disabled", StoreRefused,

@@ -55,7 +55,7 @@ class Rights:
         lines = {}
         for block in re.findall(r"```\w*\n(.*?)```", section, re.DOTALL):
             head, *rest = block.splitlines()
-            for use in head.removeprefix("# ").split(", "):
+            for use in re.sub(r"^(#|--) ", "", head).split(", "):
                 lines[use] = rest
         rows = re.findall(r"^\| (.+?) \| (.+?) \|$", section, re.MULTILINE)
         return cls(
