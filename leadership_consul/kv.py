@@ -6,7 +6,6 @@ See https://developer.hashicorp.com/consul/api-docs/txn.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from leadership_core.backend import (
     ABSENT,
@@ -96,7 +95,7 @@ class KVEntries:
                 raise Conflict(f"{key!r} is not as expected: {conflict.reason}") from conflict
             # Another client's lock of that key was invalidated, and its lock delay is not over.
             raise NotApplied(f"cannot write {key!r}: {conflict.reason}") from conflict
-        return self._entry(replace(pair, value=value))
+        return self._entry(pair._replace(value=value))
 
     def delete(self, key: str, expect: Expected) -> bool:
         if expect is ABSENT:

@@ -7,13 +7,12 @@ Consul's ends it, and so does the deadline of the request.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
+from binascii import a2b_base64
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from json import JSONDecoder
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from leadership_core.backend import StoreUnavailable, clock
 
@@ -39,13 +38,13 @@ _WITHOUT_RESULT = {"delete", "delete-cas", "delete-tree", "check-not-exists"}
 _WINDOW = 4 * 1024**2  # characters that are parsed at a time; an element has half of it at most
 _CLOCK_INTERVAL = 500  # elements between two checks of the deadline
 _SPACE = re.compile(r"[ \t\n\r]*")
+_ANOTHER_KEY = "it is about another key"
 _RESULTS = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"Results"[ \t\n\r]*:')
 _decode = JSONDecoder().raw_decode
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValue:
-    """A key-value pair; see https://developer.hashicorp.com/consul/api-docs/kv#read-key.
+class KeyValue(NamedTuple):
+    """A key-value pair: a tuple, since a poll may read ten thousand of them; see https://developer.hashicorp.com/consul/api-docs/kv#read-key.
 
     Attributes:
         key: with the prefix of the URL.
@@ -70,13 +69,13 @@ class KeyValue:
         """Read a JSON object; raises ValueError, KeyError or TypeError if it is no pair."""
         value = item.get("Value")
         return cls(
-            key=_text(item["Key"]),
-            value=value if isinstance(value, bytes) else b"",
-            flags=_number(item["Flags"]),
-            session=_text(item.get("Session") or "") or None,
-            create_index=_number(item["CreateIndex"]),
-            modify_index=_number(item["ModifyIndex"], least=1),
-            lock_index=_number(item["LockIndex"]),
+            _text(item["Key"]),
+            value if isinstance(value, bytes) else b"",
+            _number(item["Flags"]),
+            _text(item.get("Session") or "") or None,
+            _number(item["CreateIndex"]),
+            _number(item["ModifyIndex"], 1),
+            _number(item["LockIndex"]),
         )
 
 
@@ -106,14 +105,23 @@ class LastList:
 
 def parse_kv(key: str, item: dict[str, Any] | None) -> list[KeyValue]:
     """The pair of a key, if there is one; raises ValueError if it is that of another key."""
-    return [] if item is None else [_checked(KeyValue.parse(item), lambda found: found == key)]
+    if item is None:
+        return []
+    pair = KeyValue.parse(item)
+    if pair.key != key:
+        raise ValueError(_ANOTHER_KEY)
+    return [pair]
 
 
 def parse_kv_list(path: str, items: Iterable[dict[str, Any]] | None) -> list[KeyValue]:
     """The pairs whose keys begin with a path; raises ValueError at the first other one."""
-    return [
-        _checked(KeyValue.parse(item), lambda key: key.startswith(path)) for item in items or ()
-    ]
+    found = []
+    for item in items or ():
+        pair = KeyValue.parse(item)
+        if not pair.key.startswith(path):
+            raise ValueError(_ANOTHER_KEY)
+        found.append(pair)
+    return found
 
 
 def parse_txn(operations: Sequence[Operation], results: Iterable[Any] | None) -> list[KeyValue]:
@@ -178,6 +186,9 @@ def iter_objects(text: str, until: float, start: int = 0) -> Iterator[dict[str, 
         count += 1
         if count % _CLOCK_INTERVAL == 0 and clock.now() >= until:
             raise StoreUnavailable("the deadline passed while the answer was parsed")
+        if window.startswith(",{", at):  # as Consul writes it
+            at += 1
+            continue
         at = _skip_space(window, at)
         if window.startswith("]", at):
             return
@@ -201,18 +212,12 @@ def txn_results_start(text: str) -> int:
 def decode_value(item: dict[str, Any]) -> dict[str, Any]:
     """The JSON object of a pair, with its value decoded from base64."""
     value = item.get("Value")
-    return item if value is None else {**item, "Value": base64.b64decode(value)}
+    return item if value is None else {**item, "Value": a2b_base64(value)}
 
 
 def _skip_space(text: str, at: int) -> int:
     found = _SPACE.match(text, at)
     return at if found is None else found.end()
-
-
-def _checked(pair: KeyValue, fits: Any) -> KeyValue:
-    if not fits(pair.key):
-        raise ValueError("it is about another key")
-    return pair
 
 
 def _text(found: Any) -> str:
@@ -221,7 +226,7 @@ def _text(found: Any) -> str:
     return found
 
 
-def _number(found: Any, *, least: int = 0) -> int:
+def _number(found: Any, least: int = 0) -> int:
     # A float or a boolean may be equal to an integer, and is none.
     if type(found) is not int or not least <= found < 2**64:
         raise ValueError("it has no number where one should be, or one above Consul's limit")

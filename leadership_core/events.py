@@ -47,7 +47,13 @@ class Event:
     @property
     def name(self) -> str:
         """The event's name in snake case, as the command line prints it."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        kind = type(self)
+        if kind not in _NAMES:
+            _NAMES[kind] = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+        return _NAMES[kind]
+
+
+_NAMES: dict[type[Event], str] = {}
 
 
 @dataclass(frozen=True, slots=True)

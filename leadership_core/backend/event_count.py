@@ -28,8 +28,10 @@ _LONGEST = threading.TIMEOUT_MAX / 2
 def snapshot(collection: Collection[T]) -> tuple[T, ...]:
     """Copy a set, or the keys of a dictionary, that other threads may change meanwhile."""
     while True:
-        with suppress(RuntimeError):  # it changed during the copy
+        try:
             return tuple(collection)
+        except RuntimeError:  # it changed during the copy
+            continue
 
 
 class EventCount:
@@ -47,11 +49,12 @@ class EventCount:
 
     def notify_all(self) -> None:
         """Wake all threads whose predicate is true now; from any thread, and from a signal handler."""
-        for waiter, predicate in snapshot(self._waiters.items()):
-            if _is_surely_false(predicate):
-                continue
-            with suppress(RuntimeError):  # it is awake already
-                waiter.release()
+        if self._waiters:  # mostly there is none, and an election notifies ten times
+            for waiter, predicate in snapshot(self._waiters.items()):
+                if _is_surely_false(predicate):
+                    continue
+                with suppress(RuntimeError):  # it is awake already
+                    waiter.release()
         if self._subscribers:
             for wake in snapshot(self._subscribers):
                 with suppress(Exception):  # the event loop that it would wake is closed, say

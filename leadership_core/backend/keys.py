@@ -41,7 +41,8 @@ def normalise(key: str, prefix: str = "") -> str:
     # transaction writes it all the same. ZooKeeper (3.9) refuses the specials at the end of the
     # basic plane and all beyond it, which are pairs of surrogates there.
     refused = (c for c in plain if not c.isprintable() or c >= "\ufff0" or c in _TOO_NEW)
-    if wrong := next(refused, None):
+    is_plain = plain.isascii() and plain.isprintable()  # as nearly all keys are, so at once
+    if not is_plain and (wrong := next(refused, None)):
         raise InvalidKey(
             f"the key has {_kind(wrong)}, U+{ord(wrong):04X}, which some stores cannot store: {key!a:.99}"
         )

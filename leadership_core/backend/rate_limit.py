@@ -30,6 +30,8 @@ class RateLimiter:
         [0.0, 0.0, 0.1]
     """
 
+    __slots__ = ("_at", "_burst", "_consumed", "_lock", "_members", "_rate", "_reserved")
+
     def __init__(self, burst: float = 20.0, rate: float = 20.0) -> None:
         self._burst, self._rate = burst, rate
         self._lock = threading.RLock()  # methods call each other; so may a signal handler

@@ -14,6 +14,8 @@ def printable(text: str) -> str:
     Spaces stay. Line breaks, control and format characters (which reorder or hide text), lone
     surrogates and unassigned characters are written as in a Python literal.
     """
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

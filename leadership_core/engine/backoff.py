@@ -17,6 +17,8 @@ class Backoff:
         eager: whether there is no wait before the first try.
     """
 
+    __slots__ = ("_cap", "_eager", "_first", "_rng", "_tries")
+
     def __init__(
         self, cap: float, rng: random.Random, *, first: float = 0.1, eager: bool = False
     ) -> None:

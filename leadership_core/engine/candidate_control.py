@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..backend.event_count import Wait, Waits, block_on
@@ -23,8 +24,6 @@ from .participant_observation import CandidateObservation
 from .timing import first_answer_within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..backend.records import Record
     from .open_store import OpenStore
 
@@ -82,7 +81,7 @@ class CandidateControl:
             ttl,
             margin,
             self.state,
-            on_gone=lambda: engine.remove(self),
+            on_gone=partial(engine.remove, self),
             gates=gates,
             once=once,
         )

@@ -54,6 +54,13 @@ class CandidateDriver:
         unconfirmed_claims: claims left to the end of their session, which is not confirmed.
     """
 
+    __slots__ = (
+        *("_cleaner", "_claim_confirmed", "_context", "_election", "_has_entered", "_keeper"),
+        *("_machine", "_margin", "_now", "_on_gone", "_place", "_queue", "_queues", "_readiness"),
+        *("_reaping", "_requests", "_sessions", "_state", "_stepping", "_timer", "_timer_at"),
+        *("_ttl", "_watchdog", "key", "unconfirmed_claims"),
+    )
+
     def __init__(
         self,
         engine: Engine,

@@ -27,6 +27,11 @@ class ClaimWatch:
         on_change: called in the scheduler's thread when the status of the claim may have changed.
     """
 
+    __slots__ = (
+        *("_claim", "_election", "_observed", "_on_change", "_on_wake", "_post", "_store"),
+        *("_submit", "_watch"),
+    )
+
     def __init__(
         self,
         context: EngineContext,
@@ -68,7 +73,7 @@ class ClaimWatch:
             ConfigurationError: likewise.
         """
         wakeup = _CoalescedWakeup(
-            self._post, lambda: self.wake(claim), partial(self._on_wake, claim)
+            self._post, partial(self.wake, claim), partial(self._on_wake, claim)
         )
 
         def armed() -> None:
@@ -148,9 +153,9 @@ class _CoalescedWakeup:
         if self._pending or self._instead():
             return
 
-        def run() -> None:
-            self._pending = False
-            self._task()
-
         self._pending = True
-        self._post(run)
+        self._post(self._run)
+
+    def _run(self) -> None:
+        self._pending = False
+        self._task()

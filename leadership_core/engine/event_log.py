@@ -49,6 +49,8 @@ class EventLog(NamedTuple):
             token: the fencing token of the term.
             exc_info: the exception to log with its traceback.
         """
+        if not self.log.isEnabledFor(level):
+            return
         who = "" if value is None else f" '{one_line(value, _VALUE_CHARACTERS)}'"
         self.log.log(
             level,

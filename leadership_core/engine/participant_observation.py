@@ -41,6 +41,8 @@ class _Since:
         times: of the latest event of each name.
     """
 
+    __slots__ = ("times",)
+
     def __init__(self) -> None:
         self.times: dict[str, float] = {}
 
@@ -61,6 +63,8 @@ class CandidateObservation:
         ttl: seconds, as requested.
         lock: whether it is an acquisition of a lock.
     """
+
+    __slots__ = ("_campaigns", "_key", "_lock", "_number", "_since", "_store", "_ttl", "_value")
 
     def __init__(
         self, store: ObservedStore, key: str, value: str, ttl: float, *, lock: bool

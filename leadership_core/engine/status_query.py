@@ -27,11 +27,14 @@ class StatusQuery:
         due: when the next query is to be sent, whatever happens.
     """
 
+    __slots__ = ("_repeat", "_unchanged", "_unwatched", "due", "in_flight")
+
     def __init__(self, ttl: float, rng: random.Random) -> None:
         self.in_flight: bool = False
         self.due: float = inf
         self._repeat = False
-        self._unchanged = RateLimiter()  # queries whose answer was that nothing had changed
+        # Of queries whose answer was that nothing had changed; most claims have none.
+        self._unchanged: RateLimiter | None = None
         self._unwatched = Backoff(max_backoff(ttl), rng)  # answers whose end the watch may miss
 
     def begin(self, now: float) -> bool:
@@ -39,7 +42,7 @@ class StatusQuery:
         if self.in_flight:
             self._repeat = True
             return False
-        wait = self._unchanged.delay(now=now)
+        wait = self._delay(now)
         if wait:
             self.due = min(self.due, now + wait)
             return False
@@ -48,7 +51,10 @@ class StatusQuery:
 
     def may_be_early(self, now: float) -> bool:
         """Whether a report of the watch would send a query at once: none is in flight or waits."""
-        return not self.in_flight and self.due == inf and not self._unchanged.delay(now=now)
+        return not self.in_flight and self.due == inf and not self._delay(now)
+
+    def _delay(self, now: float) -> float:
+        return 0.0 if self._unchanged is None else self._unchanged.delay(now=now)
 
     def finish(self) -> bool:
         """Note the answer; True if the claim may have changed since the query was sent."""
@@ -57,11 +63,13 @@ class StatusQuery:
 
     def note_unchanged(self, now: float) -> None:
         """Count an answer that brought nothing new against the rate."""
+        if self._unchanged is None:
+            self._unchanged = RateLimiter()
         self._unchanged.consume(now=now)
 
     def note_elected(self) -> None:
         """Forget the rate: a term begins."""
-        self._unchanged.reset()
+        self._unchanged = None
 
     def rely_on(self, now: float, *, watched: bool) -> None:
         """Wait for the watch, or query again soon if the watch may miss the end of this answer."""

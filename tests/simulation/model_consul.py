@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import random
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -73,7 +72,7 @@ class ConsulServer(Server):
             case "check-index":
                 if now is None or now.modify_index != operation["Index"]:
                     raise TxnConflict(step, f"current modify index does not match for {key!r}")
-                return [replace(now, value=b"")]
+                return [now._replace(value=b"")]
             case "check-not-exists":
                 if now is not None:
                     raise TxnConflict(step, f"key {key!r} exists")
@@ -119,12 +118,12 @@ class ConsulServer(Server):
         now = self.records.get(key)
         create_index = self.index if now is None else now.create_index
         record = KeyValue(key, value, flags, session, create_index, self.index, lock_index)
-        if now is not None and replace(record, modify_index=now.modify_index) == now:
+        if now is not None and record._replace(modify_index=now.modify_index) == now:
             record = now  # nothing changes, so the index stays
         else:
             self._written = self.index
         self.records[key] = record
-        return replace(record, value=b"")
+        return record._replace(value=b"")
 
     # -- reads and sessions ------------------------------------------------------------------
 
