@@ -12,8 +12,10 @@ import redis
 from kazoo.client import KazooClient
 from kazoo.exceptions import NotEmptyError
 
+from tests.support.postgres_admin import PostgresAdmin
 from tests.support.servers.consul import Consul
 from tests.support.servers.etcd import Etcd
+from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.zookeeper import ZooKeeper
 from tests.support.waiting import wait_until
@@ -235,6 +237,8 @@ def admin_of(server: object) -> AdminTools:
             return ConsulAdmin(server)
         case Etcd():
             return EtcdAdmin(server)
+        case PostgresServer():
+            return PostgresAdmin(server)
         case RedisServer():
             return RedisAdmin(server)
         case ZooKeeper():

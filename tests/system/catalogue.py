@@ -15,11 +15,11 @@ _Test = TypeVar("_Test", bound=Callable[..., Any])
 
 SERVERS = ("consul", "etcd", "zookeeper")
 ALL = ("sqlite", *SERVERS)
-ONE_SERVER = (*SERVERS, "redis")
+ONE_SERVER = (*SERVERS, "postgres", "redis")
 """The stores whose faults of links, processes and a single server have scenarios.
 
-Redis has no scenarios of clusters, for it elects nothing itself (`tests/integration/redis/test_failover.py` has
-its failover), and none that need a proxy which reads its protocol.
+PostgreSQL and Redis have no scenarios of clusters, for they elect nothing themselves (`test_failover.py` in
+`tests/integration/postgres` and `tests/integration/redis` has their failover), and none that need a proxy which reads its protocol.
 """
 
 FAULTS: dict[int, str] = {
