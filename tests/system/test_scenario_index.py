@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.servers.releases import kind_of
 from tests.support.testbed import Testbed
-from tests.system.catalogue import ALL, FAULTS
+from tests.system.catalogue import ALL, FAULTS, ONE_SERVER
 from tests.system.scenario_index import scenarios
 
 
@@ -45,7 +45,7 @@ def test_each_scenario_has_number_title_and_stores() -> None:
     for one in scenarios():
         assert one.name.startswith(f"{one.number:02}_")
         assert one.what, one.name
-        assert {kind_of(kind) for kind in one.kinds} <= set(ALL)
+        assert {kind_of(kind) for kind in one.kinds} <= {*ALL, *ONE_SERVER}
         assert len(set(one.kinds)) == len(one.kinds), one.name
 
 
