@@ -92,7 +92,7 @@ def refusal(doing: str, status: int, body: str, *, namespace: str) -> Exception:
         case 410:
             return Gone(said)
         case 429:
-            return NotApplied(f"cannot {doing}: the server has too many requests ({said})")
+            return NotApplied(f"cannot {doing}: the server limits the rate of requests ({said})")
         case 401:
             return StoreRefused(
                 f"cannot {doing}: Kubernetes does not accept the credentials ({said})"

@@ -54,7 +54,7 @@ class Options:
             ConfigurationError: a part is wrong, or a file cannot be used.
         """
         known = {"kubeconfig": as_text, "context": as_text, "token_file": as_text, **_TLS}
-        # Kubernetes has TLS always: `kubernetes+tls://` says nothing more.
+        # Kubernetes always has TLS: `kubernetes+tls://` means the same.
         found: dict[str, Any] = replace(url, tls=False).read_options(known)
         if url.username:
             raise URLError(
@@ -76,7 +76,7 @@ def _cluster(url: StoreURL, found: dict[str, Any]) -> Cluster:
     if (explicit or url.password) and (by_file or not url.hosts):
         what = explicit[0] + "=" if explicit else "a token"
         raise URLError(
-            f"{what} needs a host in the URL, and no kubeconfig= or context=, which have it all"
+            f"{what} needs a host in the URL, and no kubeconfig= or context=, which contain it"
         )
     if by_file:
         files = [Path(found["kubeconfig"])] if "kubeconfig" in found else default_files()

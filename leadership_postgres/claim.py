@@ -1,4 +1,4 @@
-"""The row of a claim, as writes of the store and transactions of other programs depend on it.
+"""SQL by which a transaction of another program depends on the row of a claim.
 
 An election's claim is the entry at ``KEY/.claim``, and its revision is the fencing token of the term: see
 `leadership_core.backend.ObservedElection`. A transaction that locks this row for sharing commits before any
@@ -44,7 +44,7 @@ def fence_sql(
         term: a `Term` or its `Fence`.
         schema: as the option `schema` of the store's URL has it.
         prefix: as the option `prefix` of the store's URL has it.
-        style: of the places for parameters: `format` for psycopg and Django (``%s``), `named` for SQLAlchemy's
+        style: of the parameter placeholders: `format` for psycopg and Django (``%s``), `named` for SQLAlchemy's
             `text` (``:key``), `numeric` for asyncpg (``$1``).
 
     Returns:
@@ -67,7 +67,9 @@ def fence_sql(
     if style not in _PLACES:
         raise ConfigurationError(f"the style {style!r:.20} is not one of {', '.join(_PLACES)}")
     if not 0 <= fence.token <= _HIGHEST:
-        raise ConfigurationError(f"the token {fence.token} is not one of PostgreSQL's")
+        raise ConfigurationError(
+            f"the token {fence.token} is not from 0 to {_HIGHEST}, as those of PostgreSQL are"
+        )
     name = quoted(schema)
     if style == "format":
         name = name.replace("%", "%%")

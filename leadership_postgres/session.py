@@ -1,9 +1,9 @@
 """Session: a row that its holder renews with heartbeats.
 
-It has two lives. For *elections*, it is over when its row is deleted: by its holder, or by an observer that
-has seen the same heartbeat for the whole ttl by a clock of its own. For its *entries*, if it ever has any,
-the server's clock counts, and what ends then is only these: `renew` says that the session is lost, and its
-elections go on until an observer has seen the ttl pass. A clock that is set ahead ends entries, and no term.
+It ends in two ways. For *elections*, it is over when its row is deleted: by its holder, or by an observer that
+has read the same heartbeat for the whole ttl by its own clock. Its *entries*, if it has ever had any, expire by
+the server's clock: then `renew` raises `SessionLost`, and for elections the session is not over until its holder closes it or an
+observer has observed the ttl. So a clock that is set ahead lets no other candidate be elected early.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .client import Client
 __all__ = ["Heartbeats", "PostgresSession"]
 
 _LONGEST = 10 * 365 * 86_400.0  # seconds; the server adds it to a timestamp
-_SWEEP_INTERVAL = 60.0  # seconds between two looks for rows that crashed processes have left
+_SWEEP_INTERVAL = 60.0  # seconds between two searches for rows of crashed processes
 _MOST_SWEPT = 100  # rows at a time
 
 
@@ -160,10 +160,10 @@ class Heartbeats:
         return self._client.end_session(heartbeat.session, str(heartbeat.beat))
 
     def sweep(self) -> None:
-        """End sessions of crashed processes that no election and no entry remembers.
+        """End the sessions of crashed processes that no claim names.
 
-        The server's clock only says where to look. What is ended has been observed for its ttl, here, like
-        every other session.
+        The server's clock only selects the candidates for removal. A session is ended after this process has observed it
+        for its ttl, like every other session.
         """
         now = clock.now()
         if now - self._swept < _SWEEP_INTERVAL:

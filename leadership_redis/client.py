@@ -135,8 +135,8 @@ class Client:
         policy = found.get("maxmemory_policy", "")
         if found.get("maxmemory", "0") != "0" and policy.startswith("allkeys"):
             log.warning(
-                "Redis deletes any key when its memory is full (maxmemory-policy %s), those of elections, "
-                "too, which lets two candidates lead: set it to noeviction, or to one of volatile-*",
+                "Redis deletes any key when its memory is full (maxmemory-policy %s), also those of elections, "
+                "so that two candidates may lead: set it to noeviction, or to one of volatile-*",
                 policy,
             )
         if found.get("aof_enabled") == "0":

@@ -154,7 +154,7 @@ def connection_lost(failure: ConnectFailure, given: float) -> StoreUnavailable:
 def unknown_answer(where: str, answer: object) -> StoreUnavailable:
     """The error for an answer that the script does not give."""
     return StoreUnavailable(
-        f"{where} gives an answer that is not that of our script: {shortened(repr(answer))}"
+        f"{where} gave an answer that this store's script does not give: {shortened(repr(answer))}"
     )
 
 

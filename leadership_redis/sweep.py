@@ -18,16 +18,16 @@ from .session import Sessions, heartbeat_of
 
 __all__ = ["Sweeper"]
 
-_INTERVAL = 300.0  # seconds between two looks at some of the sessions
+_INTERVAL = 300.0  # seconds between two reads of some of the sessions
 _LEAST_SILENCE = 600.0  # seconds, and two ttl at the least
-_SECONDS = 1.0  # for which a look may delay the renewal that it follows
+_SECONDS = 1.0  # for which a read may delay the renewal that it follows
 _MOST_KNOWN = 10_000
 
 
 class Sweeper:
-    """Looks at some sessions from time to time, and ends those that stay unchanged; thread-safe.
+    """Reads some sessions every five minutes, and ends those that stay unchanged; thread-safe.
 
-    A session that is not renewed is observed as a candidate would, by this process's own clock, and for longer.
+    The time without a change is measured by this process's own clock, as in an election, but for ten minutes or more.
 
     Args:
         client: of the store.
@@ -43,7 +43,7 @@ class Sweeper:
         self._seen: dict[str, tuple[Heartbeat, float]] = {}  # and when it was first answered
 
     def run_if_due(self) -> None:
-        """Make a look if the last one is long ago; raises nothing, and blocks for a second at most."""
+        """Read some sessions if the last read is five minutes ago; raises nothing, and blocks for a second at most."""
         if clock.now() < self._due or remaining_timeout() < 2 * _SECONDS:
             return
         if not self._lock.acquire(blocking=False):
@@ -56,7 +56,7 @@ class Sweeper:
             self._lock.release()
 
     def look(self) -> None:
-        """Read some sessions, and end those that were read unchanged for long; raises StoreUnavailable."""
+        """Read some sessions, and end those that have not changed for ten minutes; raises StoreUnavailable."""
         cursor, rows = self._client.call("sessions", self._cursor)
         answered = clock.now()
         self._cursor = cursor.decode()

@@ -1,7 +1,7 @@
-"""Warnings of nodes in an election's folder that belong to another recipe.
+"""Warnings about nodes in an election's folder that belong to another recipe.
 
-Candidates with different recipes below one path do not see each other: there is a leader of each,
-and neither learns of the other. So each such node is named in a warning, once.
+Candidates with different recipes below one path do not exclude each other: each recipe has a leader
+of its own. So each such node is reported in a warning, once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Recipes of elections: the names that candidates give their nodes, and the order of these.
 
 Each recipe is a queue of sequential ephemeral nodes below one node. They differ in the names, so
-candidates with different recipes do not see each other.
+candidates with different recipes do not exclude each other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Recipe:
     Attributes:
         name: the value of the URL's option `recipe`.
         infix: what precedes the sequence number in the name of a claim.
-        client: what the recipe is called where it comes from, for messages.
+        client: the names of the recipe's classes in its own client, for messages.
         by_text: whether its other clients sort the numbers as text, so that negative ones come first.
     """
 

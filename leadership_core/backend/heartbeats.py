@@ -1,12 +1,12 @@
 """Heartbeats of sessions, and their expiry by observation: values and rules, without I/O.
 
 A session that no clock of a server ends is a record that its holder renews by writing another
-heartbeat. Whoever reads the same heartbeat for the whole ttl knows that the session was not renewed
-meanwhile, by its own clock alone: the record's clock, if it has one, is never believed.
+heartbeat. A process that reads the same heartbeat for the whole ttl, by its own clock, knows that the session was
+not renewed meanwhile. No clock of the store is used, nor any time in the record.
 
 The ttl counts from the *answer* in which the heartbeat was first seen. It was written before that
-answer, and sent before it was written, so the holder counts its own ttl from an earlier moment. From
-the request on it would be wrong: the heartbeat may have been written after the request was sent.
+answer, and sent before it was written, so the holder counts its own ttl from an earlier moment. Counting
+from the request would be wrong: the heartbeat may have been written after the request was sent.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = [
 log: logging.Logger = logging.getLogger("leadership.session")
 
 UNREADABLE_TTL = 60.0
-"""Seconds after which a record that names no possible ttl is over, if it has not changed."""
+"""Seconds after which a session whose record names no valid ttl is over, if the record has not changed."""
 
 _LEAST_TTL = 0.1  # as `check_ttl` has it
 _LONGEST_INTERVAL = 1.0
-_ROUND_TRIP = 0.5  # seconds, for a look and what follows from it
+_ROUND_TRIP = 0.5  # seconds, for a read and the writes that follow from it
 _MOST_KNOWN = 10_000  # sessions; each is known again with the next answer
 
 
@@ -59,7 +59,7 @@ class Heartbeat:
 
 
 class HeartbeatStore(Protocol):
-    """What `ObservedElection` needs to know of sessions; its object has a `__dict__`, as one has without `__slots__`.
+    """The access of `ObservedElection` to sessions; the object must have a `__dict__`, so no `__slots__` without it.
 
     The methods are called in any thread, several at once, and end within `remaining_timeout()`.
     """
@@ -72,10 +72,10 @@ class HeartbeatStore(Protocol):
         """
 
     def end_session(self, heartbeat: Heartbeat) -> bool:
-        """End the session if this is still its heartbeat, in one atomic step; whether it is over now.
+        """End the session if this is still its heartbeat, in one atomic step; returns whether it is over now.
 
-        True also if it was over already; False if it has been renewed. Once it is over, no renewal that
-        is under way brings it back.
+        True also if it was over before; False if it has been renewed. Once it is over, a renewal that
+        is under way must fail.
 
         Raises:
             StoreUnavailable: no answer; it may have been ended.
@@ -83,14 +83,17 @@ class HeartbeatStore(Protocol):
 
 
 def observing_interval(ttl: float) -> float:
-    """Seconds between two looks at a session of that ttl."""
+    """Seconds between two reads of a session with that ttl, in seconds."""
     return min(_LONGEST_INTERVAL, bounded_ttl(ttl) / 5)
 
 
 def observed_within(ttl: float) -> float:
-    """Seconds after its last renewal within which a silent session of that ttl is over for one that observes it.
+    """Seconds after its last renewal within which an observer ends a session that is not renewed.
 
-    For `expires_within` of a store whose elections observe.
+    For `expires_within` of a store whose elections are `ObservedElection`.
+
+    Args:
+        ttl: of the session, in seconds.
     """
     return ttl + 2 * observing_interval(ttl) + _ROUND_TRIP
 
@@ -98,7 +101,7 @@ def observed_within(ttl: float) -> float:
 def bounded_ttl(ttl: float) -> float:
     """Seconds for which a heartbeat with that ttl must be observed.
 
-    `UNREADABLE_TTL` in place of one that no holder has written: nothing blocks an election without end.
+    `UNREADABLE_TTL` if the ttl is outside the range that holders write, so that no record blocks an election forever.
     """
     if not is_finite_number(ttl) or not _LEAST_TTL / 2 <= ttl <= LONGEST_TTL:
         return UNREADABLE_TTL
@@ -115,11 +118,11 @@ class _Sight:
 
 
 class ObservedExpiry:
-    """What one process has observed of sessions; without I/O, clock or thread of its own.
+    """The heartbeats that one process has read, and what follows from them; without I/O, clock or thread.
 
     Thread-safe: each method is a few operations that the interpreter does not divide, on a table whose rows
-    are replaced, never changed. A late answer may be noted after a newer one, and does no harm: the
-    heartbeat counts from the later of the two then.
+    are replaced, never changed. If a late answer is noted after a newer one, the ttl only counts from
+    a later time.
 
     Example:
         >>> expiry = ObservedExpiry()
@@ -214,8 +217,8 @@ class ObservedExpiry:
 class HolderDeadline:
     """The latest moment at which a session may be alive, by its own holder's clock; for a plugin's `Session`.
 
-    The engine does not need it, as its lease ends earlier. It is for holders without an engine, and for the
-    rule that a session which its holder has given up is ended at the store, not renewed.
+    The engine does not need it, because its lease ends earlier. It is for sessions that are used without the engine, and
+    for the rule that a session whose deadline has passed is ended at the store, not renewed.
 
     Args:
         ttl: seconds.

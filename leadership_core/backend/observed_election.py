@@ -2,9 +2,9 @@
 
 The claim is one entry beside the election's key (`claim_record`), written by compare-and-set only. It names a
 session, and holds as long as that session is not over; `heartbeats` says when it is. A candidate takes the claim over
-in two steps: it ends the session in it, by compare-and-set on the very heartbeat that was silent for the whole ttl, and then
-writes its own record, by compare-and-set on the very record that it has read. In between there is no leader, and
-another candidate may go on from there.
+in two steps: it ends the session in it, by compare-and-set on the heartbeat that did not change for the whole ttl, and then
+writes its own record, by compare-and-set on the record that it has read. Between the two steps there is no leader, and
+another candidate may execute the second one.
 
 Where revisions grow over the whole store, the record's revision is the fencing token, and a claim that is released is
 deleted. Elsewhere an epoch in the record counts the terms, and a released record stays, without a session.
@@ -71,7 +71,7 @@ class _Claim(Claim):
 
 @inert_in_child("enter", "status", "withdraw", "watch_claim", "leader", "watch_leader")
 class ObservedElection:
-    """The election of one key, by expiry by observation; see `Election`.
+    """The election of one key, whose sessions expire by observation; see `Election`.
 
     `leader` names a holder that has crashed until its session is over, or until this process has observed for the
     ttl that it is not renewed. A process that asks once, and has not observed anything, gets the last holder.

@@ -35,7 +35,7 @@ _MOST_CONFLICTS = 10  # of one renewal, with earlier ones that arrive late
 class ObservedSessions:
     """The sessions of one open store; a `HeartbeatStore`. Thread-safe.
 
-    A backend makes one of it, opens its sessions with it, and passes it to its elections:
+    A backend creates one object, opens its sessions with it, and passes it to its elections:
 
         self._sessions = ObservedSessions(self)
         def open_session(self, ttl): return self._sessions.open(ttl)
@@ -161,7 +161,7 @@ class _EntrySession:
         return entry
 
     def _write(self, known: Entry | None) -> Entry:
-        """Write the next heartbeat over the known one; if the answer is lost, find out."""
+        """Write the next heartbeat over the known one; if the answer is lost, read the outcome."""
         self._count += 1
         record = f"leadership/1 {self.ttl!r} {self._count} {uuid.uuid4().hex}".encode()
         try:
@@ -186,7 +186,7 @@ class _EntrySession:
 
 def _heartbeat(session: str, entry: Entry) -> Heartbeat:
     parts = _RECORD.fullmatch(entry.value)
-    ttl = 0.0  # stands for one that cannot be read: it is bounded, and reported
+    ttl = 0.0  # for one that cannot be read: `bounded_ttl` replaces it, and a warning is logged
     if parts is not None:
         try:
             ttl = float(parts[1])

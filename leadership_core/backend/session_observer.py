@@ -1,6 +1,6 @@
 """Observer of sessions: one thread for each open store, as long as something is observed.
 
-The rules are those of `heartbeats.ObservedExpiry`; here are the requests and the thread. It ends no
+The rules are in `heartbeats.ObservedExpiry`, the requests and the thread here. The thread ends no
 session: a candidate that enters does, so that a follower needs no right to write.
 """
 
@@ -29,13 +29,13 @@ log: logging.Logger = logging.getLogger("leadership.session")
 
 _READ_SECONDS = 5.0  # for one batch
 _BATCH = 200  # sessions that are read in one request
-_TOGETHER = 0.05  # seconds by which a look may come early, to be made with another one
+_TOGETHER = 0.05  # seconds by which a read may be early, to be made in one batch with another one
 _LONGEST_WAIT = 1.0  # a thread's wait does not count the time for which the machine is suspended
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0
 
 
 class Sight(Enum):
-    """What is known of a session that is observed."""
+    """The state of an observed session."""
 
     ALIVE = "alive"
     SILENT = "silent"
@@ -47,7 +47,7 @@ Report = Callable[[str, Sight | StoreUnavailable], object]
 
 
 class Observation:
-    """The interest of one watch in the session that its record names; thread-safe.
+    """The observation of the session that one watch's record names; thread-safe.
 
     Args:
         observer: whose thread reads the session.
@@ -128,7 +128,7 @@ class SessionObserver:
         return found
 
     def end(self, session: str) -> bool:
-        """End the session if it has been silent for its ttl; whether it is over now.
+        """End the session if it was observed unchanged for its ttl; returns whether it is over now.
 
         Raises:
             StoreUnavailable: no answer; it may have been ended.
@@ -140,7 +140,7 @@ class SessionObserver:
         over = self._heartbeats.end_session(heartbeat)
         if over:
             log.info(
-                "the session %s was not renewed for %g s, and is ended", session, heartbeat.ttl
+                "the session %s was not renewed for %g s, so it was ended", session, heartbeat.ttl
             )
             self.expiry.forget(session)
         return over
@@ -186,7 +186,7 @@ class SessionObserver:
             thread.join(remaining_timeout())
 
     def wake(self) -> None:
-        """Let the thread see what is observed now; it ends if that is nothing."""
+        """Wake the thread, which reads what is observed now, and ends if nothing is."""
         self._stale = True
         self._changed.notify_all()
 
@@ -257,7 +257,7 @@ class SessionObserver:
         return min(map(self.expiry.next_look, rest), default=inf)
 
     def _tidy(self) -> None:
-        """Let the store end what is left of processes that have crashed, every minute or two."""
+        """Let the store end the sessions of crashed processes, every minute or two."""
         now = self._time_source.now()
         if now < self._tidy_at:
             return
