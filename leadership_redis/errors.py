@@ -85,7 +85,9 @@ class Moved(Exception):  # it never leaves this package
 
     def __init__(self, name: str, port: int, *, ask: bool) -> None:
         super().__init__(f"the keys are at {name}:{port}")
-        self.name, self.port, self.ask = name, port, ask
+        self.name: str = name
+        self.port: int = port
+        self.ask: bool = ask
 
 
 def refused(where: str, error: Exception) -> StoreUnavailable:

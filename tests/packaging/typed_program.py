@@ -7,8 +7,11 @@ from typing import assert_never, assert_type
 
 import leadership_consul
 import leadership_etcd
+import leadership_kubernetes
 import leadership_opentelemetry
+import leadership_postgres
 import leadership_prometheus
+import leadership_redis
 import leadership_zookeeper
 from leadership_core import (
     ABSENT,
@@ -284,7 +287,12 @@ def fails(url: str) -> str:
     assert_type(installed_stores(), dict[str, str])
     print(leadership_consul.leadership_open_store(StoreURL.parse(url)))
     print(leadership_etcd.leadership_open_store(StoreURL.parse(url)))
+    print(leadership_kubernetes.leadership_open_store(StoreURL.parse(url)))
+    print(leadership_postgres.leadership_open_store(StoreURL.parse(url)))
+    print(leadership_redis.leadership_open_store(StoreURL.parse(url)))
     print(leadership_zookeeper.leadership_open_store(StoreURL.parse(url)))
+    assert_type(leadership_postgres.schema_sql(), str)
+    print(leadership_postgres.fence_sql(Fence("key", 1)))
     try:
         with open_store(url, require=[Capability.FENCED_WRITES]) as store:
             return store.url
