@@ -42,7 +42,7 @@ class ExecCommand:
         words: the command and its arguments.
         env: what is added to the environment.
         api_version: of the document that it prints.
-        cluster: what it is told of the cluster, or None.
+        cluster: the description of the cluster that it gets, or None.
     """
 
     words: Sequence[str]

@@ -180,9 +180,9 @@ class KubernetesElection:
         if lease.is_foreign and lease.duration < session.ttl and lease.holder not in self._warned:
             self._warned.add(str(lease.holder))
             log.warning(
-                "the Lease %s is held by %s, another program, whose candidates may replace a silent leader after "
-                "%g s; the ttl here is %g s: give all candidates the same LeaseDuration, or none of ours "
-                "a longer ttl than theirs",
+                "the Lease %s is held by %s of another program, whose candidates may replace a leader that has not renewed "
+                "it for %g s; the ttl here is %g s: give all candidates the same duration, or those of this library "
+                "a shorter one",
                 self._name,
                 one_line(str(lease.holder)),
                 lease.duration,

@@ -240,9 +240,9 @@ class Watcher:
             if self._polls and not self._told:
                 self._told = True
                 log.warning(
-                    "a pooler is between this process and PostgreSQL: if it is in transaction mode, there are no "
-                    "notifications, so changes are also found by reading every %g s; add pgbouncer=true to "
-                    "the URL then",
+                    "a pooler is between this process and PostgreSQL: in transaction mode there are no "
+                    "notifications, so changes are also found by reading every %g s; if it is in that mode, add "
+                    "pgbouncer=true to the URL",
                     self._client.options.poll,
                 )
             connection.execute(f"LISTEN {quoted(self._client.channel)}", (), until)

@@ -158,7 +158,9 @@ class SentinelPrimary(Primary):
         self._asked = clock.now()
         if host != self._host or self._target is None:
             if self._host is not None and host != self._host:
-                log.info("Sentinel names another primary: %s, before %s", host, self._host)
+                log.info(
+                    "Sentinel names another primary: %s; the previous one was %s", host, self._host
+                )
             self._host = host
             self._target = Addresses([host], thread=_THREAD)
 

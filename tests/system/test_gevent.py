@@ -17,7 +17,9 @@ from tests.support.paths import python_path
 _PROGRAM = Path(__file__).parent / "gevent_program.py"
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "consul", "etcd", "zookeeper"])
+@pytest.mark.parametrize(
+    "kind", ["memory", "sqlite", "consul", "etcd", "zookeeper", "postgres", "redis"]
+)
 def test_election_works_in_process_patched_by_gevent(
     kind: str, request: pytest.FixtureRequest, unique_key: str
 ) -> None:
