@@ -1,8 +1,8 @@
 """The watches of a store: one list and one stream of events for all of them.
 
-While one Lease is watched, it is the only one in the stream, so that a Role may name it. From the
-second one on it is all Leases of the namespace: a stream for each would be a connection and a thread
-for each. Another thread notices that a holder is silent.
+While one Lease is watched, the stream is of that Lease only, so that a Role may name it. While two or
+more are watched, it is of all Leases in the namespace: a stream for each would need a connection and a thread
+for each. Another thread detects holders that do not renew.
 """
 
 from __future__ import annotations

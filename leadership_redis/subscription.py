@@ -36,7 +36,7 @@ _WARN_INTERVAL = 60.0  # seconds between two warnings
 class Subscription:
     """Listens for notifications in a thread of its own, from `start` on; thread-safe.
 
-    Redis keeps no notification for a client that is away. So `on_message` is called with None after
+    Redis keeps no notifications for a client that is disconnected. So `on_message` is called with None after
     each subscription: anything may have changed before it.
 
     Args:
@@ -104,7 +104,7 @@ class Subscription:
             retry = min(2 * retry, _LAST_RETRY)
 
     def _subscribe(self, connection: Connection, seconds: float) -> None:
-        """Subscribe, or again: the server then answers, and no right but this one is needed."""
+        """Subscribe, or subscribe again to get an answer of the server; no other right is needed."""
         connection.deadline.until = clock.now() + seconds
         connection.send_command("SUBSCRIBE", self._client.channel, check_health=False)  # type: ignore[no-untyped-call, unused-ignore]  # redis-py has no types here
         while True:
