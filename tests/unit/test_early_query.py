@@ -73,8 +73,8 @@ def test_report_during_the_read_leads_to_another_query() -> None:
     assert harness.answers == [messages.StatusReceived(3, Leading(7)), None]
 
 
-def test_report_without_preparation_is_the_state_machines() -> None:
-    """It has a query under way, or its rate limiter makes it wait."""
+def test_report_without_preparation_starts_no_read() -> None:
+    """The state machine has a query under way, or its rate limiter makes it wait."""
     harness = Harness()
     harness.query.prepare(KEEPER, CLAIM)
     harness.query.prepare(None, None)
@@ -86,7 +86,7 @@ def test_report_without_preparation_is_the_state_machines() -> None:
 
 
 def test_answer_is_dropped_where_the_state_machine_has_gone_on() -> None:
-    """It has sent a later query, or withdraws the claim."""
+    """The state machine has sent a later query, or withdraws the claim."""
     harness = Harness()
     harness.query.prepare(KEEPER, CLAIM)
     harness.query.start(CLAIM)

@@ -22,7 +22,7 @@ def test_key_that_is_a_name_is_used_as_it_is(key: str) -> None:
     ("key", "begin"),
     [("jobs/17", "jobs-17.key-"), ("UPPER", "upper.key-"), ("日本", "key.key-"), ("-", "key.key-")],
 )
-def test_other_key_begins_with_what_is_readable_of_it(key: str, begin: str) -> None:
+def test_name_of_another_key_begins_with_its_readable_characters(key: str, begin: str) -> None:
     """A hash of the whole key follows."""
     assert name_of(key).startswith(begin)
     assert len(name_of(key)) == len(begin) + 32

@@ -402,7 +402,7 @@ def test_late_renewal_writes_nothing_after_a_newer_one(bench: Bench) -> None:
     assert other.store.sessions.read_heartbeats([one.session.id]) == {}
 
 
-def test_late_renewal_that_arrives_before_the_next_one_is_its_own(bench: Bench) -> None:
+def test_late_renewal_before_the_next_one_is_recognised(bench: Bench) -> None:
     """The session takes it for one of its own, and goes on."""
     one = bench.process()
     one.store.fault = "late"

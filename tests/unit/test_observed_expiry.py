@@ -93,7 +93,7 @@ def test_absurd_ttl_blocks_for_a_minute_and_is_reported_once(
     assert expiry.due("a") == 104.0 + UNREADABLE_TTL
 
 
-def test_next_look_comes_regularly_and_at_the_end_of_the_ttl() -> None:
+def test_next_look_is_regular_and_at_the_end_of_the_ttl() -> None:
     """Each second, or each fifth of a short ttl; and when the ttl has passed."""
     expiry = ObservedExpiry()
     expiry.note(beat(1, ttl=2.5), sent=100.0, answered=100.0)
@@ -114,7 +114,7 @@ def test_sessions_that_are_known_are_bounded() -> None:
     assert expiry.heartbeat("11999") is not None
 
 
-def test_observed_within_includes_two_looks() -> None:
+def test_observed_within_includes_two_reading_intervals() -> None:
     """One until the last heartbeat is seen, one after its ttl."""
     assert observing_interval(30.0) == 1.0
     assert observing_interval(1.0) == 0.2

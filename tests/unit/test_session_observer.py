@@ -89,7 +89,7 @@ def test_candidate_waits_while_the_holder_renews(bench: Bench) -> None:
     assert candidate.is_leader
 
 
-def test_candidate_takes_over_from_a_closed_session_at_the_next_look(bench: Bench) -> None:
+def test_candidate_takes_over_from_a_closed_session_at_the_next_read(bench: Bench) -> None:
     """A session that was closed with its claims is over at once."""
     session = bench.hold(KEY)
     candidate = Candidate(bench.store, KEY, "next", ttl=15)
@@ -200,7 +200,7 @@ def test_leader_of_an_ended_session_is_not_the_first_report(bench: Bench) -> Non
     watch.close()
 
 
-def test_sessions_of_crashed_candidates_are_tidied_away(bench: Bench) -> None:
+def test_sessions_of_crashed_candidates_are_removed(bench: Bench) -> None:
     """Also one that no claim names, once a candidate that waits has seen it silent for its ttl."""
     holder, crashed = bench.hold(KEY, ttl=600.0), bench.hold(ttl=TTL)
     candidate = Candidate(bench.store, KEY, "next", ttl=15)

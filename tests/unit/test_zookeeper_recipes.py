@@ -28,7 +28,7 @@ def test_prefix_is_that_of_the_recipe_and_unique(recipe: Recipe, pattern: str) -
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
-def test_claims_of_other_recipes_are_none(recipe: Recipe) -> None:
+def test_nodes_of_other_recipes_are_not_claims(recipe: Recipe) -> None:
     for other in RECIPES.values():
         name = f"{other.new_prefix()}0000000007"
         assert recipe.sequence(name) == (7 if other is recipe else None)

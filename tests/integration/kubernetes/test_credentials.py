@@ -135,7 +135,7 @@ def test_command_that_fails_says_why_and_prints_no_secret(
         assert "s3cret" not in f"{raised.value!r}{caplog.text}"
 
 
-def test_certificate_of_a_kubeconfig_file_must_be_the_servers(
+def test_server_certificate_must_be_signed_by_the_kubeconfig_authority(
     shared_kubernetes: Kubernetes, opened: Opener, tmp_path: Path
 ) -> None:
     """With an authority in the file, no other one is trusted."""

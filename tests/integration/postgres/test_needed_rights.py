@@ -103,7 +103,7 @@ def test_fenced_transactions_need_the_listed_grants(shared_postgres: PostgresSer
         assert state_with(left) == "42501", lines[number]
 
 
-def test_user_without_the_right_to_create_is_told_what_to_do(
+def test_error_without_the_right_to_create_names_the_remedy(
     shared_postgres: PostgresServer,
 ) -> None:
     """The error names the schema, the right, and the SQL that an administrator applies."""

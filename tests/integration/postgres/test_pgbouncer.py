@@ -45,7 +45,7 @@ def test_fenced_write_and_bound_entry(pgbouncer: PgBouncer) -> None:
         assert store.get("pooled-bound") is None
 
 
-def test_missing_option_is_told(pgbouncer: PgBouncer) -> None:
+def test_error_names_the_missing_pgbouncer_option(pgbouncer: PgBouncer) -> None:
     """PgBouncer refuses the settings with which a store begins its connections."""
     with (
         open_store(pgbouncer.url.partition("?")[0]) as store,
