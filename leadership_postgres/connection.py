@@ -27,6 +27,7 @@ __all__ = ["Connection", "ConnectionLost", "Parameter", "Rows"]
 Parameter = bytes | str | int | float | None
 Rows = list[tuple[bytes | None, ...]]
 
+_OLDEST_VERSION = 12
 _CONNECT_SLICE = 0.1  # seconds after which a connection being made looks whether it is still wanted
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
 _BAD = pq.ConnStatus.BAD
@@ -84,6 +85,11 @@ class Connection:
                 if clock.now() >= until:
                     raise ConnectionLost("timeout: the server did not answer in time")
             state = pq.PollingStatus(pg.connect_poll())
+        if pg.server_version < _OLDEST_VERSION * 10_000:
+            raise ConnectionLost(
+                f"the server is PostgreSQL {pg.server_version // 10_000}, and PostgreSQL "
+                f"{_OLDEST_VERSION} or later is needed"
+            )
         pg.nonblocking = 1
         pg.notice_handler = self._on_notice
         self._socket = socket.socket(fileno=os.dup(pg.socket))

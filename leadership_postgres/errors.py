@@ -144,6 +144,7 @@ _KINDS = (
         "it refuses our TLS certificate: set cert= and key= (sslcert=, sslkey=)",
     ),
     _kind(r"private key file|certificate file|SSL error", "check the TLS files of the URL"),
+    _kind(r"or later is needed", "upgrade the server, or use another store"),
     _kind(
         r"expected authentication request|invalid response to SSL|unexpected response|unsupported frontend",
         "another service has this port: check host and port",

@@ -274,8 +274,7 @@ class Transport:
             milliseconds = round(_STATEMENT_TIMEOUT * 1000)
             parameters["options"] = (
                 f"-c statement_timeout={milliseconds} -c synchronous_commit=on "
-                r"-c default_transaction_isolation=read\ committed -c idle_session_timeout=0 "
-                "-c bytea_output=hex"
+                r"-c default_transaction_isolation=read\ committed -c bytea_output=hex"
             )
         return parameters
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from leadership_core import (
     Candidate,
@@ -95,12 +95,18 @@ def try_all(
         admin: a URL with the rights of an administrator.
         keys: the beginning of the keys of entries.
     """
-    work = partial(_use_entries, keys=keys) if use == "entries" else USES[use]
-    work(url, admin, at_most(10))
+
+    def work(url: str, seconds: float) -> None:
+        if use == "entries":  # below a key of its own, as others write at the same time
+            _use_entries(url, admin, seconds, f"{keys}{secrets.token_hex(4)}/")
+        else:
+            USES[use](url, admin, seconds)
+
+    work(url, at_most(10))
 
     def attempt(url: str) -> str:
         try:
-            work(url, admin, _REFUSED_WITHIN)
+            work(url, _REFUSED_WITHIN)
         except LeadershipError as error:
             return str(error)
         return "(it works)"

@@ -12,6 +12,7 @@ import pytest
 from leadership_core import Store, StoreUnavailable, open_store
 from leadership_core.backend import NotApplied, StoreRefused, call_timeout
 from leadership_core.backend.url import StoreURL
+from leadership_postgres import connection
 from leadership_postgres.store import PostgresStore
 from tests.conftest import PostgresFactory, ProxyFactory
 from tests.support.servers.postgres import PASSWORD, PostgresServer
@@ -112,6 +113,18 @@ def test_wrong_url_is_refused_with_the_cure(
 
     assert PASSWORD not in str(caught.value)
     assert PASSWORD not in repr(store)
+
+
+def test_server_that_is_too_old_is_refused(
+    shared_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said with the version that is needed, and tried once."""
+    monkeypatch.setattr(connection, "_OLDEST_VERSION", 99)
+    with (
+        open_store(shared_postgres.url) as store,
+        pytest.raises(StoreRefused, match="PostgreSQL 99 or later is needed"),
+    ):
+        store.get("key")
 
 
 def test_no_server_is_not_applied(proxy: ProxyFactory, shared_postgres: PostgresServer) -> None:
