@@ -314,7 +314,10 @@ class CandidateDriver:
     def _acquire_session(self) -> None:
         try:
             self._context.releases.ensure_started()
-            self._keeper = self._sessions.acquire(self, self.key, self._ttl, self._margin)
+            waits = self._queues.is_taken(self)
+            self._keeper = self._sessions.acquire(
+                self, self.key, self._ttl, self._margin, waits=waits
+            )
         except RuntimeError as error:  # no more threads, for now
             log.warning("no thread for a session of %s: %s", self.key, error)
             failure = NotApplied(f"no thread can be started now: {error}")

@@ -100,6 +100,10 @@ class KeyQueues:
         """Whether it is the candidate's turn."""
         return self._turns.get(user.key) is user
 
+    def is_taken(self, user: QueueUser) -> bool:
+        """Whether it is the turn of another candidate."""
+        return self._turns.get(user.key, user) is not user
+
     def notify_waiting(self, holder: QueueUser) -> None:
         """Report to the waiting candidates, to each once, that the store has confirmed the holder's claim."""
         waiting = self._waiting.get(holder.key)

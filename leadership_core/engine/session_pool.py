@@ -34,7 +34,13 @@ class SessionPool:
         self._open: dict[tuple[float, float | None], list[SessionKeeper]] = {}
 
     def acquire(
-        self, user: SessionUser, key: str, requested_ttl: float, margin: float | None
+        self,
+        user: SessionUser,
+        key: str,
+        requested_ttl: float,
+        margin: float | None,
+        *,
+        waits: bool,
     ) -> SessionKeeper:
         """Let the user share a session; it gets `SessionReady` when the session is ready.
 
@@ -43,12 +49,18 @@ class SessionPool:
             key: of its election.
             requested_ttl: seconds.
             margin: seconds, or None.
+            waits: another candidate has the turn for the key. Then a session that cannot enter now is as
+                good, such as the one with which that candidate is entering; it is tried when the turn comes.
 
         Raises:
             RuntimeError: a session needs a thread, and none can be started now.
         """
-        group = self._open.get((requested_ttl, margin), ())
+        group = [
+            one for one in self._open.get((requested_ttl, margin), ()) if one.lease.check() is None
+        ]
         keeper = next((one for one in group if one.can_enter(key)), None)
+        if keeper is None and waits and group:
+            keeper = group[0]
         if keeper is None:
             keeper = SessionKeeper(
                 self._context,

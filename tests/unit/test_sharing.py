@@ -67,6 +67,24 @@ def test_thousand_candidates_of_a_key_have_one_session_and_one_claim(
     assert candidates[0].is_leader
 
 
+def test_candidate_that_starts_while_another_enters_shares_its_session(
+    faulty: FaultyStore, opened: Store
+) -> None:
+    """It has to wait in any case, so the request that is under way is no reason for a second session."""
+    faulty.inject(Fault.HANGS, "put_claim")
+    first, second = (Candidate(opened, "key", name, ttl=15) for name in "ab")
+    first.run_for_election()
+    assert eventually(lambda: candidate_control(first).debug_state().phase is Phase.ENTERING)
+    second.run_for_election()
+    assert eventually(lambda: candidate_control(second).debug_state().phase is Phase.QUEUED)
+    faulty.heal()
+    assert first.wait_elected(5)
+    assert len(faulty.sessions) == 1
+    assert first.resign(30)
+    assert second.wait_elected(5)
+    assert len(faulty.sessions) == 1
+
+
 def test_candidates_of_a_key_lead_in_the_order_in_which_they_have_started(
     faulty: FaultyStore, opened: Store
 ) -> None:
