@@ -163,11 +163,12 @@ class Transport:
         with self._lock:
             self._closed = True
             connections = list(self._connections)
-            self._idle.clear()
+            idle, self._idle = self._idle, []
         self._ended.set()
         self._primary.close()
         for connection in connections:
-            connection.deadline.abort()
+            connection.deadline.abort()  # the thread that uses it closes it
+        for connection in idle:
             connection.close()
 
     def after_fork_in_child(self) -> None:

@@ -249,7 +249,9 @@ class ElectionRecord:
     def _end(self, token: int, at: float, ending: str = "") -> None:
         record = self.term_of(token)
         if record is not None:
-            record.ended = record.ended or max(at, record.began)
+            # The follower may report the vacancy before the candidate reports when its lease ended.
+            ended = max(at, record.began)
+            record.ended = ended if record.ended is None else min(ended, record.ended)
             record.ending = record.ending or ending
         self._note_vacancy(at)
 

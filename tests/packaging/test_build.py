@@ -120,11 +120,16 @@ def test_wheels_install_together(tmp_path: Path) -> None:
     wheels = [str(build("wheel", ROOT / part, tmp_path / part)) for part in PARTS]
     environment.install(*wheels)
 
+    urls = (
+        *("memory://x", "sqlite:///x.db", "consul://h", "etcd://h", "zk://h"),
+        *("kubernetes://:t@h/n", "postgresql://h/d", "redis://h"),
+    )
     printed = environment.run(
-        "import leadership_core, pathlib, sys\n"
+        "import leadership_core, logging, pathlib, sys\n"
+        "logging.disable()  # no warnings about URLs without a password\n"
         "from leadership_core import open_store\n"
         "home = pathlib.Path(sys.prefix)\n"
-        "for url in ('memory://x', 'sqlite:///x.db', 'consul://h', 'etcd://h', 'zk://h'):\n"
+        f"for url in {urls}:\n"
         "    with open_store(url):\n"
         "        print(url)\n"
         "import leadership_bench, leadership_opentelemetry, leadership_prometheus\n"
@@ -134,7 +139,7 @@ def test_wheels_install_together(tmp_path: Path) -> None:
     )
 
     assert printed.split() == [
-        *("memory://x", "sqlite:///x.db", "consul://h", "etcd://h", "zk://h"),
+        *urls,
         *(word for part in PARTS for word in (part, "True")),
     ]
 

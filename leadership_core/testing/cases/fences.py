@@ -120,10 +120,7 @@ class FenceCases:
 
     @needs(_FENCED)
     def test_fenced_write_is_refused_after_the_session_expired(self, sandbox: Sandbox) -> None:
-        """The store's clock alone decides: no other candidate has to be elected first.
-
-        Where sessions expire by observation, a candidate has to wait for the election.
-        """
+        """The store's clock alone decides; only where sessions expire by observation, a candidate has to wait."""
         key, data = sandbox.key("leader"), sandbox.key("data")
         leader = ManualCandidate(sandbox, key, session=sandbox.session(ttl=sandbox.ttl))
         assert leader.leads(), "the first candidate does not lead"

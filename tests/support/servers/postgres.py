@@ -48,6 +48,10 @@ _SETTINGS = {
 class _TreeProcess(Process):
     """A process that is frozen and killed with all of its children, which serve the clients."""
 
+    def terminate(self, seconds: float = 10.0) -> None:
+        """End it with SIGINT; with SIGTERM it would wait for its clients to disconnect."""
+        self._end(signal.SIGINT, seconds)
+
     def pause(self) -> None:
         """Freeze it first, so that it starts no child meanwhile, and then its children."""
         super().pause()

@@ -219,7 +219,7 @@ def test_term_that_expired_in_a_pause_ended_with_its_lease(store: Store) -> None
         record.began -= 60
         # As after a pause of 30 s, which ended just now.
         term._state.lease.deadline = clock.now() - 30  # type: ignore[attr-defined]
-        wait_until(lambda: record.ended, what="the loss is recorded")
+        wait_until(lambda: record.ending, what="the loss is recorded")
         ended = record.ended
 
     assert ended is not None
