@@ -157,6 +157,12 @@ BEGIN
   RETURN 'expired';
 END $f$;
 
+-- The session in a claim: "leadership/1 EPOCH CLAIM SESSION", and then the value of the candidate behind a line feed.
+CREATE OR REPLACE FUNCTION {schema}.session_of_1(p_record bytea) RETURNS text
+LANGUAGE sql AS $f$
+  SELECT split_part(encode(substring(p_record for greatest(position('\x0a'::bytea in p_record), 1) - 1), 'escape'), ' ', 4)
+$f$;
+
 -- Whether a term leads: its token is the revision of the claim, and the session in the claim is not over.
 -- Until the transaction has ended, no other candidate can take over the claim.
 CREATE OR REPLACE FUNCTION {schema}.holds_1(p_key text, p_token bigint) RETURNS boolean
@@ -165,9 +171,7 @@ DECLARE v_record bytea;
 BEGIN
   SELECT value INTO v_record FROM {schema}.entry
     WHERE key = p_key || '{suffix}' AND revision = p_token FOR SHARE;
-  -- "leadership/1 EPOCH CLAIM SESSION", and then the value of the candidate behind a line feed.
-  RETURN FOUND AND EXISTS (SELECT 1 FROM {schema}.session WHERE id =
-    split_part(encode(substring(v_record for greatest(position('\x0a'::bytea in v_record), 1) - 1), 'escape'), ' ', 4));
+  RETURN FOUND AND EXISTS (SELECT 1 FROM {schema}.session WHERE id = {schema}.session_of_1(v_record));
 END $f$;
 
 CREATE OR REPLACE FUNCTION {schema}.put_1(
@@ -180,6 +184,7 @@ DECLARE
   v_holder {schema}.session;
   v_session {schema}.session;
   v_there boolean;
+  v_claimant text;
   v_revision bigint;
 BEGIN
   PERFORM {schema}.begin_1(p_wait);
@@ -221,6 +226,15 @@ BEGIN
     outcome := 'conflict';
     detail := CASE WHEN v_there THEN v_found.revision::text ELSE '' END;
     RETURN;
+  END IF;
+  IF right(p_key, length('{suffix}')) = '{suffix}' THEN
+    -- A claim is made by a session that is not over: an operator may have ended it.
+    v_claimant := {schema}.session_of_1(p_value);
+    PERFORM 1 FROM {schema}.session WHERE id = v_claimant FOR KEY SHARE;
+    IF v_claimant <> '' AND NOT FOUND THEN
+      outcome := 'lost';
+      RETURN;
+    END IF;
   END IF;
   v_revision := nextval(({literal} || '.revision')::regclass);
   INSERT INTO {schema}.entry AS e (key, value, revision, session)

@@ -118,6 +118,9 @@ if request == 'put' then
   local old = read(key)
   if fence and not leads(fence, token) then return {'fenced'} end
   if expected ~= 'any' and expected ~= (old or 'absent') then return {'conflict', old or ''} end
+  -- A claim is made by a session that is not over: an operator may have ended it.
+  local claimant = string.sub(key, -7) == '/.claim' and string.match(value, '^leadership/1 %d+ %x+ (%S+)\n')
+  if claimant and redis.call('HEXISTS', SESSIONS, claimant) == 0 then return {'session'} end
   if session ~= '-' then
     local over, record, expiry = lapsed(session)
     if over then return {'session'} end

@@ -28,8 +28,7 @@ __all__ = [
 SERVERS = ("consul", "etcd", "zookeeper")
 """The stores that are servers, and that all scenarios run on.
 
-PostgreSQL has scenarios of its own in `tests/integration/postgres`: its elections do not end with a session
-of the server, which those of the others are about.
+Those of processes, sessions, links and a single server run on PostgreSQL and Redis, too (`tests/system/catalogue.py`).
 """
 
 LEAST = "least"

@@ -9,13 +9,14 @@ import pytest
 
 from tests.support.servers.releases import others
 
-__all__ = ["ALL", "FAULTS", "ONE_SERVER", "SERVERS", "scenario"]
+__all__ = ["ALL", "EVERY", "FAULTS", "ONE_SERVER", "SERVERS", "scenario"]
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 
 SERVERS = ("consul", "etcd", "zookeeper")
 ALL = ("sqlite", *SERVERS)
 ONE_SERVER = (*SERVERS, "postgres", "redis")
+EVERY = ("sqlite", *ONE_SERVER)
 """The stores whose faults of links, processes and a single server have scenarios.
 
 PostgreSQL and Redis have no scenarios of clusters, for they elect nothing themselves (`test_failover.py` in

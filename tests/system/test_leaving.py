@@ -10,14 +10,14 @@ from tests.support.recording import Recording
 from tests.support.testbed import Testbed
 from tests.support.waiting import at_most, wait_until
 from tests.support.workers import Worker
-from tests.system.catalogue import ALL, scenario
+from tests.system.catalogue import EVERY, scenario
 
 pytestmark = pytest.mark.slow
 
 _PHASES = 11
 
 
-@scenario(27, on=ALL, seconds=300)
+@scenario(27, on=EVERY, seconds=300)
 def test_27_resigning_a_thousand_times(testbed: Testbed) -> None:
     """Two candidates that resign whenever they are elected hand over to each other."""
     _to_and_fro(testbed, 1000)
@@ -42,7 +42,7 @@ def _to_and_fro(testbed: Testbed, times: int) -> None:
     testbed.finish()
 
 
-@scenario(27, on=ALL, quick=["sqlite"])
+@scenario(27, on=EVERY, quick=["sqlite"])
 def test_27_resigning_and_stopping_at_once(testbed: Testbed) -> None:
     """In four threads: each `stop` returns True, and nothing is left that blocks others."""
     count = 25
@@ -59,7 +59,7 @@ def test_27_resigning_and_stopping_at_once(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(27, on=ALL, quick=["consul"])
+@scenario(27, on=EVERY, quick=["consul"])
 def test_27_stopped_in_each_phase(testbed: Testbed) -> None:
     """Each stop is confirmed within a ttl, and so is a second one; the next candidate leads at once."""
     host = testbed.candidate("host", faulty=f"leaving.stops_in_each_phase:{testbed.folder}")
@@ -79,7 +79,7 @@ def test_27_stopped_in_each_phase(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(27, on=ALL)
+@scenario(27, on=EVERY)
 def test_27_stopped_twice(testbed: Testbed) -> None:
     """Two signals in quick succession stop a leader and a waiting candidate."""
     first = testbed.candidate("first")

@@ -18,7 +18,7 @@ from tests.support.recording import now
 from tests.support.testbed import Testbed
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
-from tests.system.catalogue import ALL, SERVERS, scenario
+from tests.system.catalogue import ALL, EVERY, SERVERS, scenario
 
 pytestmark = pytest.mark.slow
 
@@ -206,7 +206,7 @@ def _absence_ignored() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "after a while"])
-@scenario(20, on=ALL, quick=SERVERS)
+@scenario(20, on=EVERY, quick=SERVERS)
 def test_20_session_of_waiting_candidate_ended(testbed: Testbed, at_once: bool) -> None:
     """The leader resigns, and the next term has a session that is open."""
     admin = office_at(testbed)
@@ -228,7 +228,7 @@ def test_20_session_of_waiting_candidate_ended(testbed: Testbed, at_once: bool) 
     testbed.finish()
 
 
-@scenario(20, on=ALL)
+@scenario(20, on=EVERY)
 def test_20_sessions_of_all_waiting_candidates_ended(testbed: Testbed) -> None:
     """They are ended before the leader resigns, and again at the same moment."""
     admin = office_at(testbed)
@@ -287,7 +287,7 @@ def _start_waiting(testbed: Testbed, admin: AdminTools, who: str) -> tuple[Worke
 # -- 21 -----------------------------------------------------------------------------------------
 
 
-@scenario(21, on=ALL, quick=["sqlite"])
+@scenario(21, on=EVERY, quick=["sqlite"])
 def test_21_leader_dies_while_the_next_one_is_paused(testbed: Testbed) -> None:
     """Both sessions end at about the same time: a third candidate leads, not the paused one."""
     testbed.candidate("first")
@@ -310,7 +310,7 @@ def test_21_leader_dies_while_the_next_one_is_paused(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(21, on=ALL)
+@scenario(21, on=EVERY)
 def test_21_leader_dies_and_the_next_one_is_a_little_late(testbed: Testbed) -> None:
     """It resumes at each moment around the end of its session and of the leader's."""
     for who in ("first", "second", "third"):

@@ -59,7 +59,8 @@ def contest(*urls: str, ttl: float = 1.5, two_may_lead: bool = False) -> Iterato
             assert candidate.stop(at_most(10)), f"{who} did not stop"
             assert recorders[who].join(at_most(5))
     if not two_may_lead:
-        assert check_history(contest.history) == []
+        problems = check_history(contest.history)
+        assert problems == [], problems
 
 
 def follows(replica: RedisServer, primary: RedisServer) -> None:
