@@ -91,7 +91,7 @@ class Client:
     def _confirmation(self) -> list[tuple[Any, ...]]:
         if not self.options.wait:
             return []
-        milliseconds = max(1, int(remaining_timeout() * _WAIT_SHARE * 1000))  # 0 is for ever
+        milliseconds = max(1, int(remaining_timeout() * _WAIT_SHARE * 1000))  # 0 means no limit
         return [("WAIT", self.options.wait, milliseconds)]
 
     def _check_confirmation(self, answer: Any) -> None:

@@ -1,4 +1,4 @@
-"""A reverse proxy before the real API server, in plain HTTP, that limits requests when it is told to."""
+"""A reverse proxy before the real API server, in plain HTTP, which rejects requests while a test asks for it."""
 
 from __future__ import annotations
 
