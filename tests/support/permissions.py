@@ -97,8 +97,8 @@ def try_all(
     """
 
     def work(url: str, seconds: float) -> None:
-        if use == "entries":  # below a key of its own, as others write at the same time
-            _use_entries(url, admin, seconds, f"{keys}{secrets.token_hex(4)}/")
+        if use == "entries":  # under names of its own, as others write at the same time
+            _use_entries(url, admin, seconds, f"{keys}{secrets.token_hex(4)}-")
         else:
             USES[use](url, admin, seconds)
 
