@@ -103,6 +103,8 @@ def _join(host: str, port: int, thread: str) -> list[_LookUp]:
     """Return the running look-ups of the name, with one more if the latest is slow."""
     with _lock:
         those = _under_way.setdefault((host, port), [])
+        # One may have its answer and be on its way to `_forget`: that answer is older than this call.
+        those[:] = [one for one in those if not one.ended]
         slow = not those or clock.now() - those[-1].began > _PATIENCE
         every = sum(map(len, _under_way.values()))
         if slow and len(those) < _MOST_PER_NAME and every < _MOST:

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from leadership_core.backend import resolver
 from leadership_core.backend.resolver import resolve
+from tests.support.resolver import Names
 from tests.support.waiting import at_most
 
 
@@ -96,6 +98,26 @@ def test_name_server_that_is_back_is_asked_again(monkeypatch: pytest.MonkeyPatch
     assert resolve("localhost", 81, 10.0, thread="t")
     assert 1.5 < time.monotonic() - began < at_most(6)
     over.set()
+
+
+def test_answer_of_a_look_up_that_has_ended_is_used_by_earlier_calls_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its thread may stop between the answer and the removal of the look-up; the name may change then."""
+    names = Names(monkeypatch)
+    forget, go_on = resolver._forget, threading.Event()
+
+    def stop_before(*arguments: Any) -> None:
+        go_on.wait(10)
+        forget(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resolver, "_forget", stop_before)
+        for address in ("127.0.0.1", "127.0.0.2"):
+            names.set("name.test", [address])
+            assert resolve("name.test", 83, 5.0, thread="t")[0][4] == (address, 83)
+        go_on.set()
+    assert names.asked["name.test"] == 2
 
 
 def test_name_is_resolved_once_threads_can_be_started_again(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from leadership_core import StoreRefused, StoreUnavailable, open_store
+from leadership_core import Store, StoreRefused, StoreUnavailable, open_store
 from leadership_core.backend import NotApplied, call_timeout
 from tests.conftest import ProxyFactory, RedisFactory
-from tests.integration.redis.tools import contest, follows
+from tests.integration.redis.tools import KEY, contest, follows, freeze, thaw
 from tests.support.servers.redis import RedisServer, Sentinel
 from tests.support.servers.requirements import found
 from tests.support.waiting import at_most, wait_until
@@ -82,17 +82,27 @@ def test_sentinel_failover_elects_again(
 def test_frozen_primary_that_goes_on_is_not_used_any_more(
     pair: tuple[RedisServer, RedisServer], sentinel: Sentinel
 ) -> None:
-    """It takes itself for the primary for some seconds; clients ask Sentinel each second."""
+    """It takes itself for the primary until Sentinel demotes it, while the clients use the other one.
+
+    It goes on once each client has asked Sentinel, which it does after a second at the latest:
+    before that, a candidate could be elected there.
+    """
     primary, replica = pair
     with contest(sentinel.url, sentinel.url, sentinel.url, ttl=3) as run:
         first = run.await_leader(at_most(10))
-        primary.pause()
+        freeze(primary, replica)
         wait_until(lambda: sentinel.primary_port() == replica.port, 20, "the failover")
         second = run.await_leader(at_most(15))
-        primary.resume()
-        time.sleep(6)
+        wait_until(
+            lambda: {_token_at(store) for store in run.stores} == {second.token},
+            15,
+            "each store uses the new primary",
+        )
+        thaw(primary)
+        assert primary.info("role") == "master"
+        wait_until(lambda: primary.info("role") == "slave", 30, "Sentinel demotes it")
         assert second.token >= first.token
-        assert run.leader() is not None
+        wait_until(lambda: run.leader() is not None, 10, "a leader")
 
 
 def test_unknown_service_is_refused(sentinel: Sentinel) -> None:
@@ -178,6 +188,15 @@ def test_primary_behind_a_black_hole_costs_the_leader_its_term(
         second = run.await_leader(at_most(15), other_than="c0")
         assert second.token > first.token
         link.heal()
+
+
+def _token_at(store: Store) -> int | None:
+    """The token of the leader that the store reads; None without an answer."""
+    try:
+        leader = store.leader(KEY)
+    except StoreUnavailable:
+        return None
+    return None if leader is None else leader.token
 
 
 def _within(seconds: float, call: Callable[[], object]) -> object:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from leadership_core import Candidate, Term, open_store
+from leadership_core import Candidate, Store, Term, open_store
 from leadership_core.testing import CandidateRecorder, History, check_history
 from tests.support.servers.redis import RedisServer
 from tests.support.waiting import at_most, wait_until
 
-__all__ = ["Contest", "contest", "follows"]
+__all__ = ["Contest", "contest", "follows", "freeze", "thaw"]
 
 KEY = "service/leader"
 
@@ -21,6 +21,7 @@ class Contest:
     """Candidates of one election in this process, each with its own store."""
 
     candidates: dict[str, Candidate] = field(default_factory=dict)
+    stores: list[Store] = field(default_factory=list)
     history: History = field(default_factory=History)
 
     def leader(self) -> str | None:
@@ -52,6 +53,7 @@ def contest(*urls: str, ttl: float = 1.5, two_may_lead: bool = False) -> Iterato
         for number, url in enumerate(urls):
             who = f"c{number}"
             store = stack.enter_context(open_store(url))
+            contest.stores.append(store)
             contest.candidates[who] = candidate = Candidate(store, KEY, who, ttl=ttl)
             recorders[who] = CandidateRecorder(contest.history, candidate, who)
         yield contest
@@ -73,3 +75,26 @@ def follows(replica: RedisServer, primary: RedisServer) -> None:
         10,
         "the replica has the data",
     )
+
+
+def freeze(primary: RedisServer, replica: RedisServer) -> None:
+    """Stop a primary in a moment when its replica has all that it has acknowledged.
+
+    Redis replicates asynchronously: otherwise a failover could lose the claim of the leader.
+    """
+    primary.ask("CLIENT PAUSE 60000 WRITE")
+    wait_until(
+        lambda: (
+            (offset := primary.info("master_repl_offset")) == replica.info("slave_repl_offset")
+            and offset
+        ),
+        10,
+        "the replica has all of it",
+    )
+    primary.pause()
+
+
+def thaw(primary: RedisServer) -> None:
+    """Let a frozen primary go on, and execute writes again."""
+    primary.resume()
+    primary.ask("CLIENT UNPAUSE")
