@@ -9,11 +9,14 @@ from . import (
     consul,
     etcd,
     gates,
+    kubernetes,
     leases,
     leaving,
     observed,
+    postgres,
     processes,
     queues,
+    redis,
     stores,
     watching,
     zookeeper,
@@ -37,6 +40,9 @@ CATALOGUE: tuple[Mutant, ...] = (
     *consul.MUTANTS,
     *etcd.MUTANTS,
     *zookeeper.MUTANTS,
+    *postgres.MUTANTS,
+    *redis.MUTANTS,
+    *kubernetes.MUTANTS,
 )
 """In the order of the table."""
 

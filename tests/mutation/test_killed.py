@@ -13,12 +13,17 @@ from tests.mutation.verdicts import Verdict, judge
 
 pytestmark = pytest.mark.slow
 
-_SERVERS = ("consul", "etcd", "zookeeper")
+_SERVERS = ("consul", "etcd", "zookeeper", "postgres, redis and kubernetes")
 
 
 def place_of(mutant: Mutant) -> str:
-    """The server that its quickest killer needs."""
-    return next((one for one in _SERVERS if one in mutant.killers[0]), "no server")
+    """The servers of the run in which its quickest killer is."""
+    path = mutant.killers[0]
+    return next((one for one in _SERVERS if any(name in path for name in _names(one))), "no server")
+
+
+def _names(place: str) -> list[str]:
+    return place.replace(" and ", ", ").split(", ")
 
 
 def complaint(verdicts: list[Verdict]) -> str:

@@ -1,0 +1,44 @@
+"""What an answer of PostgreSQL says about the statement: refused, not applied, or unknown."""
+
+from __future__ import annotations
+
+import pytest
+
+from leadership_core.backend import NotApplied, StoreRefused, StoreUnavailable
+from leadership_postgres import client, errors
+from leadership_postgres.errors import ServerError
+
+
+@pytest.mark.parametrize(
+    ("code", "severity"),
+    [("57P01", "FATAL"), ("57P02", "FATAL"), ("08006", "ERROR"), ("58030", "ERROR"), ("XX000", "PANIC")],
+)  # fmt: skip
+def test_end_of_the_server_leaves_the_outcome_unknown(code: str, severity: str) -> None:
+    """The commit may have been made before it."""
+    error = errors.statement_error(ServerError(code, severity, "terminating connection"), "write")
+
+    assert type(error) is StoreUnavailable
+
+
+@pytest.mark.parametrize("code", ["40001", "55P03", "57014", "23505"])
+def test_statement_that_was_rolled_back_is_not_applied(code: str) -> None:
+    """It may be sent again."""
+    error = errors.statement_error(ServerError(code, "ERROR", "was rolled back"), "write")
+
+    assert isinstance(error, NotApplied)
+
+
+@pytest.mark.parametrize("code", ["28P01", "3D000", "42501", "42601"])
+def test_what_only_a_person_can_change_is_refused(code: str) -> None:
+    """It is said at once."""
+    error = errors.statement_error(ServerError(code, "ERROR", "no"), "write")
+
+    assert isinstance(error, StoreRefused)
+
+
+def test_read_of_a_standby_is_not_believed() -> None:
+    """It may lag, whatever it has sent."""
+    with pytest.raises(NotApplied, match="standby"):
+        client.Client.parsed(
+            object.__new__(client.Client), [(b"k", b"v", b"1", None, b"", b"true")]
+        )
