@@ -65,6 +65,7 @@ class _Vacancy:
 class _Claim(Claim):
     id: str = ""  # what the record of this claim has, and no other one
     replaces: Entry | None = None  # what its record is written over
+    written: Entry | None = None  # its record, as the answer that has granted it shows it
     last_seen: Change = None  # the latest report of the watch
     vacancy: _Vacancy | None = None  # that report, if no session is in it, until it was used
 
@@ -83,6 +84,9 @@ class ObservedElection:
         heartbeats: of the sessions that candidates enter with; may be the store itself. All elections of a store
             must get the same object: it has one thread.
     """
+
+    # A claim's watch begins with the present record, and calls `wake` if that is not the one that was granted.
+    watches_since_enter = True
 
     def __init__(self, store: StoreBackend, key: str, heartbeats: HeartbeatStore) -> None:
         self._store = store
@@ -135,6 +139,7 @@ class ObservedElection:
             written = found
         # Should the session have ended before this was written, its holder's lease has ended before that.
         claim.token, claim.granted = self._token_of(written, mine), True
+        claim.written = written
         return claim
 
     def _read_back(self, claim: _Claim, error: Exception) -> Entry | None:
@@ -198,8 +203,11 @@ class ObservedElection:
                     watch.observation.follow(None if held == claim.session.id else held)
                 except NotApplied as error:
                     change = error  # not watched, so the engine asks for the status again
+            after_outage = isinstance(claim.last_seen, Exception)
             claim.last_seen = change
-            watch.delivery.publish(None)
+            # The answer to entering has shown this record. After an outage the status is asked for in any case.
+            if not claim.granted or change != claim.written or after_outage:
+                watch.delivery.publish(None)
 
         def on_sight(_: str, sight: Sight | StoreUnavailable) -> None:
             if sight in {Sight.SILENT, Sight.OVER}:

@@ -22,7 +22,18 @@ __all__ = ["MUTANTS"]
 
 _EXPIRY = "tests/unit/test_observed_expiry.py"
 _ELECTION = "tests/unit/test_observed_election.py"
+_WATCH = "tests/unit/test_observed_watch.py"
 _EntrySession = observed_sessions._EntrySession
+
+
+def first_report_is_known(watch_claim: Any) -> Any:
+    def mutant(self: ObservedElection, claim: Any, wake: Any) -> Any:
+        armed = list[bool]()
+        watch = watch_claim(self, claim, lambda: wake() if armed else None)
+        armed.append(True)
+        return watch
+
+    return mutant
 
 
 def from_the_request(note: Any) -> Any:
@@ -232,5 +243,12 @@ MUTANTS = [
         _RULE,
         (f"{_ELECTION}::test_enter_with_a_lost_request_has_an_unknown_outcome[epochs]",),
         ((ObservedElection, "_is_settled", taken_as_failed),),
+    ),
+    Mutant(
+        "first report of a granted claim's watch is ignored",
+        "A claim that was deleted between its grant and its watch is taken for leading until the next poll.",
+        "a watch that is made after the read",
+        (f"{_WATCH}::test_change_between_the_grant_and_the_watch_wakes[epochs]",),
+        ((ObservedElection, "watch_claim", first_report_is_known),),
     ),
 ]

@@ -1,0 +1,89 @@
+"""The watch of a claim by observation: when it asks the engine to read the status."""
+
+from __future__ import annotations
+
+import pytest
+
+from leadership_core.backend import Absent, StoreUnavailable
+from tests.unit.test_observed_election import CLAIM, Bench, Process
+
+pytestmark = pytest.mark.parametrize("kind", ["epochs", "revisions"], scope="function")
+
+
+@pytest.fixture
+def bench(kind: str) -> Bench:
+    """A bench on a store with or without revisions over the whole store."""
+    return Bench(kind)
+
+
+class Watched:
+    """A claim that was granted, and what its watch has reported."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.claim is not None
+        self.wakes = 0
+        self.watch = process.election.watch_claim(process.claim, self._count)
+
+    def _count(self) -> None:
+        self.wakes += 1
+
+
+def test_record_that_was_granted_wakes_nothing(bench: Bench) -> None:
+    """The answer to entering has shown it: no read follows. A change of it wakes."""
+    holder, operator = bench.process(), bench.process()
+    assert holder.leads()
+    holder.store.requests.clear()
+    watched = Watched(holder)
+    assert watched.wakes == 0
+    assert holder.store.requests == []
+    operator.store.delete(CLAIM)
+    assert watched.wakes == 1
+    assert isinstance(holder.status(), Absent)
+    watched.watch.close()
+
+
+def test_change_between_the_grant_and_the_watch_wakes(bench: Bench) -> None:
+    """The first report of the watch is compared with the record that was granted."""
+    holder, operator = bench.process(), bench.process()
+    assert holder.leads()
+    operator.store.delete(CLAIM)
+    watched = Watched(holder)
+    assert watched.wakes == 1
+    watched.watch.close()
+
+
+def test_record_written_again_by_hand_wakes(bench: Bench) -> None:
+    """The same text with another revision is another record."""
+    holder, operator = bench.process(), bench.process()
+    assert holder.leads()
+    found = operator.store.get(CLAIM)
+    assert found is not None
+    operator.store.put(CLAIM, found.value, expect=found)
+    watched = Watched(holder)
+    assert watched.wakes == 1
+    watched.watch.close()
+
+
+def test_first_report_after_an_outage_wakes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record may have changed and changed back, and the engine relies on the watch again."""
+    holder = bench.process()
+    assert holder.leads()
+    reports = []
+
+    class Outage:
+        def close(self) -> None:
+            pass
+
+    def watch(_: object, on_change: object, **__: object) -> Outage:
+        reports.append(on_change)
+        return Outage()
+
+    monkeypatch.setattr(holder.store, "watch", watch)
+    watched = Watched(holder)
+    (on_change,) = reports
+    assert callable(on_change)
+    on_change(StoreUnavailable("the server is away"))
+    assert watched.wakes == 1
+    on_change(bench.entry())
+    assert watched.wakes == 2
+    watched.watch.close()
