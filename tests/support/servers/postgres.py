@@ -24,7 +24,7 @@ from tests.support.servers.ports import free_port
 from tests.support.servers.process import Process
 from tests.support.servers.provision import Server
 
-__all__ = ["PgBouncer", "PostgresServer"]
+__all__ = ["DATABASE", "PASSWORD", "USER", "PgBouncer", "PostgresServer"]
 
 DATABASE = "test"
 USER, PASSWORD = "tester", "pass word/1"  # not the superuser

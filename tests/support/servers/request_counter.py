@@ -1,4 +1,4 @@
-"""Counter of requests in a client's traffic, for HTTP/1, gRPC and ZooKeeper."""
+"""Counter of requests in a client's traffic: HTTP/1, gRPC, ZooKeeper, PostgreSQL and Redis."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEADERS = 1  # the type of the frame that a request of HTTP/2 begins with
 _PING = -2  # the number of what keeps a session of ZooKeeper alive, which is no request
 _SYNC = 9  # the type of what only goes before the request that is to see all that was written
+_SSL_REQUEST = 80877103
+_STARTUPS = (196608, 196610)  # the versions of PostgreSQL's protocol; after it, messages have types
+_QUERIES = b"QS"  # the types of a simple query, and of the end of an extended one
+_RESP = re.compile(rb"([*$])(\d+)\r\n")
 
 
 class RequestCounter:
-    """Counts the requests on one connection: of HTTP/1, of gRPC, or of ZooKeeper."""
+    """Counts the requests on one connection, whose protocol is recognised by its first bytes."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -33,6 +37,10 @@ class RequestCounter:
                 return self._count_grpc()
             case "zookeeper":
                 return self._count_zookeeper()
+            case "postgres":
+                return self._count_postgres()
+            case "redis":
+                return self._count_redis()
             case _:
                 return 0
 
@@ -40,8 +48,15 @@ class RequestCounter:
         if self._rest.startswith(_PREFACE):
             self._rest = self._rest[len(_PREFACE) :]
             return "grpc"
-        if self._rest[:1] == b"\0" and len(self._rest) >= 4:
-            (size,) = struct.unpack(">i", self._rest[:4])
+        if self._rest[:1] == b"*":
+            return "redis"
+        if self._rest[:1] == b"\0" and len(self._rest) >= 8:
+            size, what = struct.unpack(">ii", self._rest[:8])
+            if what == _SSL_REQUEST or what in _STARTUPS:
+                if len(self._rest) < size:
+                    return ""
+                self._rest = self._rest[size:]
+                return "postgres" if what in _STARTUPS else self._recognise()
             if len(self._rest) < 4 + size:
                 return ""
             self._rest = self._rest[4 + size :]  # what opens or takes up a session
@@ -71,4 +86,27 @@ class RequestCounter:
                 break
             count += number != _PING and kind != _SYNC
             self._rest = self._rest[4 + size :]
+        return count
+
+    def _count_postgres(self) -> int:
+        count = 0
+        while len(self._rest) >= 5:
+            size = int.from_bytes(self._rest[1:5])
+            if len(self._rest) < 1 + size:
+                break
+            count += self._rest[0] in _QUERIES
+            self._rest = self._rest[1 + size :]
+        return count
+
+    def _count_redis(self) -> int:
+        count = 0
+        while found := _RESP.match(self._rest):
+            end = found.end()
+            if found[1] == b"*":  # a command, which is followed by its words
+                count += 1
+            else:
+                end += int(found[2]) + 2
+            if len(self._rest) < end:
+                break
+            self._rest = self._rest[end:]
         return count

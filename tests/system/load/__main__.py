@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from tests.support.backends import ALL
 from tests.system.load import scale
 from tests.system.load.crowds import OUTAGES, Crowd, CrowdOutcome, reconnect, rolling_restart
 from tests.system.load.page import keep
 from tests.system.load.soak import Soak, SoakOutcome, run_soak
+from tests.system.load.stores import LOADED
 
 report = partial(print, flush=True)
 
@@ -28,7 +28,7 @@ def main() -> int:
     )
     names = ("soak", "restart", "reconnect", "constants", "largest", "write")
     parser.add_argument("what", choices=names)
-    parser.add_argument("--on", choices=ALL, action="append", help="only this store")
+    parser.add_argument("--on", choices=LOADED, action="append", help="only this store")
     parser.add_argument("--seconds", type=float, default=7200.0, help="of the soak")
     parser.add_argument("--term", type=float, default=1.0, help="seconds, of the soak")
     parser.add_argument("--outage", choices=OUTAGES, default="refused")
@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--case", choices=scale.CASES, action="append", help="of the largest")
     parser.add_argument("--ttl", type=float, default=10.0)
     args = parser.parse_args()
-    kinds = args.on or list(ALL)
+    kinds = args.on or list(LOADED)
     if args.what == "constants":
         scale.write_constants(kinds, report)
     elif args.what == "largest":

@@ -249,6 +249,11 @@ def _writes(store: LoadedStore) -> float:
         for _ in range(10):  # a busy server does not always answer in time
             with suppress(AssertionError):
                 return float(node.zxid() & 0xFFFFFFFF)
+    if store.kind == "postgres":  # the number of the next transaction that writes
+        (row,) = node.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+        return float(str(row[0]))
+    if store.kind == "redis":  # changes of keys
+        return float(node.info("rdb_changes_since_last_save"))
     if store.kind == "consul":
         return float(node.request("GET", "/v1/agent/self").body["Stats"]["raft"]["applied_index"])
     connection = http.client.HTTPConnection(node.host, node.port, timeout=5)

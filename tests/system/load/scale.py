@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.paths import ROOT
-from tests.support.servers.releases import newest
+from tests.support.servers.provision import locate
 from tests.system.load.chart import chart
 from tests.system.load.constants import TTL, measure
 from tests.system.load.large_case import Case, Outcome, formulas, simulate
@@ -22,8 +22,14 @@ __all__ = ["CASES", "PAGE", "filled", "write_constants", "write_largest", "write
 PAGE = ROOT / "docs" / "scale.md"
 FOLDER = ROOT / "docs" / "scale"
 
-_ORDER = ("etcd", "zookeeper", "consul", "sqlite")
-_NAMES = {"etcd": "etcd", "zookeeper": "ZooKeeper", "consul": "Consul", "sqlite": "SQLite"}
+_NAMES = {
+    "etcd": "etcd",
+    "zookeeper": "ZooKeeper",
+    "consul": "Consul",
+    "postgres": "PostgreSQL",
+    "redis": "Redis",
+    "sqlite": "SQLite",
+}
 _ROWS = {
     "renewal": "a renewal, for all elections of a session",
     "elected": "a candidate, until it leads",
@@ -55,7 +61,7 @@ def write_constants(kinds: Sequence[str], report: Report, folder: Path = FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
     for kind in kinds:
         found = {
-            "release": newest(kind).version if kind != "sqlite" else "",
+            "release": locate(kind).version if kind != "sqlite" else "",
             "measured": date.today().isoformat(),  # noqa: DTZ011 - a day, for readers
             "ttl": TTL,
             **measure(kind, report=report),
@@ -161,10 +167,10 @@ def _constants(found: dict[str, Any]) -> Iterator[str]:
     yield "| | store | requests | bytes | client's packets | writes | server, ms | client, ms | client, KiB |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row, what in _ROWS.items():
-        for kind in _ORDER:
+        for kind, title in _NAMES.items():
             if kind in found and row in found[kind]:
                 cells = [_cell(kind, row, name, found[kind][row]) for name in _COLUMNS]
-                yield f"| {what} | {_NAMES[kind]} | {' | '.join(cells)} |"
+                yield f"| {what} | {title} | {' | '.join(cells)} |"
                 what = ""  # noqa: PLW2901 - named once
 
 
@@ -192,7 +198,7 @@ def _sizes(found: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for processes, elections in _SIZES:
         what = f"{processes:,}, {elections:,}"
-        for kind in ("etcd", "zookeeper", "consul"):
+        for kind in [one for one in _NAMES if one != "sqlite"]:
             if kind in found:
                 cells = " | ".join(
                     _number(one) for one in _size(kind, found[kind], processes, elections)

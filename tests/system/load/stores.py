@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kazoo.client import KazooClient
 
-from tests.support.backends import TIMES
+from tests.support.backends import ALL, TIMES
 from tests.support.servers.consul import ConsulAgent
 from tests.support.servers.consul_cluster import ConsulCluster
 from tests.support.servers.etcd import EtcdServer
 from tests.support.servers.etcd_cluster import EtcdCluster
+from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.provision import locate
+from tests.support.servers.redis import RedisServer
 from tests.support.servers.zookeeper import ZooKeeperServer
 from tests.support.servers.zookeeper_cluster import ZooKeeperCluster
 
-__all__ = ["ROOMY", "LoadedStore", "running"]
+__all__ = ["LOADED", "ROOMY", "LoadedStore", "running"]
+
+LOADED = (*ALL, "postgres", "redis")
+"""The stores that are loaded. The last two have one server, however many are asked for."""
 
 ROOMY = {"limits": {"http_max_conns_per_client": 10_000}}
 """Configuration of a Consul whose clients all have one address, which is granted 200 connections by default."""
@@ -50,8 +55,13 @@ class LoadedStore:
         return TIMES[self.kind].leases * ttl + 5.0
 
     def pids(self) -> list[int]:
-        """The processes of the servers."""
-        return [node.process.pid for node in self.nodes if node.process.alive]
+        """The processes of the servers, and their children: PostgreSQL has one for each client."""
+        found = [node.process.pid for node in self.nodes if node.process.alive]
+        for pid in list(found):
+            with suppress(OSError):
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                found += map(int, children)
+        return found
 
 
 @contextmanager
@@ -60,7 +70,7 @@ def running(kind: str, *, nodes: int = 3, tick: float = 2.0) -> Iterator[LoadedS
 
     Args:
         kind: of the store; that of a file has no servers.
-        nodes: one server, or a cluster of three.
+        nodes: one server, or a cluster of three; see `LOADED`.
         tick: of ZooKeeper, in seconds.
     """
     memory = Path("/dev/shm")
@@ -90,6 +100,10 @@ def _made(kind: str, folder: Path, nodes: int, tick: float) -> Any:
         if nodes > 1:
             return ConsulCluster(server, folder, direct=True, config=ROOMY)
         return ConsulAgent(server, folder, config=ROOMY)
+    if kind == "postgres":
+        return PostgresServer(server, folder)
+    if kind == "redis":
+        return RedisServer(server, folder)
     if nodes > 1:
         settings = {"tickTime": int(tick * 1000)}
         return ZooKeeperCluster(server, folder, settings=settings, direct=True)

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.backends import ALL, SERVERS
 from tests.system.load.crowds import OUTAGES, Crowd, CrowdOutcome, reconnect, rolling_restart
 from tests.system.load.page import keep
 from tests.system.load.soak import Soak, SoakOutcome, run_soak
+from tests.system.load.stores import LOADED
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "7200"))
 """How long `make soak` hands over."""
+
+_SERVERS = tuple(kind for kind in LOADED if kind != "sqlite")
 
 _A_SECOND = 5  # requests of one candidate, at most
 
@@ -38,7 +40,7 @@ def _assert_bounded(outcome: CrowdOutcome) -> None:
 
 
 @pytest.mark.slow
-@_quick_on("sqlite", ALL)
+@_quick_on("sqlite", LOADED)
 def test_elections_keep_leaders_while_processes_are_replaced_slice(
     kind: str, tmp_path: Path
 ) -> None:
@@ -50,7 +52,7 @@ def test_elections_keep_leaders_while_processes_are_replaced_slice(
 
 
 @pytest.mark.slow
-@_quick_on("etcd", SERVERS)
+@_quick_on("etcd", _SERVERS)
 def test_candidates_reconnect_with_few_requests_slice(kind: str, tmp_path: Path) -> None:
     """Ten elections have leaders again after an outage, and the requests in a second are bounded."""
     crowd = Crowd(kind, processes=2, elections=10, candidates=10, on_one_store=5, ttl=4.0, nodes=1)
@@ -71,7 +73,7 @@ def test_handovers_leave_nothing_behind_slice(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", LOADED)
 def test_rolling_restart_of_ten_processes_with_a_hundred_elections(kind: str) -> None:
     """Each election has its leader again in time after each of ten processes was replaced."""
     _assert_sound(rolling_restart(Crowd(kind)))
@@ -80,7 +82,7 @@ def test_rolling_restart_of_ten_processes_with_a_hundred_elections(kind: str) ->
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("outage", OUTAGES)
-@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("kind", _SERVERS)
 def test_five_hundred_candidates_reconnect_at_once(kind: str, outage: str) -> None:
     """Each election has its leader again in time after an outage, and requests stay bounded."""
     outcome = reconnect(Crowd(kind, candidates=50, on_one_store=10), outage)
@@ -92,8 +94,8 @@ def test_five_hundred_candidates_reconnect_at_once(kind: str, outage: str) -> No
 @pytest.mark.timeout(SECONDS + 900)
 def test_two_hours_of_handovers_leave_nothing_behind() -> None:
     """Fifty elections hand over every second on all stores at once; nothing of it accumulates."""
-    with ThreadPoolExecutor(len(ALL)) as pool:
-        outcomes = list(pool.map(lambda kind: run_soak(Soak(kind, SECONDS), print), ALL))
+    with ThreadPoolExecutor(len(LOADED)) as pool:
+        outcomes = list(pool.map(lambda kind: run_soak(Soak(kind, SECONDS), print), LOADED))
     for outcome in outcomes:
         keep(outcome)
     for outcome in outcomes:
