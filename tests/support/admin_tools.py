@@ -12,9 +12,11 @@ import redis
 from kazoo.client import KazooClient
 from kazoo.exceptions import NotEmptyError
 
+from tests.support.kubernetes_admin import KubernetesAdmin
 from tests.support.postgres_admin import PostgresAdmin
 from tests.support.servers.consul import Consul
 from tests.support.servers.etcd import Etcd
+from tests.support.servers.kubernetes import Kubernetes
 from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.zookeeper import ZooKeeper
@@ -237,6 +239,8 @@ def admin_of(server: object) -> AdminTools:
             return ConsulAdmin(server)
         case Etcd():
             return EtcdAdmin(server)
+        case Kubernetes():
+            return KubernetesAdmin(server)
         case PostgresServer():
             return PostgresAdmin(server)
         case RedisServer():

@@ -28,7 +28,7 @@ __all__ = [
 SERVERS = ("consul", "etcd", "zookeeper")
 """The stores that are servers, and that all scenarios run on.
 
-Those of processes, sessions, links and a single server run on PostgreSQL and Redis, too (`tests/system/catalogue.py`).
+Those of processes, sessions, links and a single server run on PostgreSQL, Redis and Kubernetes, too (`tests/system/catalogue.py`).
 """
 
 LEAST = "least"
@@ -82,6 +82,8 @@ TIMES = {
     "postgres": Times(ttl=2.0, leases=1.4, late=0.6),
     # Observed, with two looks and a round trip.
     "redis": Times(ttl=2.0, leases=1.4, late=0.6),
+    # The duration of a Lease in whole seconds, observed from the answer that showed the last renewal.
+    "kubernetes": Times(ttl=2.0, leases=1.4, late=0.6),
     LEAST: Times(ttl=1.5, leases=1, late=0.2),
 }
 TIMES |= {name: TIMES[kind_of(name)] for name in others()}

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.support import zookeeper_codec as codec
+from tests.support.kubernetes_admin import KubernetesReader
 from tests.support.postgres_reader import PostgresReader
 from tests.support.servers.consul import Consul
 from tests.support.servers.etcd import Etcd
@@ -48,6 +49,7 @@ def open_reader(kind: str, url: str, servers: Sequence[Any], key: str) -> StoreR
     readers: dict[str, Callable[..., StoreReader]] = {
         "consul": ConsulReader,
         "etcd": EtcdReader,
+        "kubernetes": KubernetesReader,
         "postgres": PostgresReader,
         "redis": RedisReader,
         "zookeeper": ZooKeeperReader,

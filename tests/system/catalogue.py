@@ -9,18 +9,28 @@ import pytest
 
 from tests.support.servers.releases import others
 
-__all__ = ["ALL", "EVERY", "FAULTS", "ONE_SERVER", "SERVERS", "scenario"]
+__all__ = ["ALL", "EVERY", "FAULTS", "ONE_SERVER", "QUICK", "SERVERS", "WITH_SESSIONS", "scenario"]
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 
 SERVERS = ("consul", "etcd", "zookeeper")
 ALL = ("sqlite", *SERVERS)
-ONE_SERVER = (*SERVERS, "postgres", "redis")
+ONE_SERVER = (*SERVERS, "postgres", "redis", "kubernetes")
 EVERY = ("sqlite", *ONE_SERVER)
 """The stores whose faults of links, processes and a single server have scenarios.
 
-PostgreSQL and Redis have no scenarios of clusters, for they elect nothing themselves (`test_failover.py` in
-`tests/integration/postgres` and `tests/integration/redis` has their failover), and none that need a proxy which reads its protocol.
+PostgreSQL, Redis and Kubernetes have no scenarios of clusters, for they elect nothing themselves (`test_failover.py` in
+`tests/integration/postgres` and `tests/integration/redis` has their failover, and the etcd of Kubernetes has its own scenarios),
+and none that need a proxy which reads its protocol.
+"""
+
+WITH_SESSIONS = tuple(kind for kind in EVERY if kind != "kubernetes")
+"""Those that have sessions at the server, and entries whose writes are fenced; a cluster has Leases alone."""
+
+QUICK = tuple(kind for kind in ONE_SERVER if kind != "kubernetes")
+"""Those that have the longer scenarios of a single server in the usual run, too.
+
+An API server takes seconds to start, and `tests/integration/kubernetes/test_faults.py` has some of these faults.
 """
 
 FAULTS: dict[int, str] = {

@@ -14,6 +14,7 @@ from tests.support.recording import now
 from tests.support.servers.consul import Consul
 from tests.support.servers.etcd import Etcd
 from tests.support.servers.fixtures import Shared
+from tests.support.servers.kubernetes import Kubernetes
 from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.releases import KINDS, kind_of
@@ -33,6 +34,7 @@ __all__ = [
     "Testbed",
     "on_consul",
     "on_etcd",
+    "on_kubernetes",
     "on_postgres",
     "on_sqlite",
     "on_zookeeper",
@@ -58,6 +60,11 @@ def on_etcd(shared_etcd: Etcd) -> TargetStore:
 @pytest.fixture
 def on_zookeeper(shared_zookeeper: ZooKeeper) -> TargetStore:
     return TargetStore(shared_zookeeper.url, TIMES["zookeeper"])
+
+
+@pytest.fixture
+def on_kubernetes(shared_kubernetes: Kubernetes) -> TargetStore:
+    return TargetStore(shared_kubernetes.url, TIMES["kubernetes"])
 
 
 @pytest.fixture

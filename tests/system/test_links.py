@@ -13,7 +13,7 @@ from tests.support.servers.link import Link
 from tests.support.testbed import Pair, Testbed
 from tests.support.waiting import wait_until
 from tests.support.workers import LeaderTerm
-from tests.system.catalogue import ONE_SERVER, scenario
+from tests.system.catalogue import ONE_SERVER, QUICK, scenario
 
 _MARGIN = 0.5  # seconds, the least that is in force
 
@@ -122,7 +122,7 @@ def test_07_answers_lost(testbed: Testbed) -> None:
     _cut_off(testbed, "answers are lost", lambda link: link.cut("down"), leases=3)
 
 
-@scenario(8, on=ONE_SERVER, quick=ONE_SERVER)
+@scenario(8, on=ONE_SERVER, quick=QUICK)
 def test_08_requests_lost(testbed: Testbed) -> None:
     """No request of the leader arrives."""
     _cut_off(testbed, "requests are lost", lambda link: link.cut("up"), leases=testbed.times.leases)

@@ -18,7 +18,7 @@ from tests.support.recording import now
 from tests.support.testbed import Testbed
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker
-from tests.system.catalogue import ALL, EVERY, SERVERS, scenario
+from tests.system.catalogue import ALL, EVERY, SERVERS, WITH_SESSIONS, scenario
 
 pytestmark = pytest.mark.slow
 
@@ -206,7 +206,7 @@ def _absence_ignored() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "after a while"])
-@scenario(20, on=EVERY, quick=SERVERS)
+@scenario(20, on=WITH_SESSIONS, quick=SERVERS)
 def test_20_session_of_waiting_candidate_ended(testbed: Testbed, at_once: bool) -> None:
     """The leader resigns, and the next term has a session that is open."""
     admin = office_at(testbed)
@@ -228,7 +228,7 @@ def test_20_session_of_waiting_candidate_ended(testbed: Testbed, at_once: bool) 
     testbed.finish()
 
 
-@scenario(20, on=EVERY)
+@scenario(20, on=WITH_SESSIONS)
 def test_20_sessions_of_all_waiting_candidates_ended(testbed: Testbed) -> None:
     """They are ended before the leader resigns, and again at the same moment."""
     admin = office_at(testbed)

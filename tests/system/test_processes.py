@@ -12,7 +12,7 @@ from leadership_core import open_store
 from tests.support.testbed import Testbed
 from tests.support.waiting import at_most, wait_until
 from tests.support.workers import LeaderTerm, Worker
-from tests.system.catalogue import ALL, EVERY, SERVERS, scenario
+from tests.system.catalogue import ALL, EVERY, SERVERS, WITH_SESSIONS, scenario
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +173,7 @@ def _pause_before_the_news(testbed: Testbed, where: str) -> tuple[Worker, Leader
     return first, second
 
 
-@scenario(4, on=EVERY, quick=["zookeeper"])
+@scenario(4, on=WITH_SESSIONS, quick=["zookeeper"])
 def test_04_paused_between_check_and_write(testbed: Testbed) -> None:
     """It has read that it is leader; later the store refuses its write by the token."""
     first = testbed.candidate("first", faulty="pauses.writes:late")

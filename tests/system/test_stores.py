@@ -22,7 +22,7 @@ from tests.support.recording import now
 from tests.support.testbed import Testbed
 from tests.support.waiting import wait_until
 from tests.support.workers import LeaderTerm, Worker
-from tests.system.catalogue import ONE_SERVER, SERVERS, scenario
+from tests.system.catalogue import ONE_SERVER, QUICK, SERVERS, scenario
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def _await_no_leader(testbed: Testbed) -> None:
 # -- 15 -----------------------------------------------------------------------------------------
 
 
-@scenario(15, on=ONE_SERVER, quick=ONE_SERVER, releases=True)
+@scenario(15, on=ONE_SERVER, quick=QUICK, releases=True)
 def test_15_server_killed_and_restarted(testbed: Testbed) -> None:
     """Its timers restart and its data stay: the term continues, or the next one has a larger token."""
     server = testbed.own_server()
@@ -75,7 +75,7 @@ _AWAY = pytest.mark.parametrize("how", ["killed", "frozen"])
 
 
 @_AWAY
-@scenario(15, on=ONE_SERVER, quick=ONE_SERVER)
+@scenario(15, on=ONE_SERVER, quick=QUICK)
 def test_15_server_away_for_three_leases(testbed: Testbed, how: str) -> None:
     """Leadership ends in time, and the candidates campaign again after the outage."""
     server = testbed.own_server()

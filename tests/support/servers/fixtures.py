@@ -461,6 +461,7 @@ Shared = Callable[[str], Any]
 _FIXTURES = {
     "consul": "consul",
     "etcd": "shared_etcd",
+    "kubernetes": "shared_kubernetes",
     "postgres": "shared_postgres",
     "redis": "shared_redis",
     "zookeeper": "shared_zookeeper",
