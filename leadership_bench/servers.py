@@ -68,7 +68,11 @@ class Target:
             return cls(scheme, text, str(url), path, 0, ttl)
         if scheme == "kubernetes":
             problem = "credentials and address are those of a kubeconfig file or a pod"
-            return cls(scheme, text, str(url), "", -1, ttl, problem)
+            # A kubeconfig keeps the name in the certificate, whatever address the URL has.
+            if len(url.hosts) != 1 or not {"kubeconfig", "context"} & url.options.keys():
+                return cls(scheme, text, str(url), "", -1, ttl, problem)
+            host = url.with_default_port(_PORTS[scheme]).hosts[0]
+            return cls(scheme, text, str(url), host.name, host.port or 0, ttl, problem)
         host = url.with_default_port(_PORTS.get(scheme, 0)).hosts[0]
         problem = ""
         if url.scheme == "redis+sentinel":
@@ -98,7 +102,18 @@ class Target:
     @property
     def can_have_proxy(self) -> bool:
         """Whether the address can be replaced by that of a proxy."""
-        return self.port > 0 and not self.plain and self.url.count(f"{self.host}:{self.port}") == 1
+        is_possible = not self.plain or self.scheme == "kubernetes"
+        return self.port > 0 and is_possible and self.url.count(f"{self.host}:{self.port}") == 1
+
+    @property
+    def why_no_proxy(self) -> str:
+        """The reason where it cannot, with the cure."""
+        if self.scheme == "kubernetes":
+            return (
+                "no proxy can be put before an address that is not in the URL: give it one server with its port, beside "
+                "kubeconfig= or context="
+            )
+        return "no proxy can be put before a URL with TLS or several servers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def measure(run: Run, target: Target) -> None:
                     found, _ = contenders_of(place, contender.program)
                     player = next(one for one in found if one.name == contender.name)
                 elif target.port:
-                    raise Dropped("no proxy can be put before a URL with TLS or several servers")
+                    raise Dropped(target.why_no_proxy)
                 _Meter(run, target, place, player, proxy).run()
         except Dropped as reason:
             run.drop(target, contender, "traffic", reason)
