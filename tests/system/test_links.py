@@ -116,7 +116,7 @@ def test_06_next_in_line_swallowed(testbed: Testbed) -> None:
 # -- 7 and 8: one way --------------------------------------------------------------------------
 
 
-@scenario(7, on=ONE_SERVER, quick=ONE_SERVER)
+@scenario(7, on=ONE_SERVER, quick=QUICK)
 def test_07_answers_lost(testbed: Testbed) -> None:
     """Renewals arrive and their answers are lost: the session must end nevertheless."""
     _cut_off(testbed, "answers are lost", lambda link: link.cut("down"), leases=3)

@@ -28,7 +28,10 @@ CrewWith = Callable[[str], IncrementFleet]
 
 on_each = pytest.mark.parametrize(
     "kind",
-    [pytest.param(kind, marks=pytest.mark.soak if kind in others() else ()) for kind in STORES],
+    [
+        pytest.param(kind, marks=pytest.mark.soak if kind in {*others(), "kubernetes"} else ())
+        for kind in STORES
+    ],
 )
 RUNS = max(1, int(os.environ.get("SEEDS", "10000")) // 5000)  # one lasts half a minute
 

@@ -17,6 +17,7 @@ from typing import Protocol
 from tests.support.backends import LEAST, TIMES, TargetStore
 from tests.support.servers.consul import ConsulAgent
 from tests.support.servers.etcd import EtcdServer
+from tests.support.servers.kubernetes import KubernetesServer
 from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.provision import Server as Provided, locate
 from tests.support.servers.proxy import Proxy
@@ -104,6 +105,7 @@ _SERVERS: dict[str, Callable[[Provided, Path], Server]] = {
     "zookeeper": ZooKeeperServer,
     "postgres": PostgresServer,
     "redis": RedisServer,
+    "kubernetes": lambda server, folder: KubernetesServer(server, locate("etcd"), folder),
 }
 
 
