@@ -218,8 +218,9 @@ class ObservedElection:
 
     def withdraw(self, claim: Claim) -> None:
         assert isinstance(claim, _Claim)
+        known = claim.written  # most probably it is still there, and the comparison says if not
         for _ in range(_MOST_CONFLICTS):
-            entry = self._store.get(self._claim_key)
+            entry, known = known or self._store.get(self._claim_key), None
             if entry is None or not self._is_of(entry, claim):
                 # An enter without an answer may still arrive as long as what it replaces is there:
                 # claim.settled is unchanged then, and the engine withdraws it again.

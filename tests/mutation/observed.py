@@ -22,7 +22,7 @@ __all__ = ["MUTANTS"]
 
 _EXPIRY = "tests/unit/test_observed_expiry.py"
 _ELECTION = "tests/unit/test_observed_election.py"
-_WATCH = "tests/unit/test_observed_watch.py"
+_WATCH = "tests/unit/test_observed_requests.py"
 _EntrySession = observed_sessions._EntrySession
 
 

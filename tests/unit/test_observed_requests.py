@@ -1,4 +1,4 @@
-"""The watch of a claim by observation: when it asks the engine to read the status."""
+"""Elections by observation: the requests that a granted claim takes, and the reports of its watch."""
 
 from __future__ import annotations
 
@@ -87,3 +87,37 @@ def test_first_report_after_an_outage_wakes(bench: Bench, monkeypatch: pytest.Mo
     on_change(bench.entry())
     assert watched.wakes == 2
     watched.watch.close()
+
+
+def test_release_takes_one_write(bench: Bench) -> None:
+    """The record is compared, not read; one that was changed by hand is read, and released all the same."""
+    holder, operator = bench.process(), bench.process()
+    assert holder.leads()
+    holder.store.requests.clear()
+    holder.withdraw()
+    assert holder.store.requests.count("get") == 0
+    assert operator.leads()
+    operator.withdraw()
+
+    assert holder.leads()
+    found = bench.entry()
+    assert found is not None
+    operator.store.put(CLAIM, found.value, expect=found)
+    holder.withdraw()
+    assert operator.leads()
+
+
+def test_release_of_a_record_that_was_deleted_changes_nothing(bench: Bench) -> None:
+    """An operator has deleted it, and another candidate may have entered since."""
+    holder, operator = bench.process(), bench.process()
+    assert holder.leads()
+    operator.store.delete(CLAIM)
+    holder.withdraw()
+    assert holder.leads()
+    operator.store.delete(CLAIM)
+    assert operator.leads()
+    before = bench.entry()
+    holder.withdraw()
+    assert bench.entry() == before
+    assert holder.claim is not None
+    assert holder.claim.settled
