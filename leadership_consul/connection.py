@@ -1,15 +1,15 @@
 """One HTTP connection to an agent, with a deadline for each request.
 
-It uses the standard library's HTTP client. py-consul's default, `requests`, is not used: pooling,
-redirects, proxies and cookies must not happen here, and without them a request to a fast agent
-takes half the time.
+py-consul's default, `requests`, is not used: pooling, redirects, proxies and cookies must not happen
+here, and without them a request to a fast agent takes half the time.
 """
 
 from __future__ import annotations
 
 import select
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPMessage, IncompleteRead
+from http.client import HTTPException
+from socket import socket
 from ssl import SSLContext
 from typing import NamedTuple
 
@@ -22,18 +22,23 @@ from leadership_core.backend import (
     connect_with_deadline,
 )
 
+from .http import exchange, host_header
 from .tls import Token
 
 __all__ = ["Connection", "Response"]
 
-_CHUNK = 256 * 1024  # bytes
-
 
 class Response(NamedTuple):
-    """An agent's answer; the token, which it may repeat, is masked."""
+    """An agent's answer; the token, which it may repeat, is masked.
+
+    Attributes:
+        status: of HTTP.
+        modify_index: the header `X-Consul-Index`; None without it.
+        body: decoded.
+    """
 
     status: int
-    headers: HTTPMessage
+    modify_index: str | None
     body: str
 
 
@@ -52,7 +57,9 @@ class Connection:
         self.deadline: RequestDeadline = RequestDeadline()
         self._token = token
         self._tls = tls
-        self._http: _HTTPConnection | None = None
+        self._place: tuple[Address, SSLContext | None] | None = None
+        self._host = ""
+        self._sock: socket | None = None
 
     def send(
         self,
@@ -77,89 +84,85 @@ class Connection:
                 HTTP client have the token in their variables.
         """
         context = self._tls.context() if self._tls else None
-        if self._http is None or self._http.place != (address, context):
-            # Another agent, or new TLS files, which make a new context.
+        if self._place != (address, context) or self._is_stale():
+            # Another agent; or new TLS files, which make a new context; or the agent has closed it.
             self.close()
-            self._http = _HTTPConnection(address, context, self.deadline)
-        elif self._http.is_stale():
-            self._http.close()
-        http = self._http
-        self.deadline.fresh = http.sock is None
+            self._place = address, context
+            self._host = host_header(address.name, address.host.port or 0)
+        self.deadline.fresh = self._sock is None
         problem: OSError | HTTPException
         try:
-            # An agent compresses even on loopback if it may, which costs more than it saves.
-            usual = {"User-Agent": "leadership", "Accept-Encoding": "identity"}
-            http.request(method, target, body, {**usual, **headers, **self._token.headers()})
-            with http.getresponse() as response:
-                # In chunks: reading all at once allocates as much memory as the header promises.
-                chunks = []
-                while chunk := response.read(_CHUNK):
-                    chunks.append(chunk)
-                if response.length:
-                    raise IncompleteRead(b"", response.length)
-                text = b"".join(chunks).decode("utf-8", "replace")
-                return Response(response.status, response.headers, self._token.masked(text))
+            sock = self._sock
+            if sock is None:
+                sock = self._sock = self._connect(address, context)
+            answer = exchange(
+                sock,
+                method,
+                target,
+                {
+                    "Host": self._host,
+                    "User-Agent": "leadership",
+                    # An agent compresses even on loopback if it may, which costs more than it saves.
+                    "Accept-Encoding": "identity",
+                    **headers,
+                    **self._token.headers(),
+                },
+                body,
+            )
+            if answer.closes:
+                self.close()
+            index = None if answer.modify_index is None else self._token.masked(answer.modify_index)
+            text = self._token.masked(answer.body.decode("utf-8", "replace"))
+            return Response(answer.status, index, text)
         except (OSError, HTTPException) as error:
-            http.close()  # the rest of the answer must not be read as that of another request
+            self.close()  # the rest of the answer must not be read as that of another request
             said = self._token.masked(str(error))
             problem = bare(error) if said == str(error) else HTTPException(said)
         except BaseException:
-            http.close()
+            self.close()
             raise
         raise problem
 
     def is_connected(self, address: Address) -> bool:
         """Whether there is a connection to that address."""
-        http = self._http
         return (
-            http is not None
-            and http.place[0] == address
-            and http.sock is not None
-            and not http.is_stale()
+            self._sock is not None
+            and self._place is not None
+            and self._place[0] == address
+            and not self._is_stale()
         )
 
     def close(self) -> None:
         """Close the connection; `send` opens it again."""
-        if self._http is not None:
-            self._http.close()
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
 
     def __del__(self) -> None:
         # The thread that it belonged to has ended.
         self.close()
 
-
-class _HTTPConnection(HTTPConnection):
-    """The standard library's connection with deadline sockets; connects again after a close."""
-
-    def __init__(
-        self, address: Address, context: SSLContext | None, deadline: RequestDeadline
-    ) -> None:
-        super().__init__(address.name, address.host.port)
-        self.place = (address, context)
-        self._context = context
-        self._deadline = deadline
-
-    def connect(self) -> None:
-        sock = connect_with_deadline(self._deadline, self.place[0])
-        if self._context is None:
-            self.sock = sock
-            return
+    def _connect(self, address: Address, context: SSLContext | None) -> socket:
+        sock = connect_with_deadline(self.deadline, address)
+        if context is None:
+            return sock
         try:
-            wrapped = self._context.wrap_socket(sock, server_hostname=self.host)
+            wrapped = context.wrap_socket(sock, server_hostname=address.name)
         except BaseException:
             sock.close()
             raise
         assert isinstance(wrapped, DeadlineTLSSocket)
-        wrapped.deadline = self._deadline
-        self._deadline.attach(wrapped)
-        self.sock = wrapped
+        wrapped.deadline = self.deadline
+        self.deadline.attach(wrapped)
+        return wrapped
 
-    def is_stale(self) -> bool:
+    def _is_stale(self) -> bool:
         """Whether the agent has closed it, or has sent something that was not asked for."""
-        if self.sock is None:
+        sock = self._sock
+        if sock is None:
             return False
         if not hasattr(select, "poll"):
-            return bool(select.select([self.sock], [], [], 0)[0])
+            return bool(select.select([sock], [], [], 0)[0])
         poll = select.poll()  # select.select takes no descriptor above 1023
-        poll.register(self.sock, select.POLLIN)
+        poll.register(sock, select.POLLIN)
         return bool(poll.poll(0))

@@ -202,7 +202,7 @@ class Transport(_HTTPClient):
         connect_until = clock.now() + min(given, _CONNECT_TIMEOUT)
         failed: list[ConnectFailure] = []
         response: Response | None = None
-        agent = ""
+        answered: Address | None = None
         for attempt in self._addresses.attempts(
             connect_until,
             is_connected=connection.is_connected,
@@ -229,7 +229,7 @@ class Transport(_HTTPClient):
                     raise connection_lost(failure, given) from failure.error
                 failed.append(failure)
                 continue
-            agent = self._place(address)
+            answered = address
             if response.status < 500 or is_consul_answer(response.body):
                 self._addresses.works(address)
                 break
@@ -242,10 +242,10 @@ class Transport(_HTTPClient):
         if response is None:
             raise connect_failed(failed) from (failed[-1].error if failed else None)
         if response.status != 200 and not 400 <= response.status < 600:
-            raise unexpected_response(agent, response.status)  # such as a redirect
+            assert answered is not None
+            raise unexpected_response(self._place(answered), response.status)  # such as a redirect
         # py-consul reads no other header, and repeats this one in its errors.
-        index = response.headers.get(_INDEX)
-        kept = {} if index is None else {_INDEX: self._token.masked(index)}
+        kept = {} if response.modify_index is None else {_INDEX: response.modify_index}
         return base.Response(response.status, kept, response.body)
 
     def _place(self, where: Address | Host) -> str:
