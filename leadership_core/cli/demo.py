@@ -34,7 +34,7 @@ NAMES = ("node-1", "node-2", "node-3")
 _TTLS = (3.0, 10.0)  # the first that the store accepts; 10 is the least on many a Consul
 _LONGEST_EXPIRY = 24.0  # seconds; two leases have to end, and the whole demo within a minute
 
-_START_SECONDS = 15.0  # three interpreters on a busy machine
+_START_SECONDS = 30.0  # three interpreters on a busy machine
 _ANSWER_SECONDS = 5.0  # for an event that needs no lease to end
 _TERM_SECONDS = 1.0  # of each leader, to be seen
 

@@ -25,10 +25,12 @@ _INTERVAL = 0.005
 _SHORT = 0.2
 
 
-def _log_forever(log: int, token: str) -> None:
+def _log_forever(log: int, token: str, logs: int) -> None:
+    _line(log, token)
+    os.close(logs)
     while True:
-        _line(log, token)
         time.sleep(_INTERVAL)
+        _line(log, token)
 
 
 def _line(log: int, token: str) -> None:
@@ -44,13 +46,16 @@ def main(path: str, *words: str) -> None:
     if "ignore" in words:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+    all_log, logs = os.pipe()
     if "fork" in words and os.fork() == 0:
-        _log_forever(log, token)
+        _log_forever(log, token, logs)
     if "daemon" in words and os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            _log_forever(log, token)
+            _log_forever(log, token, logs)
         os._exit(0)
+    os.close(logs)
+    os.read(all_log, 1)  # its end: each of them has logged a line, or is dead
     is_told = []
     if "polite" in words:
         signal.signal(signal.SIGTERM, lambda *_: is_told.append(time.monotonic()))

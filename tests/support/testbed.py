@@ -24,6 +24,7 @@ from tests.support.servers.proxy import Proxy
 from tests.support.servers.releases import kind_of
 from tests.support.store_observer import StoreObserver
 from tests.support.store_readers import open_reader
+from tests.support.waiting import at_most
 from tests.support.workers import Fleet, LeaderTerm, Worker
 
 __all__ = ["Cluster", "HasPort", "Pair", "Testbed", "in_background"]
@@ -57,8 +58,8 @@ class Testbed:
         release: the same, or the row of `tests.support.servers.releases` that it is, such as "etcd-3.4.23".
         key: of the election.
         fault_log: what was done to it.
-        gap: seconds for which two may lead at a time. Not 0 only where an operator has taken a claim
-            away, of which its holder has to be notified.
+        gap: seconds for which two may lead at a time, on an idle machine. Not 0 only where an operator
+            has taken a claim away, of which its holder has to be notified.
         forgets: the store loses its data, so its tokens restart.
         began, ended, closed: when the first candidate was started, all that were left were asked
             to stop, and the scenario was over, in nanoseconds of the boot clock.
@@ -284,7 +285,7 @@ class Testbed:
             readings=self._observer.readings if self._observer else [],
             faults=self.fault_log.faults,
             recovery=self.recovery,
-            gap=self.gap,
+            gap=at_most(self.gap) if self.gap else 0.0,
             forgets=self.forgets,
             ended=float("inf") if self.ended is None else self.ended / 1e9,
         )

@@ -83,7 +83,9 @@ def test_stop_and_close_return_without_responses(
     for reader in readers:
         assert reader.events[-1] == "stopped"
         assert reader.events.count("stopped") == 1
-    assert readers[1].events[-2] == "resigned" or "store_down" in readers[1].events
+    # If `stop` took its time, the lease has ended before `close`.
+    ends = [name for name in readers[1].events if name in {"elected", "lost", "resigned"}]
+    assert ends in (["elected", "lost"], ["elected", "resigned"])
 
 
 class _Reader:
@@ -105,5 +107,5 @@ class _Reader:
 
     def join(self) -> None:
         for thread in self._threads:
-            thread.join(1.0)
+            thread.join(at_most(1.0))
             assert not thread.is_alive()

@@ -38,8 +38,8 @@ def demo_output(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     folder = tmp_path_factory.mktemp("own")
     url = f"sqlite:///{tmp_path_factory.mktemp('file') / 'store.db'}"
     with ThreadPoolExecutor(2) as pool:
-        own = pool.submit(run, "demo", "--json", extra={"TMPDIR": str(folder)}, timeout=60)
-        file = pool.submit(run, "demo", url, timeout=60)
+        own = pool.submit(run, "demo", "--json", extra={"TMPDIR": str(folder)}, timeout=120)
+        file = pool.submit(run, "demo", url, timeout=120)
         return Shown(own.result(), folder, file.result(), url)
 
 
@@ -62,7 +62,8 @@ def test_demo_shows_a_crash_a_pause_and_a_resignation(demo_output: Shown) -> Non
     assert woke["is_leader"] is False
     assert woke["reason"] == "expired"
     assert woke["leader"] == leaders[1]
-    assert steps[9]["seconds"] < 0.5 < steps[4]["seconds"] < 3.5
+    assert steps[9]["seconds"] < at_most(0.5)
+    assert 0.5 < steps[4]["seconds"] < at_most(3.5)
     assert [one["token"] for one in steps[10]["elections"]] == tokens
 
 
@@ -106,7 +107,7 @@ def test_demo_leaves_nothing_behind_when_interrupted(
         candidates = _children(process.pid)
         assert len(candidates) == running
         process.send_signal(number)
-        _, err = process.communicate(timeout=15)
+        _, err = process.communicate(timeout=at_most(15))
     finally:
         process.kill()
         process.wait()

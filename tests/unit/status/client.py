@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from leadership_core.status import StatusServer
@@ -19,6 +20,7 @@ __all__ = [
     "connect",
     "exchange",
     "listening",
+    "open_sockets",
     "parse",
     "wait_for_leader",
 ]
@@ -55,6 +57,15 @@ def exchange(server: StatusServer, request: bytes) -> bytes:
     with connect(server) as sock:
         sock.sendall(request)
         return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+def open_sockets() -> set[str]:
+    """The sockets and selectors of this process; a store opens files whenever it reads."""
+    found = set[str]()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed in the meantime
+            found.add(str(link.readlink()))
+    return {target for target in found if not target.startswith("/")}
 
 
 def parse(raw: bytes) -> Answer:

@@ -16,11 +16,7 @@ import pytest
 from leadership_core import Candidate, Elected, Lost, Resigned, Suspended, open_store
 from leadership_core.status import StatusServer, connection, serve
 from tests.support.waiting import at_most, wait_until
-from tests.unit.status.client import ask, connect, exchange
-
-
-def _descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+from tests.unit.status.client import ask, connect, exchange, open_sockets
 
 
 @contextmanager
@@ -62,7 +58,7 @@ def test_election_does_not_notice_a_flood(
         term = candidate.wait_elected(5)
         assert term is not None
         events = candidate.events()
-        before = _descriptors()
+        before = len(open_sockets())
         attackers = [threading.Thread(target=attack, args=[server]) for _ in range(3)]
         for thread in attackers:
             thread.start()
@@ -72,7 +68,7 @@ def test_election_does_not_notice_a_flood(
                 end = time.monotonic() + 4.0
                 while time.monotonic() < end:
                     least = min(least, term.remaining())
-                    ours = _descriptors() - before
+                    ours = len(open_sockets()) - before
                     open_ones = [one for one in list(server._loop.connections) if not one.is_closed]
                     most = max(most, len(open_ones))
                     time.sleep(0.02)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
@@ -27,20 +26,11 @@ from leadership_core import (
 from leadership_core.status import StatusServer, serve
 from tests.support.paths import ROOT
 from tests.support.waiting import at_most, wait_until
-from tests.unit.status.client import ask, connect, listening, wait_for_leader
+from tests.unit.status.client import ask, connect, listening, open_sockets, wait_for_leader
 
 
 def _threads() -> set[str]:
     return {one.name for one in threading.enumerate() if one.name.startswith("leadership-status")}
-
-
-def _sockets() -> set[str]:
-    """The sockets and selectors of this process; a store opens files whenever it reads."""
-    found = set[str]()
-    for link in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # closed in the meantime
-            found.add(str(link.readlink()))
-    return {target for target in found if not target.startswith("/")}
 
 
 def test_server_has_one_thread_and_leaves_none(store: Store) -> None:
@@ -131,7 +121,7 @@ def test_thread_that_cannot_be_started_leaves_nothing(
     """Where no thread can be started, the call fails, and its sockets are closed."""
     follower = Follower(store, "key")
     follower.events()
-    before = _sockets()
+    before = open_sockets()
 
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -140,7 +130,7 @@ def test_thread_that_cannot_be_started_leaves_nothing(
     with pytest.raises(LeadershipError, match="no thread can be started now"):
         serve([follower])
 
-    assert _sockets() == before
+    assert open_sockets() == before
 
 
 def test_store_may_be_closed_before_the_server() -> None:
