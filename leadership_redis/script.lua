@@ -39,7 +39,8 @@ local function remove(key, session)
   if session ~= '-' then redis.call('ZREM', BOUND, session .. '\0' .. key) end
 end
 
-local function session_of(entry)
+local function session_of(entry) -- nothing if it is no entry: written by hand, or by another program
+  if string.find(entry, '^0%d') then return nil end
   local _, _, session = string.find(entry, '^%d+ (%S+) ')
   return session
 end
@@ -52,15 +53,26 @@ local function remove_bound(id)
   end
 end
 
+-- The record of a session, its heartbeat with the ttl, and when its entries end; nothing if it is over. One that was
+-- overwritten by hand is over from now on: otherwise no renewal and no observer could ever go on.
+local function session_record(id)
+  local record = redis.call('HGET', SESSIONS, id)
+  if not record then return nil end
+  local _, _, beat, expiry = string.find(record, '^(%d+ %d+ %S+) (%S+)$')
+  if expiry and (expiry == '-' or expiry == 'x' or string.find(expiry, '^%d+$')) then return record, beat, expiry end
+  announce(id)
+  redis.call('HDEL', SESSIONS, id)
+  return nil
+end
+
 -- Whether the entries of a session have ended; if its time is over they end now, by a write, so that no
 -- renewal brings them back. Also the record of the session, and when its entries will end.
 local function lapsed(id)
-  local record = redis.call('HGET', SESSIONS, id)
+  local record, beat, expiry = session_record(id)
   if not record then
     remove_bound(id)
     return true
   end
-  local _, _, beat, expiry = string.find(record, '^(%S+ %S+ %S+) (%S+)$')
   if expiry ~= '-' and expiry ~= 'x' and tonumber(expiry) <= now then
     redis.call('HSET', SESSIONS, id, beat .. ' x')
     remove_bound(id)
@@ -74,6 +86,13 @@ local function read(key)
   local entry = redis.call('HGET', ENTRIES, key)
   if not entry then return false, -1 end
   local session = session_of(entry)
+  if not session then -- it becomes an entry, so that it can be read, compared and replaced
+    announce(key)
+    entry = '0 - ' .. entry
+    redis.call('HSET', ENTRIES, key, entry)
+    redis.call('ZADD', INDEX, 0, key)
+    return entry, -1
+  end
   if session == '-' then return entry, -1 end
   local over, _, expiry = lapsed(session)
   if over then
@@ -180,7 +199,7 @@ end
 if request == 'heartbeats' then -- of these sessions
   local answer = {}
   for i = 4, #ARGV do
-    table.insert(answer, redis.call('HGET', SESSIONS, ARGV[i]) or '')
+    table.insert(answer, (session_record(ARGV[i])) or '')
   end
   return answer
 end

@@ -108,6 +108,38 @@ def test_flushed_scripts_are_sent_again(redis_server: RedisFactory) -> None:
         assert not first.lost
 
 
+@pytest.mark.parametrize("text", ["mine", "", "007 - mine", "12", "a b c"])
+def test_claim_overwritten_by_hand_is_replaced(redis_server: RedisFactory, text: str) -> None:
+    """Whatever is written there, it is an entry without a session, which a candidate replaces."""
+    server = redis_server()
+    assert server.ask(f'HSET {{leadership}}:entries {KEY}/.claim "{text}"').startswith(":1")
+    with contest(server.url, server.url) as run:
+        first = run.await_leader(at_most(5))
+        assert server.ask(f'HSET {{leadership}}:entries {KEY} "{text}"').startswith(":1")
+        with open_store(server.url) as store:
+            entry = store.get(KEY)
+            assert entry is not None
+            assert entry.value == text.encode()
+            store.put(KEY, b"new", expect=entry, fence=first)
+
+
+@pytest.mark.parametrize("text", ["mine", "", "1000 x n -", "1000 1 n soon"])
+def test_session_overwritten_by_hand_is_over(redis_server: RedisFactory, text: str) -> None:
+    """Its holder loses it at the next renewal; if it has crashed, the others find it over at once."""
+    server = redis_server()
+    backend = RedisStore(StoreURL.parse(server.url))
+    session, crashed = backend.open_session(60), backend.open_session(60)
+    assert backend.election(KEY).enter(crashed, b"crashed").token is not None
+    for one in (session, crashed):
+        assert server.ask(f'HSET {{leadership}}:sessions {one.id} "{text}"').startswith(":0")
+
+    with pytest.raises(SessionLost):
+        session.renew()
+    with contest(server.url) as run:
+        run.await_leader(at_most(5))
+    backend.close()
+
+
 def test_lost_data_end_the_term_at_the_next_renewal(redis_server: RedisFactory) -> None:
     """Until then two may lead, as the page says; the tokens grow all the same."""
     server = redis_server()
