@@ -1,7 +1,8 @@
 """The watches of a PostgreSQL store: one thread and one connection with LISTEN for all of them.
 
 A notification says which key has changed, and the thread then reads that key. After each connection it
-reads everything that is watched, so nothing is missed. Without LISTEN, it reads everything from time to time.
+reads everything that is watched, so nothing is missed. It also reads everything from time to time, because what an
+operator changes in the tables by hand is not notified; without LISTEN, it does so more often.
 
 See https://www.postgresql.org/docs/current/sql-notify.html.
 """
@@ -39,6 +40,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 _READ_SECONDS = 2.0  # for a read, and for a connection
 _CHECK_INTERVAL = 3.0  # seconds without a notification after which the connection is checked
+_FULL_INTERVAL = 20.0  # seconds between two reads of everything while notifications arrive
 _FIRST_RETRY, _LAST_RETRY = 0.1, 1.0
 _KEYS_PER_READ = 500
 _SOON = 0.01  # seconds by which the end of a session may be looked for too late
@@ -75,6 +77,7 @@ class Watcher:
         self._next_look = (
             0.0  # when everything is read, or the connection is checked, on `clock.now`
         )
+        self._next_full = 0.0  # when everything is read although notifications arrive, too
         self._told = False
 
     def subscribe(
@@ -212,6 +215,7 @@ class Watcher:
         with self._lock:
             self._dirty |= set(self._watched)
         self._next_look = clock.now() + self._interval
+        self._next_full = clock.now() + _FULL_INTERVAL
         while not self._closed:
             self._drain()
             with self._lock:
@@ -292,9 +296,11 @@ class Watcher:
         return self._client.options.poll if self._polls else _CHECK_INTERVAL
 
     def _look_again(self) -> None:
-        """Let everything be read without LISTEN; begins the next interval."""
-        self._next_look = clock.now() + self._interval
-        if self._polls:
+        """Let everything be read if it is time; begins the next interval."""
+        now = clock.now()
+        self._next_look = now + self._interval
+        if self._polls or now >= self._next_full:
+            self._next_full = now + _FULL_INTERVAL
             with self._lock:
                 self._dirty |= set(self._watched)
 
