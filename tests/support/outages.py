@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from tests.support.backends import Running
 from tests.support.servers.local import LocalServer
+from tests.support.servers.postgres import PostgresServer
 from tests.support.waiting import wait_until
 from tests.support.workers import LeaderTerm
 
@@ -30,7 +32,10 @@ _MYID = "myid"  # what a ZooKeeper is within its ensemble; not data
 
 def wipe(server: LocalServer) -> None:
     """Delete the data of a server that is not running."""
-    for file in (server.folder / "data").rglob("*"):
+    if isinstance(server, PostgresServer):
+        server.make_empty()
+        return
+    for file in _data_of(server).rglob("*"):
         if file.is_file() and file.name != _MYID:
             file.unlink()
 
@@ -38,14 +43,22 @@ def wipe(server: LocalServer) -> None:
 def keep_data(server: LocalServer) -> Path:
     """Copy the data of a server that is not running."""
     copy = server.folder / "old-data"
-    shutil.copytree(server.folder / "data", copy)
+    _copy(_data_of(server), copy)
     return copy
 
 
 def bring_back_data(server: LocalServer, copy: Path) -> None:
     """Restore that copy to a server that is not running."""
-    shutil.rmtree(server.folder / "data")
-    shutil.copytree(copy, server.folder / "data")
+    shutil.rmtree(_data_of(server))
+    _copy(copy, _data_of(server))
+
+
+def _data_of(server: LocalServer) -> Path:
+    return server.data if isinstance(server, PostgresServer) else server.folder / "data"
+
+
+def _copy(data: Path, to: Path) -> None:
+    subprocess.run(["cp", "-a", data, to], check=True)  # with the owners, which copytree changes
 
 
 def stall(server: Running, seconds: float, *, then: float, times: int) -> None:

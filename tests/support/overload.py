@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import grpc
 
 from tests.support.consul_proxy import ConsulProxy
+from tests.support.servers.postgres import PostgresServer
 from tests.support.testbed import Testbed
 
 __all__ = ["Overload", "overload_of"]
@@ -135,6 +136,32 @@ class Occupants:
             one.close()
 
 
+class FullPostgres:
+    """A PostgreSQL that has no connection left for the user of the candidates (SQLSTATE 53300).
+
+    Args:
+        server: which.
+    """
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server, self.port = server, server.port
+
+    def begin(self, share: float = 1.0) -> None:
+        """See `Overload`; it is all or nothing."""
+        assert share > 0
+        self._server.ask(f"ALTER ROLE {self._server.user} CONNECTION LIMIT 0")
+        self._server.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s",
+            self._server.user,
+        )
+
+    def end(self) -> None:
+        self._server.ask(f"ALTER ROLE {self._server.user} CONNECTION LIMIT -1")
+
+    def close(self) -> None:
+        """Nothing is to be stopped: the server is the scenario's own."""
+
+
 def _is_open(sock: socket.socket) -> bool:
     sock.settimeout(0)
     try:
@@ -153,6 +180,10 @@ def overload_of(testbed: Testbed) -> Overload:
             made = ConsulProxy(testbed.server)
         case "etcd":
             made = OverloadedEtcd(testbed.server.port)
+        case "postgres":
+            made = FullPostgres(testbed.own_server())
+        case "redis":
+            made = Occupants(testbed.own_server(settings={"maxclients": 30}).port)
         case _:
             made = Occupants(testbed.own_server(settings={"maxClientCnxns": 20}).port)
     testbed.undo(made.close)

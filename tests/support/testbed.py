@@ -110,6 +110,14 @@ class Testbed:
         self._server = self._request.getfixturevalue(f"{self.kind}_server")(**options)
         return self._server
 
+    def own_clock(self) -> Callable[[float], None]:
+        """Start a server for this scenario alone; returns what sets its wall clock so many seconds ahead."""
+        if self.kind == "postgres":
+            return cast(Callable[[float], None], self.own_server(clock=True).set_clock)
+        clock = self._request.getfixturevalue("fake_time")
+        self.own_server(env=clock.env)
+        return cast(Callable[[float], None], clock.set)
+
     def own_cluster(self, started: Cluster | None = None) -> Cluster:
         """Start, or take, three servers for this scenario alone; the URL names all of them."""
         assert self._server is None

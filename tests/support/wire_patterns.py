@@ -26,6 +26,10 @@ def renewing(testbed: Testbed) -> bytes:
             lease = admin_of(testbed.server).holder(testbed.key)
             request: bytes = pb.LeaseKeepAliveRequest(ID=lease).SerializeToString()
             return request
+        case "postgres":
+            return b".renew_1("
+        case "redis":
+            return b"$5\r\nrenew\r\n"
         case _:
             return struct.pack(">ii", 14, 13)  # a transaction that begins with a check
 
@@ -37,6 +41,10 @@ def leaving(testbed: Testbed) -> bytes:
             return b'"unlock"'
         case "etcd":
             return f"{testbed.key}/{admin_of(testbed.server).holder(testbed.key):x}".encode()
+        case "postgres":
+            return b".delete_1("
+        case "redis":
+            return b"$6\r\ndelete\r\n"
         case _:
             nodes = testbed.server.ephemerals()
             folder = f"/{testbed.key}/"

@@ -15,7 +15,7 @@ from io import StringIO
 import pytest
 
 from tests.support.paths import ROOT
-from tests.system.catalogue import ALL, FAULTS
+from tests.system.catalogue import EVERY, FAULTS
 from tests.system.report import forget, write_page
 from tests.system.scenario_index import FOLDER, scenarios
 
@@ -24,7 +24,7 @@ def main() -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.system")
     parser.add_argument("numbers", nargs="*", type=int, help="of the faults to run")
-    parser.add_argument("--on", choices=ALL, action="append", help="only on this store")
+    parser.add_argument("--on", choices=EVERY, action="append", help="only on this store")
     parser.add_argument("--list", action="store_true", help="say which scenarios there are")
     args, more = parser.parse_known_args()
     if unknown := set(args.numbers) - set(FAULTS):
@@ -38,7 +38,7 @@ def main() -> int:
         forget(collected())
         print(write_page())
         return 0
-    kinds = frozenset(args.on or ALL)
+    kinds = frozenset(args.on or EVERY)
     wanted = [
         f"{one.file}::{one.test.__name__}"
         for one in scenarios()

@@ -9,7 +9,17 @@ import pytest
 
 from tests.support.servers.releases import others
 
-__all__ = ["ALL", "EVERY", "FAULTS", "ONE_SERVER", "QUICK", "SERVERS", "WITH_SESSIONS", "scenario"]
+__all__ = [
+    "ALL",
+    "EVERY",
+    "FAULTS",
+    "ONE_SERVER",
+    "QUICK",
+    "SERVERS",
+    "SERVERS_WITH_SESSIONS",
+    "WITH_SESSIONS",
+    "scenario",
+]
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 
@@ -21,11 +31,14 @@ EVERY = ("sqlite", *ONE_SERVER)
 
 PostgreSQL, Redis and Kubernetes have no scenarios of clusters, for they elect nothing themselves (`test_failover.py` in
 `tests/integration/postgres` and `tests/integration/redis` has their failover, and the etcd of Kubernetes has its own scenarios),
-and none that need a proxy which reads its protocol.
+and none that need a proxy which reads their protocol.
 """
 
 WITH_SESSIONS = tuple(kind for kind in EVERY if kind != "kubernetes")
 """Those that have sessions at the server, and entries whose writes are fenced; a cluster has Leases alone."""
+
+SERVERS_WITH_SESSIONS = tuple(kind for kind in WITH_SESSIONS if kind != "sqlite")
+"""Those of them that are servers."""
 
 QUICK = tuple(kind for kind in ONE_SERVER if kind != "kubernetes")
 """Those that have the longer scenarios of a single server in the usual run, too.

@@ -8,15 +8,16 @@ from tests.support.process_faults.clocks import Dial
 from tests.support.servers.link import Link
 from tests.support.testbed import Testbed
 from tests.support.workers import LeaderTerm, Worker
-from tests.system.catalogue import ALL, SERVERS, scenario
+from tests.system.catalogue import SERVERS_WITH_SESSIONS, WITH_SESSIONS, scenario
 
 pytestmark = pytest.mark.slow
 
+_OBSERVED = ("postgres", "redis")  # no clock of theirs ends a session
 _HOUR = 3600.0
 _SKEW = 0.04
 
 
-@scenario(25, on=ALL, quick=["etcd"])
+@scenario(25, on=WITH_SESSIONS, quick=["etcd"])
 def test_25_wall_clock_jumps(testbed: Testbed) -> None:
     """The wall clocks of leader and waiting candidate are set ahead or back by an hour, without effect."""
     dials = [Dial(testbed.folder / who) for who in ("first", "second")]
@@ -36,7 +37,31 @@ def test_25_wall_clock_jumps(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(25, on=ALL)
+@scenario(25, on=_OBSERVED, quick=["redis"])
+def test_25_wall_clock_of_the_server_jumps(testbed: Testbed) -> None:
+    """It is set ahead or back by an hour during terms, hand-overs and crashes, which take no longer."""
+    set_clock = testbed.own_clock()
+    for who in ("first", "second", "third"):
+        testbed.candidate(who)
+    leader = testbed.await_leader()
+
+    for wall in (_HOUR, -_HOUR):
+        with testbed.fault(f"the wall clock of the server is set by {wall:+g} s"):
+            set_clock(wall)
+            testbed.sleep(testbed.times.leases + 0.5)
+            assert testbed.await_leader() == leader
+            leader = testbed.resign(leader)
+    for wall in (_HOUR, -_HOUR):
+        leader = testbed.await_leader()
+        testbed.mark("SIGKILL of the leader")
+        leader.worker.process.kill()
+        with testbed.fault(f"the wall clock of the server is set by {wall:+g} s"):
+            set_clock(wall)
+            testbed.await_leader(testbed.times.failover(), after=leader)
+    testbed.finish()
+
+
+@scenario(25, on=WITH_SESSIONS)
 def test_25_wall_clock_strobes(testbed: Testbed) -> None:
     """It is set back and forth all the time: the same term goes on, and hands over in time."""
     dial = Dial(testbed.folder / "dial")
@@ -53,7 +78,7 @@ def test_25_wall_clock_strobes(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(25, on=ALL, quick=["sqlite"])
+@scenario(25, on=WITH_SESSIONS, quick=["sqlite"])
 def test_25_suspended(testbed: Testbed) -> None:
     """The monotonic clock stands still in a suspension, and the first read says not leader."""
     dial = Dial(testbed.folder / "dial")
@@ -73,7 +98,7 @@ def test_25_suspended(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(25, on=ALL)
+@scenario(25, on=WITH_SESSIONS)
 def test_25_all_suspended(testbed: Testbed) -> None:
     """The whole machine is suspended: the leader is not leader when it resumes; then there is a new term."""
     dial = Dial(testbed.folder / "dial")
@@ -90,7 +115,7 @@ def test_25_all_suspended(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(25, on=ALL, quick=["consul"])
+@scenario(25, on=WITH_SESSIONS, quick=["consul"])
 def test_25_boot_clock_jumps(testbed: Testbed) -> None:
     """A virtual machine learns how long it was suspended: leadership ends at once.
 
@@ -109,7 +134,7 @@ def test_25_boot_clock_jumps(testbed: Testbed) -> None:
 
 
 @pytest.mark.parametrize("rate", [1 - _SKEW, 1 + _SKEW], ids=["slow", "fast"])
-@scenario(30, on=SERVERS)
+@scenario(30, on=SERVERS_WITH_SESSIONS)
 def test_30_rates_apart(testbed: Testbed, rate: float) -> None:
     """A leader with a slow or fast clock leads on; cut off, its term ends before the next one."""
     link = testbed.link()
@@ -122,7 +147,7 @@ def test_30_rates_apart(testbed: Testbed, rate: float) -> None:
     _cut_off(testbed, link, leader)
 
 
-@scenario(30, on=SERVERS, quick=["zookeeper"])
+@scenario(30, on=SERVERS_WITH_SESSIONS, quick=["zookeeper"])
 def test_30_slow_clock(testbed: Testbed) -> None:
     """Slow by half of what the margin allows: leadership ends before the store elects another."""
     link = testbed.link()
@@ -153,7 +178,7 @@ def _cut_off(testbed: Testbed, link: Link, leader: LeaderTerm) -> None:
     testbed.finish()
 
 
-@scenario(30, on=ALL, quick=["consul"])
+@scenario(30, on=WITH_SESSIONS, quick=["consul"])
 def test_30_same_name_twice(testbed: Testbed) -> None:
     """Two candidates with one value: one leads, and the other has its own token later."""
     first = testbed.candidate("same")
@@ -169,7 +194,7 @@ def test_30_same_name_twice(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(30, on=ALL)
+@scenario(30, on=WITH_SESSIONS)
 def test_30_same_name_again(testbed: Testbed) -> None:
     """A candidate that is killed and restarted does not adopt its old claim."""
     token = 0

@@ -9,7 +9,7 @@ import pytest
 from tests.support.servers.proxy import Proxy
 from tests.support.testbed import Testbed
 from tests.support.workers import Worker
-from tests.system.catalogue import ALL, SERVERS, scenario
+from tests.system.catalogue import SERVERS_WITH_SESSIONS, WITH_SESSIONS, scenario
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +18,7 @@ _IN_EACH = 55
 _A_SECOND = 5  # requests of one candidate, at most
 
 
-@scenario(26, on=ALL)
+@scenario(26, on=WITH_SESSIONS)
 def test_26_rolling_restart(testbed: Testbed) -> None:
     """Ten candidates are replaced, one after the other, and there is always a leader."""
     fleet = [testbed.candidate(f"old-{number}") for number in range(10)]
@@ -33,14 +33,14 @@ def test_26_rolling_restart(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(26, on=ALL, quick=["sqlite"])
+@scenario(26, on=WITH_SESSIONS, quick=["sqlite"])
 def test_26_forty_at_once(testbed: Testbed) -> None:
     """One of them leads, and when half of them die with it, another one."""
     _start_crowds(testbed, processes=2, each=20)
     _kill_the_leading_process(testbed)
 
 
-@scenario(26, on=ALL)
+@scenario(26, on=WITH_SESSIONS)
 def test_26_two_hundred_at_once(testbed: Testbed) -> None:
     """One of them leads, and when a quarter of them dies with it, another one."""
     _make_room(testbed)
@@ -57,7 +57,7 @@ def _kill_the_leading_process(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(26, on=SERVERS)
+@scenario(26, on=SERVERS_WITH_SESSIONS)
 def test_26_two_hundred_reconnect_at_once(testbed: Testbed) -> None:
     """After an outage of their common link there is no storm of requests, and soon a leader."""
     _make_room(testbed)

@@ -14,7 +14,7 @@ from tests.support.testbed import Pair, Testbed
 from tests.support.waiting import wait_until
 from tests.support.wire_patterns import entering, leaving, renewing
 from tests.support.workers import Worker
-from tests.system.catalogue import SERVERS, scenario
+from tests.system.catalogue import SERVERS_WITH_SESSIONS, scenario
 
 Way = Literal["up", "down"]
 
@@ -41,7 +41,7 @@ def _assert_nothing_left(testbed: Testbed) -> None:
 
 
 @_WAYS
-@scenario(12, on=SERVERS, quick=["consul"])
+@scenario(12, on=SERVERS_WITH_SESSIONS, quick=["consul"])
 def test_12_renewal_later_than_the_lease(testbed: Testbed, way: Way) -> None:
     """It arrives after leadership has ended: the term is over although the store has renewed."""
     link = testbed.link()
@@ -62,7 +62,7 @@ def test_12_renewal_later_than_the_lease(testbed: Testbed, way: Way) -> None:
 
 
 @_WAYS
-@scenario(12, on=SERVERS)
+@scenario(12, on=SERVERS_WITH_SESSIONS)
 def test_12_renewal_in_the_next_term(testbed: Testbed, way: Way) -> None:
     """It arrives in the next term, which continues; the old session is not kept alive."""
     pair = Pair.of(testbed)
@@ -83,7 +83,7 @@ def test_12_renewal_in_the_next_term(testbed: Testbed, way: Way) -> None:
     testbed.finish()
 
 
-@scenario(12, on=SERVERS)
+@scenario(12, on=SERVERS_WITH_SESSIONS)
 def test_12_one_renewal_late(testbed: Testbed) -> None:
     """One is delayed for longer than the lease, and later ones are not: the term continues."""
     testbed.ttl = 5.0
@@ -115,7 +115,7 @@ def _enter_unanswered(testbed: Testbed) -> tuple[Worker, Link]:
 
 
 @pytest.mark.parametrize("how", ["silence", _later("reset")])
-@scenario(13, on=SERVERS, quick=["etcd"], releases=True)
+@scenario(13, on=SERVERS_WITH_SESSIONS, quick=["etcd"], releases=True)
 def test_13_enter_unanswered(testbed: Testbed, how: str) -> None:
     """An unaware winner finds out or enters again; soon there is a leader."""
     with testbed.fault("the answer to the enter is lost"):
@@ -130,7 +130,7 @@ def test_13_enter_unanswered(testbed: Testbed, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["reachable", _later("cut off")])
-@scenario(13, on=SERVERS, quick=["zookeeper"])
+@scenario(13, on=SERVERS_WITH_SESSIONS, quick=["zookeeper"])
 def test_13_stopped_while_unanswered(testbed: Testbed, how: str) -> None:
     """The candidate stops meanwhile, and reports correctly whether its claim is released."""
     admin = admin_of(testbed.server)
@@ -149,7 +149,7 @@ def test_13_stopped_while_unanswered(testbed: Testbed, how: str) -> None:
     _assert_nothing_left(testbed)
 
 
-@scenario(13, on=SERVERS)
+@scenario(13, on=SERVERS_WITH_SESSIONS)
 def test_13_killed_while_unanswered(testbed: Testbed) -> None:
     """Its claim, known to it or not, ends with its session."""
     with testbed.fault("the answer to the enter is lost", heals=False):
@@ -164,7 +164,7 @@ def test_13_killed_while_unanswered(testbed: Testbed) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-@scenario(13, on=SERVERS)
+@scenario(13, on=SERVERS_WITH_SESSIONS)
 def test_13_enter_arrives_late(testbed: Testbed, how: str) -> None:
     """It arrives after its sender's end, in another term: it delays no candidate for long."""
     link = testbed.link()
@@ -195,7 +195,7 @@ def test_13_enter_arrives_late(testbed: Testbed, how: str) -> None:
 # -- 14: leaving --------------------------------------------------------------------------------
 
 
-@scenario(14, on=SERVERS, quick=["etcd"], releases=True)
+@scenario(14, on=SERVERS_WITH_SESSIONS, quick=["etcd"], releases=True)
 def test_14_release_unanswered(testbed: Testbed) -> None:
     """The claim is released, and the answer is lost: the next one leads, then the first again."""
     pair = Pair.of(testbed)
@@ -217,7 +217,7 @@ def test_14_release_unanswered(testbed: Testbed) -> None:
 
 
 @pytest.mark.parametrize("how", ["reachable", _later("cut off")])
-@scenario(14, on=SERVERS, quick=["consul"])
+@scenario(14, on=SERVERS_WITH_SESSIONS, quick=["consul"])
 def test_14_release_late(testbed: Testbed, how: str) -> None:
     """It arrives in the next term, which continues; the result of `resign` was correct."""
     pair, admin = Pair.of(testbed), admin_of(testbed.server)
@@ -242,7 +242,7 @@ def test_14_release_late(testbed: Testbed, how: str) -> None:
     _assert_nothing_left(testbed)
 
 
-@scenario(14, on=SERVERS)
+@scenario(14, on=SERVERS_WITH_SESSIONS)
 def test_14_release_lost(testbed: Testbed) -> None:
     """A stop without a connection reports no release; the lease ends the claim."""
     pair = Pair.of(testbed)

@@ -8,7 +8,7 @@ import time
 from tests.support.overload import Occupants, Overload, overload_of
 from tests.support.servers.link import Link
 from tests.support.testbed import Pair, Testbed
-from tests.system.catalogue import SERVERS, scenario
+from tests.system.catalogue import SERVERS_WITH_SESSIONS, scenario
 from tests.system.test_lossy_networks import assert_no_hot_loop
 
 
@@ -25,7 +25,7 @@ def _reset(*links: Link) -> None:
         link.reset()
 
 
-@scenario(34, on=SERVERS, quick=["consul"])
+@scenario(34, on=SERVERS_WITH_SESSIONS, quick=["consul"])
 def test_34_overloaded(testbed: Testbed) -> None:
     """Longer than a lease: leadership ends in time, there is no hot loop, and all candidates recover."""
     pair, overload = _pair(testbed)
@@ -46,7 +46,7 @@ def test_34_overloaded(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(34, on=SERVERS)
+@scenario(34, on=SERVERS_WITH_SESSIONS)
 def test_34_overloaded_for_long(testbed: Testbed) -> None:
     """For 15 s: the longer it lasts, the fewer requests are sent."""
     pair, overload = _pair(testbed)
@@ -64,7 +64,7 @@ def test_34_overloaded_for_long(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(34, on=SERVERS)
+@scenario(34, on=SERVERS_WITH_SESSIONS)
 def test_34_overloaded_for_a_moment(testbed: Testbed) -> None:
     """Shorter than a lease: the term goes on."""
     testbed.ttl = 5.0
@@ -101,7 +101,7 @@ def test_34_overloaded_now_and_then(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(34, on=SERVERS)
+@scenario(34, on=SERVERS_WITH_SESSIONS)
 def test_34_overloaded_from_the_start(testbed: Testbed) -> None:
     """A candidate started during the overload waits, and leads afterwards."""
     overload = overload_of(testbed)

@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.testbed import Testbed
 from tests.support.workers import Worker
-from tests.system.catalogue import ALL, SERVERS, scenario
+from tests.system.catalogue import SERVERS_WITH_SESSIONS, WITH_SESSIONS, scenario
 
 pytestmark = pytest.mark.slow
 
 
-@scenario(33, on=SERVERS, quick=["zookeeper"])
+@scenario(33, on=SERVERS_WITH_SESSIONS, quick=["zookeeper"])
 def test_33_no_descriptors(testbed: Testbed) -> None:
     """Its connections break and it cannot open others: it loses, and campaigns again afterwards."""
     link = testbed.link()
@@ -45,7 +45,7 @@ def test_33_no_descriptors(testbed: Testbed) -> None:
 
 
 # Not on etcd: gRPC aborts a process in which it cannot have its first descriptors.
-@scenario(33, on=["sqlite", "consul", "zookeeper"])
+@scenario(33, on=["sqlite", "consul", "zookeeper", "postgres", "redis"])
 def test_33_no_descriptors_from_the_start(testbed: Testbed) -> None:
     """It cannot connect, and reports that; it is elected soon after it can."""
     with testbed.fault("first has no descriptors"):
@@ -66,7 +66,7 @@ def test_33_no_memory_at_a_line_of_a_renewal(testbed: Testbed) -> None:
     _strike(testbed, every=9, times=4)
 
 
-@scenario(33, on=ALL)
+@scenario(33, on=WITH_SESSIONS)
 def test_33_no_memory_at_any_line_of_a_renewal(testbed: Testbed) -> None:
     """The same at all other lines of a renewal, those of the backend included."""
     _strike(testbed, every=2, times=16)
@@ -84,7 +84,7 @@ def _strike(testbed: Testbed, *, every: int, times: int) -> None:
     testbed.finish()
 
 
-@scenario(33, on=ALL)
+@scenario(33, on=WITH_SESSIONS)
 def test_33_no_memory_at_all(testbed: Testbed) -> None:
     """Every allocation fails: the process may die, and the other one leads then."""
     first = testbed.candidate(

@@ -22,7 +22,7 @@ from tests.support.recording import now
 from tests.support.testbed import Testbed
 from tests.support.waiting import wait_until
 from tests.support.workers import LeaderTerm, Worker
-from tests.system.catalogue import ONE_SERVER, QUICK, SERVERS, scenario
+from tests.system.catalogue import ONE_SERVER, QUICK, SERVERS, SERVERS_WITH_SESSIONS, scenario
 
 pytestmark = pytest.mark.slow
 
@@ -126,7 +126,7 @@ def _is_up(worker: Worker) -> bool:
 # -- 16 -----------------------------------------------------------------------------------------
 
 
-@scenario(16, on=SERVERS)
+@scenario(16, on=[*SERVERS, "postgres"])
 def test_16_data_wiped(testbed: Testbed) -> None:
     """Tokens restart, which a former leader reports with a warning; there are never two leaders."""
     server = testbed.own_server()
@@ -140,6 +140,22 @@ def test_16_data_wiped(testbed: Testbed) -> None:
         server.start()
 
     _assert_lost_history_reported(testbed, before)
+    testbed.finish()
+
+
+@scenario(16, on=["redis"])
+def test_16_data_wiped_and_tokens_grow(testbed: Testbed) -> None:
+    """The server's clock makes the tokens, so the next one is larger than those of the lost data."""
+    server = testbed.own_server()
+    before = _two(testbed)
+
+    with testbed.fault("the data of the server are deleted"):
+        server.kill()
+        _await_no_leader(testbed)
+        wipe(server)
+        server.start()
+
+    assert testbed.await_leader(after=before).token > before.token
     testbed.finish()
 
 
@@ -159,7 +175,7 @@ def test_16_file_deleted(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(16, on=SERVERS)
+@scenario(16, on=SERVERS_WITH_SESSIONS)
 def test_16_older_data_brought_back(testbed: Testbed) -> None:
     """A restored claim of a former term does not make its candidate leader."""
     server = testbed.own_server()
@@ -218,7 +234,7 @@ def _is_smaller(testbed: Testbed, before: LeaderTerm) -> bool:
 # -- 31 -----------------------------------------------------------------------------------------
 
 
-@scenario(31, on=SERVERS)
+@scenario(31, on=SERVERS_WITH_SESSIONS)
 def test_31_slow_disk_with_a_patient_lease(testbed: Testbed) -> None:
     """Renewals that are late by a second end no term of six seconds."""
     server = testbed.own_server()
@@ -233,7 +249,7 @@ def test_31_slow_disk_with_a_patient_lease(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(31, on=SERVERS)
+@scenario(31, on=SERVERS_WITH_SESSIONS)
 def test_31_slow_disk_with_a_short_lease(testbed: Testbed) -> None:
     """Leaders that cannot renew in time lose, and lead again when the disk has recovered."""
     server = testbed.own_server()

@@ -224,8 +224,9 @@ class PostgresServer(LocalServer):
                 "FAKETIME_DONT_FAKE_MONOTONIC=1",
                 "FAKETIME_DISABLE_SHM=1",
             ]
+        self._settings, self._tls = {**_SETTINGS, **(settings or {})}, tls
         self._make(standby_of)
-        self._configure({**_SETTINGS, **(settings or {})}, tls)
+        self._configure(self._settings, tls)
         command = [*faked, str(self._bin / "postgres"), "-D", str(self.data)]
         self.process = _TreeProcess(_as_user(command), folder / "log", self._env)
 
@@ -328,6 +329,12 @@ class PostgresServer(LocalServer):
         new.chmod(0o644)
         new.replace(self._clock)
 
+    def make_empty(self) -> None:
+        """Replace its data by those of a new server; it must not be running."""
+        shutil.rmtree(self.data)
+        self._make(None)
+        self._configure(self._settings, self._tls)
+
     def remove(self) -> None:
         """Kill it and delete its data; the log is kept."""
         self.process.kill()
@@ -378,13 +385,9 @@ class PgBouncer(LocalServer):
         """Whether it answers statements."""
         try:
             with psycopg.connect(
-                host=self.host,
-                port=self.port,
-                user=USER,
-                password=PASSWORD,
-                dbname=DATABASE,
+                host=self.host, port=self.port, user=USER, password=PASSWORD, dbname=DATABASE,
                 connect_timeout=5,
-            ) as link:
+            ) as link:  # fmt: skip
                 link.execute("SELECT 1")
         except psycopg.Error:
             return False
