@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from leadership_core.stores.sqlite import SqliteStore
+from leadership_core.backend.url import StoreURL
+from leadership_core.stores.sqlite import SqliteStore, leadership_open_store
 from tests.unit.stores_harness import FakeClock, sqlite_store
+
+
+def open_sqlite(url: str) -> SqliteStore:
+    store = leadership_open_store(StoreURL.parse(url))
+    assert store is not None
+    return store
 
 
 @pytest.fixture
