@@ -9,10 +9,12 @@ See https://www.postgresql.org/docs/current/libpq-async.html.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import socket
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from psycopg import Error as PsycopgError, pq
@@ -20,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 
 from leadership_core.backend import StoreUnavailable, clock, leak
 
-from .errors import ServerError
+from .errors import ServerError, with_code
 
 __all__ = ["Connection", "ConnectionLost", "Parameter", "Rows"]
 
@@ -36,6 +38,27 @@ _BAD = pq.ConnStatus.BAD
 # server then, and may be on no other one. The warning has no code of its own, and is in the server's language.
 _WAITS_FOR_STANDBY = b"SyncRepWaitForLSN"
 
+_DEFAULT, _VERBOSE = 1, 2  # of PGVerbosity
+
+
+def _find_verbosity() -> Callable[[int | None, int], object] | None:
+    """`PQsetErrorVerbosity` of the libpq that psycopg uses; None where it cannot be had.
+
+    libpq tells the SQLSTATE of a refused connection in its verbose text only, and the usual text is in the language
+    of the server (`lc_messages`). psycopg does not offer the function.
+    """
+    try:
+        # It is looked for in the libraries that the extension is linked with, too. Without the extension it is no library.
+        library = ctypes.CDLL(str(sys.modules[pq.PGconn.__module__].__file__))
+        found = library.PQsetErrorVerbosity
+    except (OSError, AttributeError, KeyError):
+        return None
+    found.argtypes, found.restype = [ctypes.c_void_p, ctypes.c_int], ctypes.c_int
+    return found
+
+
+_set_verbosity = _find_verbosity()
+
 
 class ConnectionLost(Exception):
     """The connection has ended, or the deadline has passed; the outcome of a statement is unknown."""
@@ -49,7 +72,7 @@ class Connection:
         until: when to give up, on `clock.now`.
 
     Raises:
-        ConnectionLost: it cannot be made; the text is libpq's.
+        ConnectionLost: it cannot be made; the text is libpq's, with the SQLSTATE behind it if there is one.
     """
 
     def __init__(self, parameters: Mapping[str, str], until: float) -> None:
@@ -71,12 +94,14 @@ class Connection:
         pg = self._pg
         if pg.status == _BAD:
             raise ConnectionLost(pg.get_error_message())
+        if _set_verbosity is not None:
+            _set_verbosity(getattr(pg, "pgconn_ptr", None), _VERBOSE)
         state = pq.PollingStatus.WRITING
         while True:
             if state == pq.PollingStatus.OK:
                 break
             if state == pq.PollingStatus.FAILED:
-                raise ConnectionLost(pg.get_error_message())
+                raise ConnectionLost(with_code(pg.get_error_message()))
             events = select.POLLIN if state == pq.PollingStatus.READING else select.POLLOUT
             # In slices: libpq may take another socket on its way, so `abort` has none to shut down yet.
             while not _poll(pg.socket, events, min(until, clock.now() + _CONNECT_SLICE)):
@@ -85,6 +110,8 @@ class Connection:
                 if clock.now() >= until:
                     raise ConnectionLost("timeout: the server did not answer in time")
             state = pq.PollingStatus(pg.connect_poll())
+        if _set_verbosity is not None:
+            _set_verbosity(getattr(pg, "pgconn_ptr", None), _DEFAULT)
         if pg.server_version < _OLDEST_VERSION * 10_000:
             raise ConnectionLost(
                 f"the server is PostgreSQL {pg.server_version // 10_000}, and PostgreSQL "

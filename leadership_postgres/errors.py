@@ -19,7 +19,14 @@ from leadership_core.backend import (
     one_line,
 )
 
-__all__ = ["MISSING_OBJECT", "ServerError", "connect_error", "is_lasting", "statement_error"]
+__all__ = [
+    "MISSING_OBJECT",
+    "ServerError",
+    "connect_error",
+    "is_lasting",
+    "statement_error",
+    "with_code",
+]
 
 MISSING_OBJECT = frozenset({"3F000", "42P01", "42883", "42704"})
 """Schema, table, function or type do not exist: the SQL of the schema was not applied, or an older one."""
@@ -107,7 +114,7 @@ def _kind(pattern: str, cure: str, *, lasting: bool = True) -> _Kind:
     return _Kind(re.compile(pattern, re.IGNORECASE), lasting, cure)
 
 
-# libpq gives only the text of an error with which a server refuses a connection.
+# The text of an error with which a server or a pooler refuses a connection, if it is in English; it says more than the code.
 _KINDS = (
     _kind(
         r"password authentication failed|no password supplied|authentication failed|SASL",
@@ -152,8 +159,33 @@ _KINDS = (
 )  # fmt: skip
 
 
+# In any language.
+_BY_CODE = tuple(
+    _kind(rf"\({code}\)\s*$", cure, lasting=code in _REFUSED)
+    for code, cure in {**_REFUSED, **_NOT_APPLIED}.items()
+)
+
+# ``FATAL:  28P01: the message``, and on a line of its own ``LOCATION:  auth_failed, auth.c:321``
+_VERBOSE_CODE = re.compile(r"(?:^|: )[^\s:]+: +([0-9A-Z]{5}: )")
+_LOCATION = re.compile(r"^[^\s:]+: +\w+, [\w.]+:\d+$\n?", re.MULTILINE)
+
+
+def with_code(text: str) -> str:
+    r"""The verbose text of libpq as its usual one, with the SQLSTATE behind it if there is one.
+
+    Example:
+        >>> with_code("FATAL:  28P01: no such password\nLOCATION:  auth_failed, auth.c:321\n")
+        'FATAL:  no such password (28P01)'
+    """
+    found = _VERBOSE_CODE.search(text)
+    if found is None:
+        return text
+    said = text[: found.start(1)] + text[found.end(1) :]
+    return f"{_LOCATION.sub('', said).rstrip()} ({found[1][:5]})"
+
+
 def _known(text: str) -> _Kind | None:
-    return next((one for one in _KINDS if one.pattern.search(text)), None)
+    return next((one for one in (*_KINDS, *_BY_CODE) if one.pattern.search(text)), None)
 
 
 def is_lasting(text: str) -> bool:

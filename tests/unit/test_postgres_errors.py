@@ -42,3 +42,41 @@ def test_read_of_a_standby_is_not_believed() -> None:
         client.Client.parsed(
             object.__new__(client.Client), [(b"k", b"v", b"1", None, b"", b"true")]
         )
+
+
+_PREFIX = 'connection to server at "127.0.0.1", port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("verbose", "usual"),
+    [
+        ("FATAL:  28P01: Passwort-Authentifizierung fehlgeschlagen\nLOCATION:  auth_failed, auth.c:321\n",
+         "FATAL:  Passwort-Authentifizierung fehlgeschlagen (28P01)"),
+        ("ВАЖНО:  3D000: база данных не существует\nDETAIL:  x\nLOCATION:  InitPostgres, postinit.c:1016\n",
+         "ВАЖНО:  база данных не существует\nDETAIL:  x (3D000)"),
+        ("Connection refused\n\tIs the server running on that host?\n",
+         "Connection refused\n\tIs the server running on that host?\n"),
+    ],
+)  # fmt: skip
+def test_verbose_text_of_libpq_is_the_usual_one_with_the_code(verbose: str, usual: str) -> None:
+    """Neither the place in the server's source nor a text without a code is touched otherwise."""
+    assert errors.with_code(_PREFIX + verbose) == _PREFIX + usual
+
+
+@pytest.mark.parametrize(
+    ("text", "lasting", "cure"),
+    [
+        ("FATAL:  Passwort-Authentifizierung fehlgeschlagen (28P01)", True, "check USER:PASSWORD@"),
+        ("FATAL:  Datenbank »x« existiert nicht (3D000)", True, "create the database"),
+        ("FATAL:  sorry, too many clients already (53300)", False, "max_connections"),
+        ("FATAL:  Datenbanksystem startet (57P03)", False, "starting or stopping"),
+        ("FATAL:  etwas anderes (XX000)", False, ""),
+        ("FATAL:  ohne Code", False, ""),
+    ],
+)
+def test_refused_connection_is_known_by_its_code_in_any_language(
+    text: str, lasting: bool, cure: str
+) -> None:
+    """A server answers in the language of its `lc_messages`."""
+    assert errors.is_lasting(_PREFIX + text) is lasting
+    assert cure in errors.connect_error(_PREFIX + text)

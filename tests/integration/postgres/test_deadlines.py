@@ -115,6 +115,17 @@ def test_wrong_url_is_refused_with_the_cure(
     assert PASSWORD not in repr(store)
 
 
+def test_refused_connection_has_the_code_of_the_server(shared_postgres: PostgresServer) -> None:
+    """By which it is known whatever the language of the server is; what follows is in the usual form."""
+    with (
+        open_store(shared_postgres.url.replace("tester:", "tester:x")) as store,
+        pytest.raises(StoreRefused, match=r'user "tester" \(28P01\); check') as caught,
+    ):
+        store.get("k")
+
+    assert "LOCATION" not in str(caught.value)
+
+
 def test_server_that_is_too_old_is_refused(
     shared_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
