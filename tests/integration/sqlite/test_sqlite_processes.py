@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
@@ -21,78 +17,14 @@ from leadership_core.backend.entries import ABSENT
 from leadership_core.backend.url import StoreURL
 from leadership_core.errors import SessionLost, StoreUnavailable
 from leadership_core.stores.sqlite import SqliteStore, leadership_open_store
-from leadership_core.stores.sqlite.fork import fork_lock
 from leadership_core.stores.sqlite.transactions import renew
 from leadership_core.stores.sqlite.write_queue import WriteQueue
 from leadership_core.testing import VirtualClock
+from tests.integration.sqlite.processes import Start, line_of, say
 from tests.support.waiting import Seen, at_most
 from tests.unit.stores_harness import FakeClock, sqlite_store
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[3]
-
-Start: TypeAlias = Callable[[str], "subprocess.Popen[str]"]
-
-_PRELUDE = """
-import os, signal, sys, threading, time
-from leadership_core.errors import *
-from leadership_core.stores.sqlite import leadership_open_store
-from leadership_core.backend.url import StoreURL
-
-url = StoreURL.parse("sqlite:///" + sys.argv[1])
-store = leadership_open_store(url)
-"""
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "leadership.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[SqliteStore]:
-    store = leadership_open_store(StoreURL.parse(f"sqlite:///{path}"))
-    assert store is not None
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def start(path: Path) -> Iterator[Start]:
-    """Start a process that has the store open and runs a few lines."""
-    with ExitStack() as stack:
-
-        def run(lines: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _PRELUDE + lines, str(path)],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                start_new_session=True,  # so that its forked children end with it
-            )
-            stack.enter_context(process)
-            stack.callback(kill_all, process)
-            return process
-
-        yield run
-
-
-def kill_all(process: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def line_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def say(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdin is not None
-    process.stdin.write(f"{line}\n")
-    process.stdin.flush()
 
 
 _INCREMENT = """
@@ -395,109 +327,3 @@ def test_read_of_an_expired_entry_waits_for_a_renewal_under_way(path: Path) -> N
     assert None not in seen
     store.close()
     other.close()
-
-
-# -- fork -------------------------------------------------------------------------------------
-
-_FORK = """
-import gc, sqlite3
-from leadership_core.backend.deadline import call_timeout
-from leadership_core.backend.clock import now
-
-session = store.open_session(30)
-store.put("mine", b"parent", session=session)
-watch = store.watch("mine", lambda change: None)
-stop = threading.Event()
-
-def write():
-    while not stop.is_set():
-        store.put("busy", b"")
-
-writer = threading.Thread(target=write)
-writer.start()
-
-def refuses(error, call):
-    try:
-        call()
-    except error:
-        return True
-    return False
-
-def child():
-    assert refuses(ForkedStore, lambda: store.get("mine"))
-    assert refuses(ForkedStore, lambda: store.put("mine", b"child"))
-    assert refuses(ForkedStore, lambda: store.watch("mine", print))
-    assert refuses(ForkedStore, session.renew)
-    assert refuses(ForkedStore, session.close)
-    store.close()
-    assert refuses(ConfigurationError, lambda: leadership_open_store(url))
-    other = leadership_open_store(StoreURL.parse("sqlite:///" + sys.argv[1] + ".other"))
-    other.put("a", b"")
-    other.close()
-    global everything_is_collected
-    everything_is_collected = None
-    gc.collect()
-
-for _ in range(5):
-    pid = os.fork()
-    if pid == 0:
-        child()
-        sys.exit(0)  # with all that an interpreter does at its end
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    session.renew()
-stop.set()
-writer.join()
-session.renew()
-print("renewed", flush=True)
-sys.stdin.readline()
-session.renew()
-watch.close()
-store.close()
-"""
-
-
-def test_fork_waits_until_no_thread_is_inside_sqlite() -> None:
-    """The child would inherit a mutex without the thread that releases it."""
-    inside, leave = threading.Event(), threading.Event()
-    order = []
-
-    def use_sqlite() -> None:
-        with fork_lock:
-            inside.set()
-            leave.wait(3)
-            order.append("left")
-
-    user = threading.Thread(target=use_sqlite)
-    user.start()
-    assert inside.wait(3)
-    threading.Timer(0.05, leave.set).start()
-    fork_lock.before_fork()
-    try:
-        order.append("fork")
-        late = threading.Thread(target=use_sqlite)
-        late.start()
-        late.join(0.03)
-        meanwhile = list(order)
-    finally:
-        fork_lock.after_in_parent()
-    user.join(3)
-    late.join(3)
-    assert meanwhile == ["left", "fork"]
-    assert order == ["left", "fork", "left"]
-
-
-def test_forked_child_has_no_effect_on_the_database(
-    path: Path, store: SqliteStore, start: Start
-) -> None:
-    """Its calls fail, its end has no effect on others, and the parent still holds SQLite's locks."""
-    process = start(_FORK)
-    assert line_of(process) == "renewed"
-
-    found = store.get("mine")
-    assert found is not None
-    assert found.value == b"parent"
-    # Another process that opens and closes it must not think that it was the last one.
-    assert start("store.put('third', b'')").wait(10) == 0
-    say(process, "end")
-    assert process.wait(10) == 0
-    assert store.get("third") is not None
