@@ -8,7 +8,7 @@ from tests.support.process_faults.clocks import Dial
 from tests.support.servers.link import Link
 from tests.support.testbed import Testbed
 from tests.support.workers import LeaderTerm, Worker
-from tests.system.catalogue import SERVERS_WITH_SESSIONS, WITH_SESSIONS, scenario
+from tests.system.catalogue import EVERY, ONE_SERVER, scenario
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ _HOUR = 3600.0
 _SKEW = 0.04
 
 
-@scenario(25, on=WITH_SESSIONS, quick=["etcd"])
+@scenario(25, on=EVERY, quick=["etcd"])
 def test_25_wall_clock_jumps(testbed: Testbed) -> None:
     """The wall clocks of leader and waiting candidate are set ahead or back by an hour, without effect."""
     dials = [Dial(testbed.folder / who) for who in ("first", "second")]
@@ -61,7 +61,7 @@ def test_25_wall_clock_of_the_server_jumps(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(25, on=WITH_SESSIONS)
+@scenario(25, on=EVERY)
 def test_25_wall_clock_strobes(testbed: Testbed) -> None:
     """It is set back and forth all the time: the same term goes on, and hands over in time."""
     dial = Dial(testbed.folder / "dial")
@@ -78,7 +78,7 @@ def test_25_wall_clock_strobes(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(25, on=WITH_SESSIONS, quick=["sqlite"])
+@scenario(25, on=EVERY, quick=["sqlite"])
 def test_25_suspended(testbed: Testbed) -> None:
     """The monotonic clock stands still in a suspension, and the first read says not leader."""
     dial = Dial(testbed.folder / "dial")
@@ -98,7 +98,7 @@ def test_25_suspended(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(25, on=WITH_SESSIONS)
+@scenario(25, on=EVERY)
 def test_25_all_suspended(testbed: Testbed) -> None:
     """The whole machine is suspended: the leader is not leader when it resumes; then there is a new term."""
     dial = Dial(testbed.folder / "dial")
@@ -115,7 +115,7 @@ def test_25_all_suspended(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(25, on=WITH_SESSIONS, quick=["consul"])
+@scenario(25, on=EVERY, quick=["consul"])
 def test_25_boot_clock_jumps(testbed: Testbed) -> None:
     """A virtual machine learns how long it was suspended: leadership ends at once.
 
@@ -134,7 +134,7 @@ def test_25_boot_clock_jumps(testbed: Testbed) -> None:
 
 
 @pytest.mark.parametrize("rate", [1 - _SKEW, 1 + _SKEW], ids=["slow", "fast"])
-@scenario(30, on=SERVERS_WITH_SESSIONS)
+@scenario(30, on=ONE_SERVER)
 def test_30_rates_apart(testbed: Testbed, rate: float) -> None:
     """A leader with a slow or fast clock leads on; cut off, its term ends before the next one."""
     link = testbed.link()
@@ -147,7 +147,7 @@ def test_30_rates_apart(testbed: Testbed, rate: float) -> None:
     _cut_off(testbed, link, leader)
 
 
-@scenario(30, on=SERVERS_WITH_SESSIONS, quick=["zookeeper"])
+@scenario(30, on=ONE_SERVER, quick=["zookeeper"])
 def test_30_slow_clock(testbed: Testbed) -> None:
     """Slow by half of what the margin allows: leadership ends before the store elects another."""
     link = testbed.link()
@@ -178,7 +178,7 @@ def _cut_off(testbed: Testbed, link: Link, leader: LeaderTerm) -> None:
     testbed.finish()
 
 
-@scenario(30, on=WITH_SESSIONS, quick=["consul"])
+@scenario(30, on=EVERY, quick=["consul"])
 def test_30_same_name_twice(testbed: Testbed) -> None:
     """Two candidates with one value: one leads, and the other has its own token later."""
     first = testbed.candidate("same")
@@ -194,7 +194,7 @@ def test_30_same_name_twice(testbed: Testbed) -> None:
     testbed.finish()
 
 
-@scenario(30, on=WITH_SESSIONS)
+@scenario(30, on=EVERY)
 def test_30_same_name_again(testbed: Testbed) -> None:
     """A candidate that is killed and restarted does not adopt its old claim."""
     token = 0

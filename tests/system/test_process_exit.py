@@ -10,13 +10,13 @@ import pytest
 
 from tests.support.testbed import Testbed
 from tests.support.waiting import at_most
-from tests.system.catalogue import WITH_SESSIONS, scenario
+from tests.system.catalogue import EVERY, scenario
 
 _HANDOVER = 2.0  # seconds in which another one leads where no ttl has to expire
 
 
 @pytest.mark.parametrize("how", ["fork", "exec"])
-@scenario(29, on=WITH_SESSIONS)
+@scenario(29, on=EVERY)
 def test_29_child_outlives_the_leader(testbed: Testbed, how: str) -> None:
     """The child has its parent's sockets and memory; it never leads, and keeps nothing alive."""
     first = testbed.candidate("first", faulty=f"endings.leaves_a_child:{how}")
@@ -47,7 +47,7 @@ def _kill(child: int) -> None:
         os.kill(child, signal.SIGKILL)
 
 
-@scenario(29, on=WITH_SESSIONS)
+@scenario(29, on=EVERY)
 def test_29_interrupted_all_the_time(testbed: Testbed) -> None:
     """Signal handlers may read, open iterators, and stop, whatever they interrupt."""
     first = testbed.candidate("first", faulty="endings.is_interrupted")
@@ -68,7 +68,7 @@ def test_29_interrupted_all_the_time(testbed: Testbed) -> None:
     ("how", "code"),
     [("returns", 0), ("raises", 1), ("interrupted", -2), ("exits in a thread", 0)],
 )
-@scenario(29, on=WITH_SESSIONS)
+@scenario(29, on=EVERY)
 def test_29_program_ends(testbed: Testbed, how: str, code: int) -> None:
     """Its claim is released at its end, whatever its threads do; the next candidate leads soon."""
     assert _end(testbed, how) == code
@@ -96,7 +96,7 @@ def _end(testbed: Testbed, how: str) -> int:
     return code
 
 
-@scenario(29, on=WITH_SESSIONS)
+@scenario(29, on=EVERY)
 def test_29_program_crashes(testbed: Testbed) -> None:
     """It cannot release its claim: the next candidate leads when the store ends the session."""
     first = testbed.candidate("first", faulty="endings.ends:crashes")
