@@ -100,6 +100,10 @@ class DefaultElection:
         key: the key, normalised, with the store's prefix.
     """
 
+    watches_since_enter = (
+        True  # a watch reports the present state first, so also what it has missed
+    )
+
     def __init__(self, store: StoreBackend, key: str) -> None:
         self._store = store
         self._key = key
@@ -181,7 +185,7 @@ class DefaultElection:
         assert isinstance(claim, _Claim)
         entry = self._store.get(self._key)
         if claim.token is not None:
-            if entry is not None and _is_of(entry, claim) and entry.revision == claim.revision:
+            if _is_entry_of(entry, claim):
                 return Leading(claim.token, watched=claim.last_seen == entry)
             if entry is None or entry.session is not None:
                 # It was deleted, or it has ended with its session: then this raises SessionLost.
@@ -194,8 +198,10 @@ class DefaultElection:
         assert isinstance(claim, _Claim)
 
         def on_change(change: Change) -> None:
-            claim.last_seen = change
-            wake()
+            known, claim.last_seen = claim.last_seen, change
+            is_news = known is not None or not claim.granted or not _is_entry_of(change, claim)
+            if is_news:  # else the first report says what the answer to entering has said
+                wake()
 
         return self._store.watch(self._key, on_change)
 
@@ -300,6 +306,11 @@ class _CombinedWatch:
 
 def _is_of(entry: Entry, claim: Claim) -> bool:
     return bool(entry.session == id_of(claim.session))
+
+
+def _is_entry_of(change: Change, claim: _Claim) -> bool:
+    """Whether it is the entry that was written for this very claim."""
+    return isinstance(change, Entry) and change.revision == claim.revision and _is_of(change, claim)
 
 
 def exists(backend: StoreBackend, key: str, election: Callable[[str], Election]) -> bool:

@@ -167,7 +167,7 @@ class CandidateControl:
             self._changed,
             lambda: self.valid_term or self.ended,
             timeout,
-            held=lambda: self._driver.phase in {Phase.QUEUED, Phase.WAITING},
+            held=lambda: self._driver.phase in (Phase.QUEUED, Phase.WAITING),
         )
         if timeout is not None:
             # The store has at least the time to say whether another candidate is ahead.

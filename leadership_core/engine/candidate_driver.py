@@ -366,14 +366,16 @@ class CandidateDriver:
         self._sessions.reap(keeper, self._election, claim, gone)
 
     def _changed(self) -> None:
-        if self._readiness is not None and self.phase in {Phase.STOPPED, Phase.IDLE}:
-            self._readiness.pause()
-        if self.phase in {Phase.STOPPED, Phase.IDLE} and not self.orphaned_claims:
-            if self._has_entered:
-                self._has_entered = False
-                self._cleaner.left(self.key, self._election)
-            if self.phase is Phase.STOPPED:
-                self._on_gone()
-        if self.phase is not Phase.STOPPED:
-            self._state.note_idle(self.phase is Phase.IDLE)
+        phase = self._machine.phase
+        if phase in (Phase.STOPPED, Phase.IDLE):
+            if self._readiness is not None:
+                self._readiness.pause()
+            if not self.orphaned_claims:
+                if self._has_entered:
+                    self._has_entered = False
+                    self._cleaner.left(self.key, self._election)
+                if phase is Phase.STOPPED:
+                    self._on_gone()
+        if phase is not Phase.STOPPED:
+            self._state.note_idle(phase is Phase.IDLE)
         self._state.changed()

@@ -107,7 +107,7 @@ class CandidateStateMachine(MachineState):
             case messages.Failed(ticket, error):
                 self._failed(ticket, error)
             case messages.StatusChanged():
-                if self.phase in {Phase.WAITING, Phase.LEADING}:
+                if self.phase in (Phase.WAITING, Phase.LEADING):
                     self._query_status()
             case messages.WorkFinished():
                 self.working = False
@@ -247,7 +247,7 @@ class CandidateStateMachine(MachineState):
                 self._end_term(Lost(LostReason.DELETED))
             case Phase.LEADING, _:
                 self._end_term(Lost(LostReason.OVERWRITTEN))
-        if self.phase not in {Phase.WAITING, Phase.LEADING}:
+        if self.phase not in (Phase.WAITING, Phase.LEADING):
             return
         if changed_since:
             self._query_status()
@@ -332,7 +332,7 @@ class CandidateStateMachine(MachineState):
 
     def _fail(self, error: Exception) -> None:
         """End with an error that the user has to resolve."""
-        if self.phase in {Phase.STOPPED, Phase.IDLE}:
+        if self.phase in (Phase.STOPPED, Phase.IDLE):
             return
         self._out.append(messages.Fail(error))
         self._stop(messages.Stop())
@@ -349,7 +349,7 @@ class CandidateStateMachine(MachineState):
                 pass  # until the work has ended
             case phase:
                 self._out += self._held.release_session()
-                if phase not in {Phase.BACKING_OFF, Phase.CHECKING_READINESS}:
+                if phase not in (Phase.BACKING_OFF, Phase.CHECKING_READINESS):
                     self._proceed()
 
     def _failed(self, ticket: int, error: Exception) -> None:
@@ -373,7 +373,7 @@ class CandidateStateMachine(MachineState):
                     self._leave(self._stop_requested)
                 else:
                     self._back_off(self._backoff.tries.next())
-            elif self.phase in {Phase.WAITING, Phase.LEADING}:
+            elif self.phase in (Phase.WAITING, Phase.LEADING):
                 wait = min(self._backoff.tries.next(), inf if self.phase is Phase.WAITING else 1.0)
                 self._held.query.retry_at(self._now + wait)
 

@@ -5,10 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from leadership_core import Candidate, Capability, Closable, Follower, Leader, LeaderChanged, Store
+from leadership_core import (
+    Candidate,
+    Capability,
+    Closable,
+    Follower,
+    Leader,
+    LeaderChanged,
+    Lost,
+    LostReason,
+    Store,
+    open_store,
+)
 from leadership_core.backend import Claim, ClaimStatus, DefaultElection
 from leadership_core.engine import follower_driver
 from leadership_core.engine.store_base import internals
@@ -69,6 +81,64 @@ def test_granted_claim_is_read_where_its_watch_does_not_show_the_same(
     else:
         time.sleep(0.2)
         assert not asked
+    candidate.stop()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_granted_claim_is_not_read_again(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first report of its watch shows the entry that was written."""
+    url = "memory://" if kind == "memory" else f"sqlite:///{tmp_path}/leadership.db"
+    status, asked, watch, armed = (
+        DefaultElection.status,
+        list[Claim](),
+        DefaultElection.watch_claim,
+        [],
+    )
+
+    def noted(self: DefaultElection, claim: Claim) -> ClaimStatus:
+        asked.append(claim)
+        return status(self, claim)
+
+    def arm(self: DefaultElection, claim: Claim, wake: Callable[[], None]) -> Closable:
+        armed.append(claim)
+        return watch(self, claim, wake)
+
+    monkeypatch.setattr(DefaultElection, "status", noted)
+    monkeypatch.setattr(DefaultElection, "watch_claim", arm)
+    with open_store(url) as store:
+        candidate = Candidate(store, "key", "a", ttl=30)
+        assert candidate.wait_elected(3)
+        assert eventually(lambda: armed)
+        store.put("key", b"b")  # it has to be noticed all the same
+        assert eventually(lambda: not candidate.is_leader, 5)
+
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_granted_claim_that_is_gone_before_its_watch_ends_the_term(
+    opened: Store, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    """The first report of the watch shows another state than the answer to entering."""
+    watch = DefaultElection.watch_claim
+    before: list[Callable[[], object]] = [
+        lambda: opened.put("key", b"b") if overwrite else opened.delete("key")
+    ]
+
+    def arm(self: DefaultElection, claim: Claim, wake: Callable[[], None]) -> Closable:
+        if before:
+            before.pop()()
+        return watch(self, claim, wake)
+
+    monkeypatch.setattr(DefaultElection, "watch_claim", arm)
+    candidate = Candidate(opened, "key", "a", ttl=30)
+    events = candidate.events()
+
+    lost = next(event for event in events if isinstance(event, Lost))
+
+    assert lost.reason is (LostReason.OVERWRITTEN if overwrite else LostReason.DELETED)
     candidate.stop()
 
 

@@ -31,6 +31,7 @@ class Connection:
             self._sqlite: Final = sqlite3.connect(
                 path, timeout=0, isolation_level=None, check_same_thread=False
             )
+        self._is_durable: bool | None = None  # not known
 
     @property
     def in_transaction(self) -> bool:
@@ -54,6 +55,16 @@ class Connection:
         """Execute the statement once for each of the values."""
         with fork_lock:
             self._sqlite.executemany(statement, values)
+
+    def set_durability(self, *, durable: bool) -> None:
+        """Let the commits from now on wait for the disk, or not; not inside a transaction.
+
+        A commit that waits puts all earlier ones on the disk, too.
+        """
+        if self._is_durable is not durable:
+            self._is_durable = None
+            self.change(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._is_durable = durable
 
     def roll_back(self) -> None:
         """Roll back; on failure the connection stays in its transaction and must be discarded."""

@@ -10,9 +10,19 @@ from ...backend import clock
 from ...backend.deadline import remaining_timeout
 from ...backend.entries import Entry
 from ...errors import StoreUnavailable
+from .connection import Connection
 from .database import Database, File
 from .errors import map_errors, retry_while_busy
-from .transactions import Row, Span, State, Transaction, latest_change, read_rows, renew
+from .transactions import (
+    Row,
+    Span,
+    State,
+    Transaction,
+    latest_change,
+    read_rows,
+    read_rows_and_state,
+    renew,
+)
 from .write_job import WriteJob
 from .write_queue import Ticket, WriteQueue
 
@@ -22,6 +32,16 @@ T = TypeVar("T")
 
 _MOST_IN_ONE_COMMIT = 64
 """Writes. A renewal waits for one commit at most, so that must not take long."""
+
+
+def _begin(connection: Connection, deadline: float, *, durable: bool = True) -> None:
+    """Begin a write transaction, once SQLite's lock is free."""
+
+    def begin() -> None:
+        connection.set_durability(durable=durable)
+        connection.change("BEGIN IMMEDIATE")
+
+    retry_while_busy(begin, deadline)
 
 
 class FileReplaced(StoreUnavailable):
@@ -49,7 +69,7 @@ class TransactionExecutor:
         self._database: Final = database
         self._write_queue: Final[WriteQueue[WriteJob[Any]]] = WriteQueue()
 
-    def execute(self, operation: Callable[[File, Transaction], T]) -> T:
+    def execute(self, operation: Callable[[File, Transaction], T], *, durable: bool = True) -> T:
         """Execute a write in a transaction, together with others that wait at this moment.
 
         Each has its own outcome: what one of them writes is undone if it raises, and the others are
@@ -58,6 +78,8 @@ class TransactionExecutor:
         Args:
             operation: reads and writes in the transaction, and does nothing else: it may be executed in
                 another thread.
+            durable: wait for the disk. Without that a power cut may undo the write, so nothing may
+                depend on it that outlasts the boot.
 
         Raises:
             Exception: what the operation raises; nothing of it is written then.
@@ -67,7 +89,7 @@ class TransactionExecutor:
         """
         self._database.check_open()
         deadline = clock.now() + remaining_timeout()
-        job = WriteJob(operation)
+        job = WriteJob(operation, durable=durable)
         ticket = Ticket[WriteJob[Any]](job)
         if self._write_queue.enter(ticket, deadline):
             try:
@@ -87,10 +109,12 @@ class TransactionExecutor:
         jobs, tickets = [own], []
         try:
             with map_errors(), self._database.connection(deadline) as (file, connection):
-                retry_while_busy(lambda: connection.change("BEGIN IMMEDIATE"), deadline)
+                _begin(connection, deadline, durable=own.durable)
                 try:
                     # Taken now: until here the deadline of this thread may have passed, and only that.
-                    tickets = self._write_queue.take_jobs(_MOST_IN_ONE_COMMIT - 1)
+                    tickets = self._write_queue.take_jobs(
+                        _MOST_IN_ONE_COMMIT - 1, lambda job: own.durable or not job.durable
+                    )
                     jobs += [ticket.job for ticket in tickets if ticket.job is not None]
                     transaction = Transaction(connection, self.now(), self.boot)
                     transaction.expire()
@@ -133,7 +157,7 @@ class TransactionExecutor:
             self._write_queue.turn(urgent=urgent, deadline=deadline),
             self._database.connection(deadline) as (file, connection),
         ):
-            retry_while_busy(lambda: connection.change("BEGIN IMMEDIATE"), deadline)
+            _begin(connection, deadline)
             try:
                 transaction = Transaction(connection, self.now(), self.boot)
                 transaction.expire()
@@ -168,13 +192,12 @@ class TransactionExecutor:
             if found is file:  # and never was replaced meanwhile
                 # Without waiting for the disk, which may stall for seconds: should the machine go
                 # down before the renewal is on it, the session ends with the boot anyway.
-                connection.change("PRAGMA synchronous = NORMAL")
-                try:
-                    renewed = retry_while_busy(
-                        lambda: renew(connection, session, self.now(), self.boot), deadline
-                    )
-                finally:
-                    connection.change("PRAGMA synchronous = FULL")
+
+                def restart_ttl() -> bool:
+                    connection.set_durability(durable=False)
+                    return renew(connection, session, self.now(), self.boot)
+
+                renewed = retry_while_busy(restart_ttl, deadline)
             if found is not file or not self._database.is_current(file):
                 raise FileReplaced(f"{self._database.path} was replaced")
         return renewed
@@ -197,16 +220,8 @@ class TransactionExecutor:
             StoreUnavailable: they could not be read.
         """
         deadline = clock.now() + remaining_timeout()
-
-        def read() -> tuple[int, list[Row]]:
-            connection.change("BEGIN")
-            try:
-                return latest_change(connection), read_rows(connection, span)
-            finally:
-                connection.roll_back()
-
         with map_errors(), self._database.connection(deadline) as (file, connection):
-            number, rows = retry_while_busy(read, deadline)
+            number, rows = retry_while_busy(lambda: read_rows_and_state(connection, span), deadline)
         entries, newer = self._entries(span, rows)
         return newer or State(file.number, number), entries
 

@@ -58,10 +58,11 @@ _HAS_CHANGE_LOG = (
 
 def configure(connection: Connection) -> None:
     """Set the options that belong to a connection rather than to the file."""
-    # A commit that a power cut undoes would let a token be granted twice. (fullfsync is for macOS,
-    # where a plain fsync does not reach the disk.)
-    for pragma in ("synchronous = FULL", "fullfsync = ON", "temp_store = MEMORY"):
+    # (fullfsync is for macOS, where a plain fsync does not reach the disk.)
+    for pragma in ("fullfsync = ON", "temp_store = MEMORY"):
         connection.rows(f"PRAGMA {pragma}")
+    # A commit that a power cut undoes would let a token be granted twice.
+    connection.set_durability(durable=True)
 
 
 def prepare(connection: Connection, path: str, deadline: float) -> None:

@@ -135,7 +135,9 @@ class SqliteStore:
             transaction.delete(key)
             return True
 
-        return self.executor.execute(write)
+        # A bound entry ends with the boot anyway: a power cut may undo its deletion.
+        is_bound = isinstance(expect, Entry) and expect.session is not None
+        return self.executor.execute(write, durable=not is_bound)
 
     def delete_tree(self, prefix: str) -> int:
         with self.executor.write() as (_, transaction):

@@ -18,6 +18,7 @@ __all__ = [
     "key_span",
     "latest_change",
     "read_rows",
+    "read_rows_and_state",
     "renew",
     "tree_span",
 ]
@@ -32,6 +33,13 @@ _SELECT = (
     "SELECT key, value, revision, session, expires_at, boot_id"
     " FROM entries LEFT JOIN sessions ON sessions.id = entries.session"
     " WHERE key >= ? AND key < ? ORDER BY key"
+)
+# One row with a key of NULL where the span is empty. A statement reads one state of the database.
+_SELECT_WITH_STATE = (
+    "SELECT latest.number, key, value, revision, session, expires_at, boot_id"
+    " FROM (SELECT max(number) AS number FROM changes) AS latest"
+    " LEFT JOIN entries ON key >= ? AND key < ?"
+    " LEFT JOIN sessions ON sessions.id = entries.session ORDER BY key"
 )
 
 # The sessions that entries are bound to, each found by one step in the index: there may be many entries.
@@ -63,6 +71,12 @@ def tree_span(prefix: str) -> Span:
 def read_rows(connection: Connection, span: Span) -> list[Row]:
     """Return the rows in the span, including those of expired sessions."""
     return connection.rows(_SELECT, span)
+
+
+def read_rows_and_state(connection: Connection, span: Span) -> tuple[int, list[Row]]:
+    """Return what `latest_change` and `read_rows` do, for one state of the database."""
+    found = connection.rows(_SELECT_WITH_STATE, span)
+    return found[0][0] or 0, [row[1:] for row in found if row[1] is not None]
 
 
 class State(NamedTuple):

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from ...backend import clock
 from ...backend.deadline import call_timeout, remaining_timeout
 from ...backend.entries import Change, Entry
 from ...backend.threads import start_daemon
@@ -31,6 +32,7 @@ _RECENT_SECONDS = 3.0  # after a change, for which the pauses are no longer than
 _ACTIVE_INTERVAL = 0.005  # right after a change
 _LEAST_INTERVAL = 0.0005
 _FIRST_RETRY, _LAST_RETRY = 0.05, 1.0
+_LINGER_SECONDS = 0.2  # after the last watch: a hand-over closes one and starts the next
 _FIRST_READ_SECONDS = 1.0  # for the present state; after that it is left to the thread
 
 
@@ -124,8 +126,11 @@ class Watches:
         with self._lock:
             if self._closed:
                 raise StoreClosed("the sqlite:// store is closed")
+            is_first = self._is_unwatched()
             (self._trees if tree else self._watches).setdefault(key, []).append(watch)
             needs_thread = self._thread is None
+        if is_first:
+            self.wake()
         try:
             if needs_thread:
                 self._start_thread()
@@ -268,12 +273,11 @@ class Watches:
             detector.close()
 
     def _wait_for_work(self, pause: float) -> bool:
-        if not (self._closed or self._is_unwatched()):
-            self._bell.acquire(
-                timeout=pause
-            )  # not a condition, which would allocate a lock each time
-            if not (self._closed or self._is_unwatched()):
-                return True
+        # The bell is no condition, which would allocate a lock each time.
+        self._bell.acquire(timeout=pause)
+        until = clock.now() + _LINGER_SECONDS
+        while self._is_unwatched() and not self._closed and (left := until - clock.now()) > 0:
+            self._bell.acquire(timeout=left)
         with self._lock:
             if self._closed or self._is_unwatched():
                 self._thread = None

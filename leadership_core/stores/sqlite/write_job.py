@@ -22,14 +22,19 @@ class WriteJob(Generic[T]):
     Args:
         operation: reads and writes in the transaction, and does nothing else: it may be executed in
             another thread.
+        durable: its commit waits for the disk.
 
     Attributes:
+        durable: as given.
         failed: it has raised, and nothing of it is written, or the commit has failed.
     """
 
-    __slots__ = ("_error", "_operation", "_result", "failed")
+    __slots__ = ("_error", "_operation", "_result", "durable", "failed")
 
-    def __init__(self, operation: Callable[[File, Transaction], T]) -> None:
+    def __init__(
+        self, operation: Callable[[File, Transaction], T], *, durable: bool = True
+    ) -> None:
+        self.durable: Final = durable
         self._operation: Final = operation
         self._result: Any = None
         self._error: BaseException | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
@@ -117,12 +117,20 @@ class WriteQueue(Generic[JobT]):
             self._taken = False
             self._pass_on()
 
-    def take_jobs(self, most: int) -> list[Ticket[JobT]]:
-        """Take the jobs that wait, in their order; for the writer whose turn it is, which wakes them."""
+    def take_jobs(self, most: int, accepts: Callable[[JobT], bool]) -> list[Ticket[JobT]]:
+        """Take the jobs that wait, in their order; for the writer whose turn it is, which wakes them.
+
+        Args:
+            most: how many.
+            accepts: the first job that it refuses waits for its turn, with all behind it.
+        """
         taken: list[Ticket[JobT]] = []
         with self._lock:
-            while self._queue and len(taken) < most and self._queue[0].job is not None:
-                ticket = self._queue.popleft()
+            while self._queue and len(taken) < most:
+                ticket = self._queue[0]
+                if ticket.job is None or not accepts(ticket.job):
+                    break
+                self._queue.popleft()
                 ticket.taken = True
                 taken.append(ticket)
         return taken

@@ -324,17 +324,6 @@ def test_full_disk_is_an_outage(path: Path) -> None:
     assert "could not be accessed" in done.stdout
 
 
-def test_all_writes_but_renewals_are_synchronous(stores: tuple[SqliteStore, SqliteStore]) -> None:
-    """A commit that a power cut undoes would let a token be granted twice."""
-    store, full = stores[0], 2
-    session = store.open_session(10.0)
-
-    for work in (lambda: store.put("key", b"1"), session.renew):
-        work()
-        with store.database.connection(now() + 1) as (_, connection):
-            assert connection.value("PRAGMA synchronous") == full
-
-
 def test_write_queue_passes_on_a_turn_after_a_timeout() -> None:
     """The turn came at the moment in which the waiting thread gave up."""
     queue, late = WriteQueue[None](), Ticket[None]()
