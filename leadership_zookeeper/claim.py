@@ -47,7 +47,9 @@ class ZooKeeperClaim(Claim):
     listeners: list[Callable[[], None]] = field(default_factory=list)
     watched: set[str] = field(default_factory=set)
     watches_folder: bool = False
-    _deleted: str = ""  # path of the last node that was deleted
+    _deleted: tuple[str, object] | None = None  # reported last: path and connection
+    _own: object = field(default_factory=object)  # replaced when its own node may have changed
+    _confirmed: tuple[object, object] | None = None  # `moment` of the last read of its node
 
     def __post_init__(self) -> None:
         self.prefix = self.prefix or self.recipe.new_prefix()
@@ -67,6 +69,10 @@ class ZooKeeperClaim(Claim):
     def owner(self) -> ZooKeeperSession:
         """The session that its node is bound to."""
         return ZooKeeperSession.of(self.session)
+
+    @property
+    def _folder(self) -> str:
+        return (self.path or "").rpartition("/")[0]
 
     @property
     def has_reliable_sequence(self) -> bool:
@@ -117,11 +123,49 @@ class ZooKeeperClaim(Claim):
     def known_predecessors(self) -> list[str] | None:
         """The claims that may still be before it; None if the queue must be read again."""
         before = self.predecessors
-        if not before or not self._deleted.endswith(f"/{before[-1]}"):
+        if not before or not self._is_reported_gone(before[-1]):
             return before
         # The nearest is gone, and stays gone, since no two nodes have one name. Mostly it was the leader,
         # so all others are gone, too, which reading the queue tells at once.
         return [] if len(before) == 1 else None
+
+    def _is_reported_gone(self, name: str) -> bool:
+        """Whether the present connection has reported that a node before it was deleted.
+
+        The report of an earlier connection does not count. kazoo does not remember its state, so
+        the next server may be one that lags behind it, and still shows its own node, which was
+        deleted before the other one.
+        """
+        return self._deleted == (f"{self._folder}/{name}", self.owner.client.connection)
+
+    @property
+    def is_reported_first(self) -> bool:
+        """Whether reports alone prove that it leads; no request is needed then.
+
+        All of these came on one connection, which delivers answers and reports in the order of the
+        transactions: its own node was read, and is watched since; nothing was reported about it; and
+        the only node before it was deleted. So its own node existed when the other one was deleted.
+        """
+        return (
+            self.predecessors is not None
+            and len(self.predecessors) == 1
+            and self._is_reported_gone(self.predecessors[0])
+            and self._confirmed == self.moment()
+        )
+
+    def moment(self) -> tuple[object, object]:
+        """The connection, and what was reported about its own node; equal as long as there is no change."""
+        return self.owner.client.connection, self._own
+
+    def confirm(self, before: tuple[object, object]) -> None:
+        """Note that its node was read unchanged, and is watched since.
+
+        Args:
+            before: the `moment` before the read was requested.
+        """
+        # If the connection is still the same, the answer came on it. A report that came meanwhile
+        # may be newer than the answer. A read that sets no watch changes the moment, too.
+        self._confirmed = before if before == self.moment() else None
 
     def watch(self, *paths: str) -> Callable[[Any], None] | None:
         """Subscribe to changes of these nodes instead of earlier ones, if there are listeners.
@@ -135,6 +179,8 @@ class ZooKeeperClaim(Claim):
         for path in wanted - self.watched:
             dispatcher.subscribe(self.on_node_changed, path)
         self.watched = wanted
+        if not wanted:
+            self._own = object()  # from now on its changes are not reported
         return dispatcher.on_event if wanted else None
 
     def remove_listener(self, listener: Callable[[], None]) -> None:
@@ -146,7 +192,10 @@ class ZooKeeperClaim(Claim):
 
     def on_node_changed(self, path: str | None, deleted: bool) -> None:
         """Its own node or a predecessor changed; without a path, any of them may have."""
-        if deleted and path is not None:
-            self._deleted = path
+        if path is None or path == self.path:
+            self._own = object()
+        elif deleted:
+            # This thread is the one that replaces `connection`.
+            self._deleted = (path, self.owner.client.connection)
         for listener in list(self.listeners):
             listener()

@@ -50,9 +50,7 @@ Request = Callable[[KazooClient], Pending]
 """Calls one of the ``_async`` methods of a kazoo client."""
 
 _SERVER_TIMEOUT = 2.0  # seconds at most for a server to accept a connection, and again to answer
-_RETRY_TIME = (
-    0.5  # seconds of attempts after all servers have failed, before a caller gets an error
-)
+_RETRY_TIME = 0.5  # seconds of attempts after all servers have failed, before an error is raised
 _UNREADABLE = (RuntimeError, struct.error, Warning)  # what kazoo raises for malformed answers
 _MAX_SILENCE = 1.0  # seconds without an answer after which a connection is suspect
 _ENDED = "ZooKeeper has ended the session"
@@ -85,6 +83,7 @@ class Client:
         connect_response: with the granted timeout of the current session; None before it.
         disconnect_at: when it ends its session and disconnects, on `clock.now`.
         connected: whether it has a connection and a session.
+        connection: replaced for each connection, in the thread of its events and before them.
         close_reason: why it will never connect again; None as long as it may.
         ended_by_server: whether a server has confirmed the end of its session.
     """
@@ -104,6 +103,7 @@ class Client:
         self.connect_response: ConnectResponse | None = None
         self.disconnect_at: float = math.inf
         self.connected: bool = False
+        self.connection: object = object()
         self.close_reason: StoreError | None = None
         self.ended_by_server: bool = False
         self._login = options.login
@@ -268,8 +268,7 @@ class Client:
             silent = monitor is not None and monitor.last_received <= begun
             if silent and clock.now() - begun >= max_silence:
                 self._handler.socket_handle.abort()
-            problem = f"cannot {doing}: ZooKeeper gave no answer within {limit:.2f} s"
-            raise StoreUnavailable(problem) from error
+            raise StoreUnavailable(f"cannot {doing}: no answer within {limit:.2f} s") from error
         except LeadershipError as error:
             if (too_long := self._handler.too_long) is not None:
                 raise StoreUnavailable(f"cannot {doing}: {too_long}") from error
@@ -342,6 +341,7 @@ class Client:
                 self._changed.notify_all()
             elif response.timeout > 0:
                 self.connect_response, self._session = response, response.session
+                self.connection = object()
         if ended:
             self._handler.socket_handle.close()  # or kazoo opens another session
 

@@ -9,7 +9,6 @@ See https://zookeeper.apache.org/doc/current/recipes.html#sc_leaderElection.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +29,6 @@ from leadership_core.backend import (
     WatchDelivery,
     half_timeout,
     inert_in_child,
-    one_line,
 )
 
 from .claim import ZooKeeperClaim
@@ -38,7 +36,6 @@ from .client import Client
 from .errors import is_not_applied, unexpected_response
 from .foreign import ForeignNodes
 from .nodes import (
-    NO_SESSION,
     NodeReader,
     check_size,
     create,
@@ -52,13 +49,19 @@ from .watch import Watcher
 
 __all__ = ["ZooKeeperElection"]
 
-log: logging.Logger = logging.getLogger(__name__)
-
 _TRIES = 5
-_MAX_NAME = 300  # characters in a log message
 
 
-@inert_in_child("enter", "status", "withdraw", "watch_claim", "clean_up", "leader", "watch_leader")
+@inert_in_child(
+    "enter",
+    "status",
+    "known_status",
+    "withdraw",
+    "watch_claim",
+    "clean_up",
+    "leader",
+    "watch_leader",
+)
 class ZooKeeperElection:
     """One election; see `leadership_core.backend.protocols.Election`.
 
@@ -78,7 +81,6 @@ class ZooKeeperElection:
         self._folder = path_of(key)
         self._recipe = nodes.recipe
         self._foreign = ForeignNodes(key, self._folder, self._recipe)
-        self._reported: set[str] = set()  # nodes without a session
         self._has_folder = False  # its creation was requested, and it was not deleted since
 
     # -- candidates --------------------------------------------------------------------------
@@ -217,10 +219,12 @@ class ZooKeeperElection:
     def status(self, claim: Claim) -> ClaimStatus:
         """Read whether a claim leads; see `Election.status`.
 
-        The first answer that it leads is linearizable; see `_read_queue`.
+        It leads if there was a state of the ensemble with its node, and with none before it. Its
+        session observes all states in one order, so such a state is found without a transaction,
+        and without a request if the watch of its only predecessor has reported the end of that.
         """
         mine = ZooKeeperClaim.of(claim)
-        status = self._read_status(mine)
+        status = self.known_status(mine) or self._read_status(mine)
         if isinstance(status, Leading):
             mine.was_leading = True
             self._foreign.watch_beside(mine)
@@ -230,16 +234,30 @@ class ZooKeeperElection:
             self.withdraw(mine)
         return status
 
+    def known_status(self, claim: Claim) -> Leading | None:
+        """The status that reports of the watches prove, without a request; None if it has to be read.
+
+        Never blocks, so the thread of the watches may call it.
+        """
+        mine = ZooKeeperClaim.of(claim)
+        if not (mine.owner.client.connected and mine.is_reported_first):
+            return None
+        mine.was_leading = True
+        self._foreign.watch_beside(mine)
+        return self._is_first(mine)
+
     def _read_status(self, mine: ZooKeeperClaim) -> ClaimStatus:
         if mine.path is None:
             return Absent()
         before = mine.known_predecessors()
         while True:
+            moment = mine.moment()
             other, own = self._read_queue(mine, mine.path, before)
             if isinstance(own, Exception) or not mine.is_stat_of(own[1]):
                 return Absent()
             if own[1].version != 0:
                 return Absent(overwritten=True)
+            mine.confirm(moment)
             if before is None:
                 before = None if isinstance(other, Exception) else mine.predecessors_among(other)
                 if before is None:
@@ -248,26 +266,21 @@ class ZooKeeperElection:
                 if before:
                     continue  # the nearest predecessor is not watched yet
             elif before and not isinstance(other, Exception):
-                name, owner = before[-1], other[1].ephemeralOwner
-                if owner in NO_SESSION and name not in self._reported:
-                    self._reported.add(name)  # one message for each node
-                    log.warning(
-                        "the node %s is not bound to a session, and is in the queue of the "
-                        "election %r: when it is first, no candidate can lead until it is deleted; "
-                        "delete it if it was left behind",
-                        one_line(f"{self._folder}/{name}", _MAX_NAME),
-                        self._key,
-                    )
+                self._foreign.note_predecessor(before[-1], other[1].ephemeralOwner)
                 return Waiting(watched=bool(mine.listeners))
             elif len(before) > 1:
                 before = None  # the nearest one is gone, and the others may be
                 continue
-            elif before and not mine.was_leading:
-                before = []  # it is gone; a quorum check has to prove that the own node exists
+            elif not before and (known := mine.known_predecessors()):
+                before = known  # it was reported gone on a connection that has broken since
                 continue
-            mine.predecessors = []
-            assert mine.token is not None
-            return Leading(mine.token, watched=bool(mine.listeners))
+            return self._is_first(mine)
+
+    def _is_first(self, mine: ZooKeeperClaim) -> Leading:
+        mine.predecessors = []
+        mine.watch(*mine.watched & {mine.path})  # not the node that was before it
+        assert mine.token is not None
+        return Leading(mine.token, watched=bool(mine.listeners))
 
     def _read_queue(
         self, claim: ZooKeeperClaim, path: str, before: list[str] | None
@@ -277,10 +290,9 @@ class ZooKeeperElection:
         In this order: a predecessor that is gone stays gone, so both answers are true at the time
         of the second. The first is None for a claim without predecessors.
 
-        For a claim that may be found leading for the first time, the reads are linearizable. For
-        others an old state suffices: this session has created the node, and observes nothing older
-        than that. So a predecessor that is gone, and an own node that is gone or overwritten, stay
-        so; and a claim that no longer has to wait is notified by its watch.
+        An old state suffices: this session has created the node, and observes nothing older than
+        that. So a predecessor that is gone, and an own node that is gone or overwritten, stay so; and
+        a claim that no longer has to wait is notified by its watch.
         """
         client, doing = claim.owner.usable_client, f"read the status of {self._key!r}"
         if before:
@@ -290,12 +302,11 @@ class ZooKeeperElection:
                 doing, get_data(nearest, on_event), get_data(path, on_event)
             )
             return other, own
-        request = client.request if claim.was_leading else client.request_linearizable
         own_read = get_data(path, claim.watch(path))
         if before is None:
-            names, own = request(doing, get_children(self._folder), own_read)
+            names, own = client.request(doing, get_children(self._folder), own_read)
             return names, own
-        return None, request(doing, own_read)[0]
+        return None, client.request(doing, own_read)[0]
 
     def watch_claim(self, claim: Claim, wake: Callable[[], None]) -> Closable:
         """Call `wake` after changes of the claim's node or its predecessor; see `Election`."""

@@ -1,4 +1,4 @@
-"""Warnings about nodes in an election's folder that belong to another recipe.
+"""Warnings about nodes in an election's folder that belong to another recipe, or to no session.
 
 Candidates with different recipes below one path do not exclude each other: each recipe has a leader
 of its own. So each such node is reported in a warning, once.
@@ -49,6 +49,7 @@ class ForeignNodes:
         self._folder = folder
         self._recipe = recipe
         self._noted: set[str] = set()
+        self._unbound: set[str] = set()  # claims without a session that were reported
         self._limiter = RateLimiter(_BURST, _RATE)
 
     def note(self, names: Iterable[str], client: Client) -> None:
@@ -64,6 +65,18 @@ class ForeignNodes:
             self._noted.add(name)
             (pending,) = client.post(exists(f"{self._folder}/{name}"))
             pending.rawlink(partial(self._on_stat, name))
+
+    def note_predecessor(self, name: str, owner: int) -> None:
+        """Report a claim before another one if it is bound to no session, so that nothing ends it."""
+        if owner not in NO_SESSION or name in self._unbound:
+            return
+        self._unbound.add(name)
+        log.warning(
+            "the node %s is not bound to a session, and is in the queue of the election %r: when it "
+            "is first, no candidate can lead until it is deleted; delete it if it was left behind",
+            one_line(f"{self._folder}/{name}", _MAX_NAME),
+            self._key,
+        )
 
     def watch_beside(self, claim: ZooKeeperClaim) -> None:
         """Note the children now, and whenever one comes or goes, as long as the claim leads."""

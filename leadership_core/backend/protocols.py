@@ -315,6 +315,9 @@ class Election(Protocol):
     def status(self, claim: Claim) -> ClaimStatus:
         """Read the status of the claim, in one linearizable read.
 
+        Where a session observes all states of the store in their order, `Leading` may also rest on the
+        observation of one in which the claim was first: it is so until its own end, which its watch reports.
+
         Raises:
             SessionLost: the session has ended.
             StoreUnavailable: no answer.

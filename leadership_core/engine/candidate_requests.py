@@ -65,6 +65,7 @@ class CandidateRequests:
             context.requests.submit,
             context.scheduler.post,
             on_change=lambda: report(messages.StatusChanged()),
+            known=self._known_status,
         )
         self._watch = ClaimWatch(
             *(context, election, key),
@@ -178,6 +179,16 @@ class CandidateRequests:
         ask, limit = partial(self._election.status, claim), keeper.lease.request_limit()
         status = call(limit, ask, self._context.store, "status", self._key)
         return messages.StatusReceived(ticket, status)
+
+    def _known_status(self, claim: Claim) -> messages.StatusReceived | None:
+        """The status, if the watch has told it; in its thread."""
+        known = getattr(self._election, "known_status", None)
+        try:
+            status = None if known is None else known(claim)
+        except Exception:  # noqa: BLE001  # a mistake of a plugin; the status is read
+            log_exception(log, "store.unexpected_error")
+            status = None
+        return None if status is None else messages.StatusReceived(0, status)
 
     def _read_early(
         self, keeper: SessionKeeper, claim: Claim

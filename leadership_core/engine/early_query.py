@@ -3,7 +3,7 @@
 When the claim before it has gone, the next candidate is elected after one read. Without this, the
 thread of the watch wakes the scheduler's, and that one wakes the thread that reads. Here the thread of
 the watch hands the read over at once. The state machine decides as before: its query is asked for when
-the answer has come, and is answered with it.
+the answer has come, and is answered with it. Where the report itself tells the status, there is no read.
 
 This is the same as a query that the state machine sends a moment later. The read is sent after the
 report of the watch, as that query would be; of the answers to a query that was sent before, none is used.
@@ -52,12 +52,14 @@ class EarlyQuery:
 
     Args:
         read: reads the status of a claim, and returns the outcome; called in a thread for requests.
+        known: returns the outcome that a read would have, if the watch has told it, or None; called in
+            the thread of the watch.
         submit: runs a task in such a thread.
         post: runs a task in the scheduler's thread.
         on_change: called when the state machine should ask for the status.
     """
 
-    __slots__ = ("_answer", "_on_change", "_post", "_prepared", "_read", "_submit")
+    __slots__ = ("_answer", "_known", "_on_change", "_post", "_prepared", "_read", "_submit")
 
     def __init__(
         self,
@@ -65,8 +67,10 @@ class EarlyQuery:
         submit: Callable[[Callable[[], None]], None],
         post: Callable[[Callable[[], None]], object],
         on_change: Callable[[], None],
+        known: Callable[[Claim], Outcome] = lambda _: None,
     ) -> None:
         self._read, self._submit, self._post, self._on_change = read, submit, post, on_change
+        self._known = known
         self._prepared: _Prepared | None = None
         self._answer: _Prepared | None = None
 
@@ -85,7 +89,11 @@ class EarlyQuery:
         prepared = self._prepared
         if prepared is None or prepared.claim is not claim or not prepared.start():
             return False
-        self._submit(lambda: self._run(prepared))
+        prepared.outcome = self._known(claim)
+        if prepared.outcome is None:
+            self._submit(lambda: self._run(prepared))
+        else:
+            self._post(lambda: self._finish(prepared))
         return True
 
     def changed(self) -> None:

@@ -20,6 +20,7 @@ from .mutant import Mutant
 __all__ = ["MUTANTS"]
 
 _ELECTION = "tests/integration/zookeeper/test_election.py"
+_HANDOVER = "tests/integration/zookeeper/test_handover.py"
 _LOST = "tests/integration/zookeeper/test_lost_answers.py"
 
 
@@ -92,10 +93,26 @@ def without_recheck(known: Any) -> Any:
 
     def mutant(self: Any) -> Any:
         before = self.predecessors
-        gone = before and self._deleted.endswith(f"/{before[-1]}")
-        return [] if gone else known(self)
+        return [] if before and self._is_reported_gone(before[-1]) else known(self)
 
     return mutant
+
+
+def reported_on_any_connection(_: Any) -> Any:
+    return lambda self, name: self._deleted is not None and self._deleted[0].endswith(f"/{name}")
+
+
+def any_report(note: Any) -> Any:
+    """Count a change of a node before the claim as its deletion."""
+
+    def mutant(self: Any, path: str | None, deleted: bool) -> None:
+        note(self, path, deleted or path is not None)
+
+    return mutant
+
+
+def own_reports_unseen(_: Any) -> Any:
+    return lambda self: (self.owner.client.connection, None)
 
 
 def as_asked(start: Any) -> Any:
@@ -220,6 +237,30 @@ MUTANTS = [
         "ports of ZooKeeper's recipe, which warns of it",
         (f"{_ELECTION}::test_withdrawal_of_waiting_claim_elects_no_other",),
         ((ZooKeeperClaim, "known_predecessors", without_recheck),),
+    ),
+    Mutant(
+        "report of an earlier connection elects",
+        "The next server may lag behind the report, and still show the claim's node, which is gone.",
+        "a tempting shortcut of hand-overs without a read",
+        (f"{_HANDOVER}::test_report_of_earlier_connection_elects_nobody",
+         f"{_HANDOVER}::test_connection_that_breaks_during_read_elects_nobody"),
+        ((ZooKeeperClaim, "_is_reported_gone", reported_on_any_connection),),
+    ),
+    Mutant(
+        "change of the predecessor elects",
+        "A watch of a node's data fires when they change, too, and the node exists.",
+        "a tempting shortcut of hand-overs without a read",
+        (f"{_HANDOVER}::test_change_of_predecessor_elects_nobody",),
+        ((ZooKeeperClaim, "on_node_changed", any_report),),
+    ),
+    Mutant(
+        "deletion of the claim itself is not looked at",
+        "An operator has deleted the claim before its predecessor left, and it is elected.",
+        "a tempting shortcut of hand-overs without a read",
+        (f"{_HANDOVER}::test_claim_deleted_before_its_predecessor_never_leads",
+         f"{_HANDOVER}::test_claim_overwritten_before_its_predecessor_leaves_never_leads",
+         f"{_HANDOVER}::test_status_of_claim_without_watch_is_read"),
+        ((ZooKeeperClaim, "moment", own_reports_unseen),),
     ),
     Mutant(
         "requested ttl in place of the negotiated one",

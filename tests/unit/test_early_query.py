@@ -29,10 +29,15 @@ class Harness:
         self.outcome: messages.StatusReceived | messages.Failed | None = messages.StatusReceived(
             0, Leading(7)
         )
+        self.known: messages.StatusReceived | None = None
         self.asked = 0
         self.answers: list[object] = []
         self.query = EarlyQuery(
-            lambda *_: self.outcome, self.submitted.append, self.posted.append, self._ask
+            lambda *_: self.outcome,
+            self.submitted.append,
+            self.posted.append,
+            self._ask,
+            lambda _: self.known,
         )
 
     def _ask(self) -> None:
@@ -71,6 +76,33 @@ def test_report_during_the_read_leads_to_another_query() -> None:
     harness.run()
 
     assert harness.answers == [messages.StatusReceived(3, Leading(7)), None]
+
+
+def test_report_that_tells_the_status_starts_no_read() -> None:
+    """The state machine gets the answer in its own thread."""
+    harness = Harness()
+    harness.known = messages.StatusReceived(0, Leading(8))
+    harness.query.prepare(KEEPER, CLAIM)
+
+    assert harness.query.start(CLAIM)
+    assert not harness.submitted
+    harness.run()
+
+    assert harness.answers == [messages.StatusReceived(3, Leading(8))]
+
+
+def test_report_that_tells_the_status_is_followed_by_a_query_after_the_next_report() -> None:
+    """The claim may be gone since."""
+    harness = Harness()
+    harness.known = messages.StatusReceived(0, Leading(8))
+    harness.query.prepare(KEEPER, CLAIM)
+    harness.query.start(CLAIM)
+
+    assert not harness.query.start(CLAIM)
+    harness.query.changed()
+    harness.run()
+
+    assert harness.answers == [messages.StatusReceived(3, Leading(8)), None]
 
 
 def test_report_without_preparation_starts_no_read() -> None:
