@@ -127,10 +127,13 @@ class Member:
         return self.ensemble.past[self.applied]
 
     def apply(self, zxid: int) -> None:
-        """Apply all transactions up to this one, and fire the watches that they concern."""
-        if zxid <= self.applied or self.cut:
-            return
-        before, self.applied = self.tree, zxid
+        """Apply all transactions up to this one in their order, and fire the watches that they concern."""
+        while self.applied < zxid and not self.cut:
+            self._apply_next()
+
+    def _apply_next(self) -> None:
+        before, zxid = self.tree, self.applied + 1
+        self.applied = zxid
         after = self.tree
         for one in list(self.connections):
             if one.session not in self.ensemble.sessions and zxid >= self.ensemble.ended.get(
@@ -275,6 +278,17 @@ class ZooKeeperServer(Server):
     def delete_first(self) -> None:
         path = self.claims()[0].place
         assert isinstance(path, str)
+        self.delete(path, -1)
+
+    def operator_deletes(self) -> None:
+        waiting = self.claims()[1:]
+        if not waiting or self.rng.random() < 0.5:
+            super().operator_deletes()
+            return
+        # Its candidate must never lead with it, so it is not exempt from any check.
+        path = self.rng.choice(waiting).place
+        assert isinstance(path, str)
+        self.world.note("an operator deletes the entry of a waiting claim")
         self.delete(path, -1)
 
     def overwrite_first(self) -> None:

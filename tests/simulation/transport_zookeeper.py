@@ -140,6 +140,10 @@ class SimKazoo:
         self._inbox.append(message)
         self._wake()
 
+    def observed(self, zxid: int) -> None:
+        """An answer has shown the state after that transaction; kazoo does not note it for events."""
+        self._seen = max(self._seen, zxid)
+
     def _wake(self) -> None:
         if self._task is not None:
             self._world.wake(self._task)
@@ -242,7 +246,6 @@ class SimKazoo:
                     self._received = clock.now()
                     if self._handler.monitor is not None:
                         self._handler.monitor.last_received = self._received
-                    self._seen = max(self._seen, wire.member.applied)
                     message()
             now, until = clock.now(), self._handler.until()
             if until <= now and self._pinged != until:

@@ -31,6 +31,9 @@ class Owner(Protocol):
     def arrived(self, what: Callable[[], None] | None) -> None:
         """A message has arrived; None is the end of the connection."""
 
+    def observed(self, zxid: int) -> None:
+        """An answer has shown the state after that transaction."""
+
 
 class Pending:
     """The future result of a request."""
@@ -108,6 +111,10 @@ class Wire:
         """Send a message to the client, which processes it in its thread."""
         self._to_client.send(lambda: self._link.arrived(what))
 
+    def observed(self, zxid: int) -> None:
+        """An answer has arrived; called in the client's thread."""
+        self._link.observed(zxid)
+
     def _receive(self, request: Callable[[Connection], None]) -> None:
         there = self.there
         if there is not None and there.open:
@@ -160,7 +167,13 @@ class Requests:
                 answer = do(there, member)
                 if writes:
                     member.apply(server.zxid)
-            there.tell(lambda: pending.set(answer))
+            zxid = member.applied
+
+            def arrived() -> None:
+                wire.observed(zxid)
+                pending.set(answer)
+
+            there.tell(arrived)
 
         wire.send(serve)
         return pending
