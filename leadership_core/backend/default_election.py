@@ -100,9 +100,8 @@ class DefaultElection:
         key: the key, normalised, with the store's prefix.
     """
 
-    watches_since_enter = (
-        True  # a watch reports the present state first, so also what it has missed
-    )
+    # A watch reports the present state first, so also what happened before it was made.
+    watches_since_enter = True
 
     def __init__(self, store: StoreBackend, key: str) -> None:
         self._store = store
