@@ -138,7 +138,7 @@ MUTANTS = [
     ),
     Mutant(
         "claim on Kubernetes without an answer was refused",
-        "The Lease has a holder that does not know of it, and nobody leads until its duration has passed.",
+        "The Lease has a holder that does not know of it, and there is no leader until its duration has passed.",
         "leader elections that take any error of an update for a lost election",
         (f"{_GUARDS}::test_claim_whose_answer_was_lost_leads",),
         ((election, "is_not_applied", always(value=True)),),

@@ -102,7 +102,7 @@ def test_ttl_of_a_new_session_counts_from_the_sending_of_its_first_request(
 def test_session_that_was_not_renewed_for_its_ttl_is_never_renewed_again(
     kind: str, time: ManualClock
 ) -> None:
-    """It may be alive at the server, where nobody has looked; its holder has stopped leading."""
+    """It may be alive at the server, where no request has read it yet; its holder has stopped leading."""
     server = _Server(time)
     session = _OPEN[kind](server, _TTL)
     session.renew()
