@@ -45,7 +45,7 @@ class ZooKeeperClaim(Claim):
     withdrawing: bool = False
     withdrawn: bool = False
     listeners: list[Callable[[], None]] = field(default_factory=list)
-    watched: set[str] = field(default_factory=set)
+    watched: frozenset[str] = frozenset()
     watches_folder: bool = False
     _deleted: tuple[str, object] | None = None  # reported last: path and connection
     _own: object = field(default_factory=object)  # replaced when its own node may have changed
@@ -116,6 +116,29 @@ class ZooKeeperClaim(Claim):
         # No two nodes were created by one transaction, and a node never changes its owner.
         return bool(stat.czxid == self.token)
 
+    def path_if_first(self, folder: str) -> str:
+        """The path of its node if that is the first child of a new folder."""
+        return f"{folder}/{self.prefix}{0:010}"
+
+    def watch_beforehand(self, path: str) -> Callable[[Any], None]:
+        """Subscribe to changes of its node before it is created, and before there are listeners.
+
+        Until there is one, a change is only noted: see `is_covered`.
+        """
+        self.owner.dispatcher.subscribe(self.on_node_changed, path)
+        self.watched |= {path}
+        return self.owner.dispatcher.on_event
+
+    def settle_watch(self) -> None:
+        """Drop the subscription of `watch_beforehand`, unless it serves a later `watch_claim`."""
+        if not self.listeners and (self.withdrawn or not self.is_covered):
+            self.watch()
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether it was granted, and its node was read and watched since, without a report of a change."""
+        return self.was_leading and self.path in self.watched and self._confirmed == self.moment()
+
     def predecessors_among(self, names: Iterable[str]) -> list[str] | None:
         """The claims before it, the nearest last; None if its own node is not among the names."""
         return self.recipe.predecessors_of((self.path or "").rpartition("/")[2], names)
@@ -174,7 +197,7 @@ class ZooKeeperClaim(Claim):
             The function for ZooKeeper's watches of the nodes.
         """
         dispatcher = self.owner.dispatcher
-        wanted = set(paths) if self.listeners else set()
+        wanted = frozenset(paths) if self.listeners else frozenset()
         dispatcher.unsubscribe(self.on_node_changed, *self.watched - wanted)
         for path in wanted - self.watched:
             dispatcher.subscribe(self.on_node_changed, path)

@@ -33,13 +33,12 @@ from leadership_core.backend import (
 
 from .claim import ZooKeeperClaim
 from .client import Client
+from .entering import Entering
 from .errors import is_not_applied, unexpected_response
 from .foreign import ForeignNodes
 from .nodes import (
     NodeReader,
     check_size,
-    create,
-    create_folders,
     delete,
     get_children,
     get_data,
@@ -88,8 +87,8 @@ class ZooKeeperElection:
     def enter(self, session: Session, value: bytes) -> ZooKeeperClaim:
         """Create the node of a claim, and grant it if it is the first; see `Election.enter`.
 
-        Two requests in one go, and more where the folder is missing. Blocks for the remaining
-        timeout at most.
+        Two to four requests in one go, and more where the folder's parent is missing. Blocks for
+        the remaining timeout at most.
 
         Args:
             session: of `ZooKeeperStore.open_session`.
@@ -104,49 +103,50 @@ class ZooKeeperElection:
         claim = ZooKeeperClaim(self._key, session, value, recipe=self._recipe)
         client = claim.owner.usable_client
         doing = f"enter {self._key!r}"
-        for _ in range(_TRIES):
-            # Sent without a wait in between, and executed in this order. The folder is probably missing
-            # when its first candidate starts; where it exists, its creation changes nothing.
-            folder = [] if self._has_folder else [create(self._folder, None)]
-            self._has_folder = True
-            *_, created, listed = client.send(
-                *folder, claim.creation(self._folder), get_children(self._folder)
-            )
-            try:
-                with half_timeout():
-                    answer = client.result(created, doing)
-                if not isinstance(answer, Exception) and not claim.is_created_by(
-                    self._folder, answer
-                ):
-                    raise unexpected_response(doing, ValueError("it is about another node"))
-            except StoreUnavailable as error:
-                if is_not_applied(error):
-                    raise
-                self._read_back(claim, error)
-                if claim.has_reliable_sequence:
-                    return claim
-                claim = self._restart_sequence(claim)
-                continue
-            if isinstance(answer, NoNodeError):
-                create_folders(client, self._folder)
-                continue
-            if isinstance(answer, Exception):
-                raise NotApplied(f"cannot {doing}: {answer!r}") from answer
-            path, stat = answer
-            claim.set_node(self._folder, path.rpartition("/")[2], stat.czxid)
-            if not claim.has_reliable_sequence:
-                claim = self._restart_sequence(claim)
-                continue
-            try:
-                names = client.result(listed, f"list {self._key!r}")
-            except StoreUnavailable:
-                return claim  # it has entered, and `status` reads the queue
-            if not isinstance(names, Exception):
-                claim.predecessors = claim.predecessors_among(names)
-                self._foreign.note(names, client)
-                claim.granted = claim.was_leading = claim.predecessors == []
-            return claim
+        try:
+            for _ in range(_TRIES):
+                # The folder is probably missing when its first candidate starts.
+                new_folder, self._has_folder = not self._has_folder, True
+                entering = Entering(
+                    client, claim, self._folder, self._foreign, new_folder=new_folder
+                )
+                answer = self._created(entering, claim)
+                if answer is None:
+                    if claim.has_reliable_sequence:
+                        return claim
+                    claim = self._restart_sequence(claim)
+                    continue
+                if isinstance(answer, NoNodeError):
+                    self._has_folder = False
+                    entering.create_parents()
+                    continue
+                if isinstance(answer, Exception):
+                    raise NotApplied(f"cannot {doing}: {answer!r}") from answer
+                path, stat = answer
+                claim.set_node(self._folder, path.rpartition("/")[2], stat.czxid)
+                if not claim.has_reliable_sequence:
+                    claim = self._restart_sequence(claim)
+                    continue
+                entering.read_queue()
+                return claim
+        finally:
+            claim.settle_watch()
         raise NotApplied(f"cannot {doing}: its folder is deleted as soon as it is created")
+
+    def _created(self, entering: Entering, claim: ZooKeeperClaim) -> Any:
+        """Wait for the answer to the creation; None if there was none, and the node was found."""
+        doing = f"enter {self._key!r}"
+        try:
+            with half_timeout():
+                answer = claim.owner.usable_client.result(entering.created, doing)
+            if not isinstance(answer, Exception) and not claim.is_created_by(self._folder, answer):
+                raise unexpected_response(doing, ValueError("it is about another node"))
+        except StoreUnavailable as error:
+            if is_not_applied(error):
+                raise
+            self._read_back(claim, error)
+            return None
+        return answer
 
     def _restart_sequence(self, claim: ZooKeeperClaim) -> ZooKeeperClaim:
         """Withdraw a claim without a reliable sequence number, and delete the folder.
@@ -313,6 +313,9 @@ class ZooKeeperElection:
         mine = ZooKeeperClaim.of(claim)
         watch = _ClaimWatch(mine, wake)
         try:
+            if mine.is_covered:
+                self._foreign.watch_beside(mine)
+                return watch
             # This sets the watches, which do not report what has changed before.
             status = self._read_status(mine)
             if isinstance(status, Leading):
@@ -345,6 +348,7 @@ class ZooKeeperElection:
             if isinstance(answer, Exception) and not isinstance(answer, NoNodeError):
                 raise StoreUnavailable(f"cannot withdraw from {self._key!r}: {answer!r}")
         mine.withdrawn = mine.settled = True
+        mine.settle_watch()
 
     def clean_up(self) -> None:
         """Delete the folder if it has no children and no data.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -48,8 +48,9 @@ class ForeignNodes:
         self._key = key
         self._folder = folder
         self._recipe = recipe
-        self._noted: set[str] = set()
-        self._unbound: set[str] = set()  # claims without a session that were reported
+        # Not sets: most elections have none of these, and there may be thousands of elections.
+        self._noted: tuple[str, ...] = ()
+        self._unbound: frozenset[str] = frozenset()  # claims without a session that were reported
         self._limiter = RateLimiter(_BURST, _RATE)
 
     def note(self, names: Iterable[str], client: Client) -> None:
@@ -62,7 +63,7 @@ class ForeignNodes:
                 continue
             if len(self._noted) == _MOST_WARNINGS:
                 return
-            self._noted.add(name)
+            self._noted += (name,)
             (pending,) = client.post(exists(f"{self._folder}/{name}"))
             pending.rawlink(partial(self._on_stat, name))
 
@@ -70,7 +71,7 @@ class ForeignNodes:
         """Report a claim before another one if it is bound to no session, so that nothing ends it."""
         if owner not in NO_SESSION or name in self._unbound:
             return
-        self._unbound.add(name)
+        self._unbound |= {name}
         log.warning(
             "the node %s is not bound to a session, and is in the queue of the election %r: when it "
             "is first, no candidate can lead until it is deleted; delete it if it was left behind",
@@ -81,15 +82,12 @@ class ForeignNodes:
     def watch_beside(self, claim: ZooKeeperClaim) -> None:
         """Note the children now, and whenever one comes or goes, as long as the claim leads."""
         client = claim.owner.client
-        ended = claim.withdrawing or not claim.listeners or client.closed
+        leads = claim.was_leading and not claim.withdrawing
+        ended = not leads or not claim.listeners or client.closed
         if ended or claim.watches_folder or self._limiter.delay() > 0:
             return
         self._limiter.consume()
-        claim.watches_folder = True
-
-        def on_event(_: Any) -> None:
-            claim.watches_folder = False
-            self.watch_beside(claim)
+        on_event = self.watch_of(claim)
 
         def on_names(pending: Any) -> None:
             if pending.successful():
@@ -101,13 +99,28 @@ class ForeignNodes:
         (pending,) = client.post(get_children(self._folder, on_event))
         pending.rawlink(on_names)
 
+    def watch_of(self, claim: ZooKeeperClaim) -> Callable[[Any], None]:
+        """The function for the watch of a list that is about to be requested for the claim.
+
+        The caller notes the names, and resets `claim.watches_folder` if there is no list.
+        """
+        claim.watches_folder = True
+        return partial(self._on_children_changed, claim)
+
+    def _on_children_changed(self, claim: ZooKeeperClaim, _: Any) -> None:
+        claim.watches_folder = False
+        self.watch_beside(claim)
+
+    def _forget(self, name: str) -> None:
+        self._noted = tuple(one for one in self._noted if one != name)
+
     def _on_stat(self, name: str, pending: Any) -> None:
         if not pending.successful():
-            self._noted.discard(name)  # it is read again if it is seen again
+            self._forget(name)  # it is read again if it is seen again
             return
         stat = pending.value
         if stat is None:
-            self._noted.discard(name)
+            self._forget(name)
             return
         known = name.startswith(_KNOWN_RECIPES) or any(one in name for one in _KNOWN_RECIPES[1:])
         if stat.ephemeralOwner in NO_SESSION and not known:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import ssl
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.protocol.serialization import Auth, Close, Connect, GetChildren, GetChildren2
+from kazoo.protocol.connection import ConnectionHandler
+from kazoo.protocol.paths import normpath
+from kazoo.protocol.serialization import (
+    Auth,
+    Close,
+    Connect,
+    Create,
+    Create2,
+    GetChildren,
+    GetChildren2,
+    ReplyHeader,
+)
 from kazoo.retry import KazooRetry
+from kazoo.security import OPEN_ACL_UNSAFE
 
 from .options import Options
 from .transport import Handler
@@ -56,6 +70,10 @@ class _Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
 
     _newest_zxid = 0
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connection.__class__ = _Connection  # which has the same attributes
+
     @property
     def last_zxid(self) -> int:
         """The id of the newest transaction that was observed."""
@@ -64,6 +82,27 @@ class _Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
     @last_zxid.setter
     def last_zxid(self, zxid: int) -> None:
         self._newest_zxid = max(self._newest_zxid, zxid)
+
+    def create_async(
+        self,
+        path: str,
+        value: bytes | None = b"",
+        *,
+        ephemeral: bool = False,
+        sequence: bool = False,
+        include_data: bool = False,
+    ) -> Any:
+        """Request the creation of a node.
+
+        kazoo's own chains three futures, to create missing parents and to remove a chroot.
+        """
+        pending = self.handler.async_result()
+        path = normpath(path, trailing=sequence)
+        flags = ephemeral | sequence << 1
+        request = Create2 if include_data else Create
+        acl = self.default_acl or OPEN_ACL_UNSAFE
+        self._call(request(path, value, acl, flags), pending)
+        return pending
 
     def close_session_async(self) -> Any:
         """Ask the server to end the session.
@@ -75,12 +114,37 @@ class _Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         return pending
 
     def asks_for_names(self, xid: int) -> bool:
-        """Whether the next answer is that to a request with this xid, and lists children."""
+        """Whether a request without an answer has this xid, and lists children."""
         try:
-            request, _, pending = self._pending[0]
-        except (AttributeError, LookupError, TypeError, ValueError):
+            return any(
+                pending == xid and isinstance(request, GetChildren | GetChildren2)
+                for request, _, pending in self._pending
+            )
+        except (AttributeError, RuntimeError, TypeError, ValueError):
             return False
-        return bool(pending == xid and isinstance(request, GetChildren | GetChildren2))
+
+
+class _Connection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
+    """A connection on a monitored socket, without system calls for each request and answer."""
+
+    def _write(self, msg: bytes, timeout: float | None) -> None:
+        # The socket takes all of it, and the handler sends it before it waits.
+        self.handler.write_timeout = timeout
+        self._socket.send(msg)
+
+    def _read_header(self, timeout: float | None) -> Any:
+        sock = self._socket
+        if sock.pending() == 0:
+            with (
+                self._socket_error_handling(),
+                contextlib.suppress(BlockingIOError, ssl.SSLWantReadError),
+            ):
+                sock.read_ahead()
+        frame = sock.take_frame()
+        if frame is None:  # kazoo waits for the rest
+            return super()._read_header(timeout)
+        header, offset = ReplyHeader.deserialize(frame, 0)
+        return header, frame, offset
 
 
 class _CloseSession(Close):  # type: ignore[misc]  # kazoo has no types

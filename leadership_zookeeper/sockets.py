@@ -16,22 +16,20 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from leadership_core.backend import Address, WrongServer, clock
+from leadership_core.backend import WrongServer, clock
 
 __all__ = [
     "MAX_ANSWER",
     "MAX_NAMES_ANSWER",
+    "PING",
     "AnswerTooLong",
     "ConnectResponse",
     "ConnectResponseParser",
     "ConnectionMonitor",
-    "MonitoredSocket",
-    "MonitoredTLSSocket",
     "PingCounter",
     "SocketHandle",
-    "connect",
 ]
 
 MAX_ANSWER = 2 * 1024**2
@@ -40,22 +38,13 @@ MAX_NAMES_ANSWER = 16 * 1024**2
 """Bytes of an answer with the names of a node's children; a million of 16 characters."""
 
 _PING_XID = -2
-_PING = struct.pack("!iii", 8, _PING_XID, 11)  # as kazoo sends it: length, xid, type
-_CLOSE = struct.pack("!iii", 8, 2**31 - 1, -11)
+PING = struct.pack("!iii", 8, _PING_XID, 11)  # as kazoo sends it: length, xid, type
 _FRAME_HEAD = struct.Struct("!ii")  # length of the rest, xid of the request
 _CONNECT_HEAD = struct.Struct("!iiiq")  # length of the answer, protocol version, timeout, session
 _CONNECT_LENGTHS = range(20, 1024)  # of a connect response, with a password of any usual length
 
 _DISCARD = struct.pack("ii", 1, 0)  # SO_LINGER with 0 seconds
-_MAX_READ = 256 * 1024  # bytes that are read at once
 _KEPT_HEARTBEATS = 20  # those of two ticks
-
-# A watch is silent as long as nothing changes: keepalive distinguishes a dead peer from a quiet one.
-_KEEPALIVE = [
-    (socket.IPPROTO_TCP, getattr(socket, name), value)
-    for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
-    if hasattr(socket, name)
-]
 
 
 class AnswerTooLong(ConnectionAbortedError):
@@ -247,43 +236,7 @@ class ConnectionMonitor:
 
     def suppresses_ping(self, data: Any) -> bool:
         """Whether the data are a ping of kazoo's that must not be sent."""
-        return not self._allow_pings and len(data) == len(_PING) and bytes(data) == _PING
-
-
-if TYPE_CHECKING:
-    _SocketBase = socket.socket
-else:
-    _SocketBase = object
-
-
-class _Monitoring(_SocketBase):
-    """What both kinds of sockets add: a `ConnectionMonitor`, heartbeats, the end of the session."""
-
-    monitor: ConnectionMonitor
-
-    def recv(self, bufsize: int = 1024, flags: int = 0) -> bytes:
-        # kazoo asks for as many bytes as an answer's head announces, and Python allocates them all.
-        size = min(bufsize, _MAX_READ)
-        return self.monitor.receive(lambda: super(_Monitoring, self).recv(size, flags))
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        return len(data) if self.monitor.suppresses_ping(data) else super().send(data, flags)
-
-    def send_heartbeat(self) -> None:
-        """Send a ping, which extends the session."""
-        super().send(_PING)
-
-    def send_close(self) -> None:
-        """Ask the server to end the session; does not wait for the answer."""
-        super().send(_CLOSE)
-
-
-class MonitoredSocket(_Monitoring, socket.socket):
-    """A TCP socket with a monitor."""
-
-
-class MonitoredTLSSocket(_Monitoring, ssl.SSLSocket):
-    """A TLS socket with a monitor."""
+        return not self._allow_pings and len(data) == len(PING) and bytes(data) == PING
 
 
 class SocketHandle:
@@ -320,50 +273,3 @@ class SocketHandle:
         # The flag first: `attach` checks it after it has set the socket.
         self.closed.set()
         self.abort()
-
-
-def connect(
-    handle: SocketHandle,
-    address: Address,
-    until: float,
-    monitor: ConnectionMonitor,
-    tls: ssl.SSLContext | None,
-) -> socket.socket:
-    """Connect to an address.
-
-    Args:
-        handle: gets the socket, and can abort the attempt.
-        address: of a server.
-        until: deadline on `clock.now`.
-        monitor: of the new connection.
-        tls: None for a plain connection; see `tls.use_monitored_sockets`.
-
-    Raises:
-        OSError: there was no connection in time.
-    """
-    remaining = until - clock.now()
-    if remaining <= 0 or handle.closed.is_set():
-        raise TimeoutError("no time left to connect")
-    sock: MonitoredSocket | MonitoredTLSSocket = MonitoredSocket(address.family, socket.SOCK_STREAM)
-    sock.monitor = monitor
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option in _KEEPALIVE:
-            sock.setsockopt(*option)
-        handle.attach(sock)
-        sock.settimeout(remaining)
-        sock.connect(address.sockaddr)
-        if tls is None:
-            return sock
-        sock.settimeout(max(0.001, until - clock.now()))
-        wrapped = tls.wrap_socket(sock, server_hostname=address.name, do_handshake_on_connect=False)
-        assert isinstance(wrapped, MonitoredTLSSocket)
-        sock = wrapped
-        sock.monitor = monitor
-        handle.attach(sock)
-        sock.do_handshake()
-        return sock
-    except BaseException:
-        sock.close()
-        raise

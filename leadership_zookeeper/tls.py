@@ -11,7 +11,7 @@ from typing import Self
 
 from leadership_core.backend import Secret, StoreURL, URLError, read_password
 
-from .sockets import MonitoredTLSSocket
+from .monitored_sockets import MonitoredTLSSocket
 
 __all__ = ["Login", "use_monitored_sockets"]
 

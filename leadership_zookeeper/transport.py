@@ -11,7 +11,6 @@ import logging
 import math
 import select
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,9 @@ from leadership_core.backend import (
     start_daemon,
 )
 
+from .monitored_sockets import MonitoredSocket, MonitoredTLSSocket, connect
+from .pending_answer import PendingAnswer
+from .request_signal import RequestAnnouncer, RequestSignal, request_signals
 from .sockets import (
     MAX_ANSWER,
     MAX_NAMES_ANSWER,
@@ -38,7 +40,6 @@ from .sockets import (
     ConnectionMonitor,
     ConnectResponse,
     SocketHandle,
-    connect,
 )
 
 if TYPE_CHECKING:
@@ -57,8 +58,12 @@ log: logging.Logger = logging.getLogger(__name__)
 # Ticks between two heartbeats. A server forwards those of its clients to the leader twice a tick.
 _HEARTBEAT_INTERVAL = 0.1
 
+# Requests are sent together where many wait, but not kept back for long: bytes, and answers or requests.
+_MOST_UNSENT, _MOST_WITHOUT_POLL = 16 * 1024, 32
+
 _MAX_POLL = 3600.0  # seconds: poll() rejects a month, which a server may grant
 
+_MONITORED = (MonitoredSocket, MonitoredTLSSocket)
 _READ = select.POLLIN | select.POLLPRI
 _BROKEN = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
@@ -89,6 +94,7 @@ class Handler(_KazooHandler):
         asks_for_names: returns for the xid of a request whether it asks for a node's children.
         heartbeat_until: when to stop extending the session, on `clock.now`.
         connects: number of connections that kazoo has asked for.
+        write_timeout: seconds for a server to take requests.
     """
 
     def __init__(
@@ -116,6 +122,8 @@ class Handler(_KazooHandler):
         self.asks_for_names: Callable[[int], bool] = lambda _: False
         self.heartbeat_until: float = -math.inf
         self.connects: int = 0
+        self.write_timeout: float | None = server_timeout
+        self._without_poll = 0  # calls of `select` since the last poll
         self._name = name
         self._addresses = addresses
         self._hosts = hosts
@@ -220,11 +228,15 @@ class Handler(_KazooHandler):
         timeout: float | None = None,
     ) -> tuple[list[Any], list[Any], list[Any]]:
         self._raise_if_closed()
+        idle = _is_idle(rlist)
+        if idle and (ready := self._ready_without_poll(*rlist)):
+            return ready, [], []
+        self._flush(rlist[0])
         responded = self.monitor is not None and self.monitor.responded
         if not responded:
             limit = self._attempt_timeout()
             timeout = limit if timeout is None else min(timeout, limit)
-        elif _is_idle(rlist) and not self._allow_pings:
+        elif idle and not self._allow_pings:
             # kazoo would take an empty result as a reason to send a ping, and break the
             # connection when the ping, which is suppressed, is not answered.
             timeout = None
@@ -232,6 +244,12 @@ class Handler(_KazooHandler):
         if not (responded or readable or writable):
             self._record_failure(TimeoutError("it takes connections and does not answer"))
         return readable, writable, []
+
+    def async_result(self) -> PendingAnswer:
+        return PendingAnswer(self.timeout_exception)
+
+    def create_socket_pair(self) -> tuple[RequestSignal, RequestAnnouncer]:
+        return request_signals()
 
     # -- called by the client ----------------------------------------------------------------
 
@@ -270,37 +288,67 @@ class Handler(_KazooHandler):
         )
         self._on_connect_failed()
 
+    def _ready_without_poll(self, sock: Any, requests: RequestSignal) -> list[Any]:
+        """What kazoo can go on with: an answer that was read ahead, or a request for the next `flush`."""
+        ready: list[Any] = [sock] if sock.pending() > 0 else []
+        if requests.announced and sock.unsent < _MOST_UNSENT:
+            ready.append(requests)
+        elif ready:
+            self._flush(sock)
+        self._without_poll += 1
+        return ready if self._without_poll <= _MOST_WITHOUT_POLL else []
+
+    def _flush(self, sock: Any) -> None:
+        """Send the requests that the socket has taken.
+
+        Raises:
+            OSError: the connection is broken.
+            KazooTimeoutError: the server takes no more bytes.
+        """
+        while not sock.flush():
+            if not self._poll([], [sock], self.write_timeout)[1]:
+                raise self.timeout_exception("the server takes no requests")
+
     def _poll(
         self, rlist: Sequence[Any], wlist: Sequence[Any], timeout: float | None
     ) -> tuple[list[Any], list[Any]]:
         """Poll the sockets; while kazoo is idle, send heartbeats, and end an expired session."""
+        self._without_poll = 0
+        requests = rlist[1] if _is_idle(rlist) else None
         poll = select.poll()
         for one in rlist:
             poll.register(one, _READ)
         for one in wlist:
             poll.register(one, select.POLLOUT)
         idle = rlist[0] if _is_idle(rlist) and timeout is None else None
-        # Bytes that TLS has decrypted already: poll() does not report them.
-        buffered = [one for one in rlist if isinstance(one, ssl.SSLSocket) and one.pending() > 0]
+        buffered = [one for one in rlist if isinstance(one, _MONITORED) and one.pending() > 0]
         end = math.inf if timeout is None else clock.now() + timeout
         while True:
             heartbeat_at = math.inf if idle is None else self._send_heartbeat_if_due(idle)
             wake_at = min(end, heartbeat_at, self._until())
             milliseconds: float | None = None
-            if buffered:
+            if requests is not None:
+                requests.waits = True  # first; see `RequestAnnouncer.send`
+            if buffered or (requests is not None and requests.announced):
                 milliseconds = 0
             elif wake_at < math.inf:
                 milliseconds = min(max(0.0, wake_at - clock.now()), _MAX_POLL) * 1000 + 1
             events = dict(poll.poll(milliseconds))
+            if requests is not None:
+                requests.waits = False
+                if requests.fileno() in events:
+                    requests.clear()
             if idle is not None and clock.now() >= self._until() and _is_writable(idle):
                 idle.send_close()  # the session was not renewed in time
                 self.socket_handle.closed.set()
             self._raise_if_closed()
             readable = [
                 one
-                for one in rlist
+                for one in rlist[:1]
                 if one in buffered or events.get(one.fileno(), 0) & (_READ | _BROKEN)
             ]
+            if requests is not None and requests.announced:
+                readable.append(requests)
             writable = [one for one in wlist if one.fileno() in events]
             if readable or writable or clock.now() >= end:
                 return readable, writable

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from kazoo.protocol.states import EventType
@@ -27,7 +28,7 @@ class WatchDispatcher:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._listeners: dict[str, set[NodeListener]] = {}
+        self._listeners: dict[str, tuple[NodeListener, ...]] = {}  # mostly one for a path
 
     @property
     def paths(self) -> frozenset[str]:
@@ -38,17 +39,18 @@ class WatchDispatcher:
     def subscribe(self, listener: NodeListener, path: str) -> None:
         """Call a listener when a watch of the path fires."""
         with self._lock:
-            self._listeners.setdefault(path, set()).add(listener)
+            listeners = self._listeners.get(path, ())
+            if listener not in listeners:
+                self._listeners[path] = (*listeners, listener)
 
     def unsubscribe(self, listener: NodeListener, *paths: str) -> None:
         """Stop calling a listener for these paths."""
         with self._lock:
             for path in paths:
-                listeners = self._listeners.get(path)
-                if listeners is not None:
-                    listeners.discard(listener)
-                    if not listeners:
-                        del self._listeners[path]
+                listeners = self._listeners.pop(path, ())
+                left = tuple(one for one in listeners if one != listener)
+                if left:
+                    self._listeners[path] = left
 
     def on_event(self, event: Any) -> None:
         """Notify the listeners of the node of a kazoo event; the function of all watches."""
@@ -59,8 +61,8 @@ class WatchDispatcher:
         """Notify the listeners of one path, or of all."""
         with self._lock:
             if path is not None:
-                listeners = set(self._listeners.get(path, ()))
+                listeners = self._listeners.get(path, ())
             else:
-                listeners = set().union(*self._listeners.values())
+                listeners = tuple(dict.fromkeys(chain.from_iterable(self._listeners.values())))
         for listener in listeners:
             listener(path, deleted)

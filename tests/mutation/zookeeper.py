@@ -102,6 +102,11 @@ def reported_on_any_connection(_: Any) -> Any:
     return lambda self, name: self._deleted is not None and self._deleted[0].endswith(f"/{name}")
 
 
+def granted_is_enough(_: Any) -> Any:
+    """Take a granted claim for watched, whatever has been reported about its node."""
+    return property(lambda self: self.was_leading)
+
+
 def any_report(note: Any) -> Any:
     """Count a change of a node before the claim as its deletion."""
 
@@ -261,6 +266,14 @@ MUTANTS = [
          f"{_HANDOVER}::test_claim_overwritten_before_its_predecessor_leaves_never_leads",
          f"{_HANDOVER}::test_status_of_claim_without_watch_is_read"),
         ((ZooKeeperClaim, "moment", own_reports_unseen),),
+    ),
+    Mutant(
+        "granted claim is taken for watched",
+        "Its node was deleted, or its connection broke, before the engine began to listen.",
+        "a tempting shortcut of elections without a read",
+        ("tests/integration/zookeeper/test_entering.py::test_change_before_watch_wakes_at_once",
+         "tests/integration/zookeeper/test_entering.py::test_claim_of_earlier_connection_is_read_before_it_counts_as_watched"),
+        ((ZooKeeperClaim, "is_covered", granted_is_enough),),
     ),
     Mutant(
         "requested ttl in place of the negotiated one",

@@ -42,7 +42,6 @@ def zookeeper_patched() -> Iterator[None]:
     with (
         CLIENTS.patched("leadership_zookeeper.client.Handler"),
         mock.patch("leadership_zookeeper.client.new_client", SimKazoo),
-        mock.patch("leadership_zookeeper.watch_dispatcher.set", _OrderedSet, create=True),
     ):
         yield
 
