@@ -124,8 +124,10 @@ def test_withdrawal_with_lost_answer_can_be_repeated(
     leaving = pool.submit(within, 0.5, lambda: far.election.withdraw(claim))
     with pytest.raises(StoreUnavailable):
         leaving.result(5)
+    client, before = far.session.client, far.session.client.connection
     far.link.reset()
     far.link.heal()
+    wait_until(lambda: client.connection is not before and client.connected)
 
     within(3, lambda: far.election.withdraw(claim))
 
