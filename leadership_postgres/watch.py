@@ -219,7 +219,8 @@ class Watcher:
         while not self._closed:
             self._drain()
             with self._lock:
-                dirty, self._dirty = self._dirty & set(self._watched), set()
+                dirty = {scope for scope in self._dirty if scope in self._watched}
+                self._dirty = set()
             now = clock.now()
             dirty |= {scope for scope, due in self._due.items() if due <= now}
             if dirty:

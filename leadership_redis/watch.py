@@ -10,7 +10,6 @@ from math import inf
 
 from leadership_core.backend import (
     Change,
-    Entry,
     StoreClosed,
     StoreUnavailable,
     WatchDelivery,
@@ -22,7 +21,7 @@ from leadership_core.backend import (
 )
 
 from .client import Client
-from .kv import Found, KVEntries
+from .kv import KVEntries
 from .subscription import Subscription
 
 __all__ = ["Watcher"]
@@ -36,12 +35,14 @@ _FULL_INTERVAL = 20.0  # seconds between two reads of everything while they do
 _LEAST_DELAY = 0.02  # seconds between two reads because of an expiry
 _FIRST_RETRY, _LAST_RETRY = 0.25, 1.0  # seconds
 _MOST_NAMES = 500  # of one read, during which Redis does nothing else
+_NOTHING = object()  # what a new watch has reported
 
 
 class Watcher:
     """All watches of one store; thread-safe.
 
-    One thread reads, from the first watch on, and another one listens for notifications.
+    One thread reads, from the first watch on, and another one listens for notifications. What a
+    notification costs depends on what has changed, and not on how many watches there are.
 
     Args:
         client: of the store.
@@ -54,15 +55,14 @@ class Watcher:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._woken = threading.Event()
-        self._watched: dict[WatchDelivery[Change], str] = {}
-        self._dirty: set[str] = set()  # names to read again
+        # By name, with what each watch has reported.
+        self._watched: dict[str, dict[WatchDelivery[Change], object]] = {}
+        self._dirty: set[str] = set()  # names to read again, or that are not watched any more
         self._all_dirty = False
         self._thread: threading.Thread | None = None
         self._closed = False
-        # Only in the thread: what was found, when it may end, and what each watch has reported.
-        self._found: dict[str, list[Entry]] = {}
+        # Only in the thread: when what was found may end.
         self._due: dict[str, float] = {}
-        self._reported: dict[WatchDelivery[Change], object] = {}
 
     def add(
         self, key: str, on_change: Callable[[Change], None], *, tree: bool
@@ -78,10 +78,15 @@ class Watcher:
             StoreClosed: the watcher is closed.
             NotApplied: no thread can be started now.
         """
+        name = f"{key}/" if tree else key
 
         def forget() -> None:
             with self._lock:
-                self._watched.pop(watch, None)
+                watches = self._watched.get(name, {})
+                watches.pop(watch, None)
+                if not watches:
+                    self._watched.pop(name, None)
+                    self._dirty.add(name)
 
         watch = WatchDelivery(on_change, forget)
         with self._lock:
@@ -90,8 +95,8 @@ class Watcher:
             if self._thread is None:
                 # It cannot read before this block has ended.
                 self._thread = start_daemon(self._run, "leadership-redis-watch")
-            self._watched[watch] = f"{key}/" if tree else key
-            self._dirty.add(self._watched[watch])
+            self._watched.setdefault(name, {})[watch] = _NOTHING
+            self._dirty.add(name)
         self._woken.set()
         return watch
 
@@ -101,7 +106,7 @@ class Watcher:
             return
         with self._lock:
             self._closed = True
-            watches = list(self._watched)
+            watches = [watch for those in self._watched.values() for watch in those]
         self._subscription.close()
         self._woken.set()
         for watch in watches:
@@ -121,28 +126,31 @@ class Watcher:
             if changed is None:
                 self._all_dirty = True
             else:
-                self._dirty.update(_names_of(changed))
+                touched = [name for name in _names_of(changed) if name in self._watched]
+                if not touched:
+                    return
+                self._dirty.update(touched)
         self._woken.set()
 
     def _run(self) -> None:
         retry, last_read, last_full = _FIRST_RETRY, -inf, -inf
         while True:
             self._woken.clear()  # first: a change from here on needs another read
+            now = clock.now()
+            interval = _FULL_INTERVAL if self._subscription.active else _POLL_INTERVAL
+            is_over = [name for name, due in self._due.items() if due <= now]
             with self._lock:
                 if self._closed:
                     return
-                watched = dict(self._watched)
-                dirty, self._dirty = self._dirty, set()
-                everything, self._all_dirty = self._all_dirty, False
-            now = clock.now()
-            interval = _FULL_INTERVAL if self._subscription.active else _POLL_INTERVAL
-            everything = everything or now - last_full >= interval
-            names = set(watched.values())
-            wanted = [
-                name for name in names
-                if everything or name in dirty or name not in self._found
-                or self._due.get(name, inf) <= now
-            ]  # fmt: skip
+                dirty, self._dirty = self._dirty.union(is_over), set()
+                everything = self._all_dirty or now - last_full >= interval
+                self._all_dirty = False
+                wanted = [name for name in dirty if name in self._watched]
+                if everything:
+                    wanted = list(self._watched)
+                dropped = dirty - self._watched.keys()
+            for name in dropped:
+                self._due.pop(name, None)
             failure: StoreUnavailable | None = None
             try:
                 if wanted or now - last_read >= _CHECK_INTERVAL:
@@ -158,13 +166,12 @@ class Watcher:
                 log.exception("reading what is watched failed")
                 failure = StoreUnavailable(f"reading what is watched failed: {error!r}")
                 failure.__cause__ = error
-            for name in self._found.keys() - names:
-                del self._found[name]
-                self._due.pop(name, None)
-            self._report(watched, failure)
             if failure is not None:
                 with self._lock:
                     self._all_dirty = True
+                    names = list(self._watched)
+                for name in names:
+                    self._report(name, failure)
                 self._woken.wait(retry)
                 retry = min(2 * retry, _LAST_RETRY)
                 continue
@@ -173,35 +180,32 @@ class Watcher:
             self._woken.wait(max(_LEAST_DELAY, until - clock.now()))
 
     def _read(self, names: Sequence[str]) -> None:
+        """Read what is at these names, and report what has changed."""
         for start in range(0, max(1, len(names)), _MOST_NAMES):
             some = names[start : start + _MOST_NAMES]
             with call_timeout(_READ_SECONDS):
                 answers = self._entries.read(some)
             now = clock.now()
             for name, found in zip(some, answers, strict=True):
-                self._keep(name, found, now)
+                if found.expiry is None:
+                    self._due.pop(name, None)
+                else:
+                    self._due[name] = now + found.expiry
+                entries = found.entries
+                self._report(
+                    name, entries if name.endswith("/") else entries[0] if entries else None
+                )
 
-    def _keep(self, name: str, found: Found, now: float) -> None:
-        self._found[name] = found.entries
-        if found.expiry is None:
-            self._due.pop(name, None)
-        else:
-            self._due[name] = now + found.expiry
-
-    def _report(
-        self, watched: dict[WatchDelivery[Change], str], failure: StoreUnavailable | None
-    ) -> None:
-        for watch, name in watched.items():
-            if failure is None and name not in self._found:
-                continue
-            entries = self._found.get(name, [])
-            state: Change = entries if name.endswith("/") else entries[0] if entries else None
-            report: object = StoreUnavailable if failure is not None else state
-            if watch not in self._reported or self._reported[watch] != report:
-                self._reported[watch] = report
-                watch.publish(state if failure is None else failure)
-        for closed in self._reported.keys() - watched.keys():
-            del self._reported[closed]
+    def _report(self, name: str, state: Change) -> None:
+        """Let the watches of that name report what is new to them: a state, or a failure of any kind."""
+        report: object = StoreUnavailable if isinstance(state, StoreUnavailable) else state
+        with self._lock:
+            watches = self._watched.get(name, {})
+            news = [watch for watch, reported in watches.items() if reported != report]
+            for watch in news:
+                watches[watch] = report
+        for watch in news:
+            watch.publish(state)
 
 
 def _names_of(key: str) -> Iterable[str]:
