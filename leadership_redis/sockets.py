@@ -13,6 +13,7 @@ import select
 import socket
 import ssl
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import redis
@@ -25,6 +26,8 @@ __all__ = ["MAX_RESPONSE_SIZE", "Connection", "Deadline"]
 
 MAX_RESPONSE_SIZE = 64 * 1024**2
 """Bytes of an answer; a list of all entries is one answer."""
+
+_FRESH_SECONDS = 0.01  # after an answer; a server closes no connection so soon without a reason
 
 _KEEPALIVE = [
     (socket.IPPROTO_TCP, getattr(socket, name), value)
@@ -172,6 +175,7 @@ class Connection(redis.Connection):
     ) -> None:
         self.address = address
         self.deadline: Deadline = Deadline()
+        self._answered_at = -inf
         self._tls = tls
         super().__init__(  # type: ignore[no-untyped-call, unused-ignore]  # redis-py has no types here
             host=address.host.name,
@@ -217,6 +221,7 @@ class Connection(redis.Connection):
                 answers.append(self.read_response())  # type: ignore[no-untyped-call, unused-ignore]  # as above
             except redis.ResponseError as error:
                 answers.append(error)
+        self._answered_at = clock.now()
         return answers
 
     def next_message(self) -> Any:
@@ -229,9 +234,14 @@ class Connection(redis.Connection):
         return self.read_response(disconnect_on_error=False)  # type: ignore[no-untyped-call, unused-ignore]  # as above
 
     def is_stale(self) -> bool:
-        """Whether the server has closed it, or has sent something that was not asked for."""
+        """Whether the server has closed it, or has sent something that was not asked for.
+
+        One that has answered a moment ago is not tested, which would take as long as to send a request.
+        """
         sock = self._sock
-        return not isinstance(sock, _DeadlineSocket) or sock.is_stale()
+        if not isinstance(sock, _DeadlineSocket):
+            return True
+        return clock.now() - self._answered_at > _FRESH_SECONDS and sock.is_stale()
 
     def close(self) -> None:
         """Close it; the server ends the connection."""

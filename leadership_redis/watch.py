@@ -10,6 +10,7 @@ from math import inf
 
 from leadership_core.backend import (
     Change,
+    RateLimiter,
     StoreClosed,
     StoreUnavailable,
     WatchDelivery,
@@ -34,6 +35,7 @@ _POLL_INTERVAL = 0.5  # seconds between two reads of everything while no notific
 _FULL_INTERVAL = 20.0  # seconds between two reads of everything while they do
 _LEAST_DELAY = 0.02  # seconds between two reads because of an expiry
 _FIRST_RETRY, _LAST_RETRY = 0.25, 1.0  # seconds
+_READ_BURST, _READ_RATE = 20.0, 100.0  # reads at once, and per second after that
 _MOST_NAMES = 500  # of one read, during which Redis does nothing else
 _NOTHING = object()  # what a new watch has reported
 
@@ -55,6 +57,10 @@ class Watcher:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._woken = threading.Event()
+        self._ended = threading.Event()
+        # A process that takes part in thousands of elections is notified of thousands of changes: then
+        # several share a read.
+        self._limiter = RateLimiter(_READ_BURST, _READ_RATE)
         # By name, with what each watch has reported.
         self._watched: dict[str, dict[WatchDelivery[Change], object]] = {}
         self._dirty: set[str] = set()  # names to read again, or that are not watched any more
@@ -108,6 +114,7 @@ class Watcher:
             self._closed = True
             watches = [watch for those in self._watched.values() for watch in those]
         self._subscription.close()
+        self._ended.set()
         self._woken.set()
         for watch in watches:
             watch.close()
@@ -135,6 +142,7 @@ class Watcher:
     def _run(self) -> None:
         retry, last_read, last_full = _FIRST_RETRY, -inf, -inf
         while True:
+            self._ended.wait(self._limiter.delay())
             self._woken.clear()  # first: a change from here on needs another read
             now = clock.now()
             interval = _FULL_INTERVAL if self._subscription.active else _POLL_INTERVAL
@@ -154,6 +162,7 @@ class Watcher:
             failure: StoreUnavailable | None = None
             try:
                 if wanted or now - last_read >= _CHECK_INTERVAL:
+                    self._limiter.consume()
                     self._read(wanted)
                     last_read = now
                     last_full = now if everything else last_full

@@ -98,6 +98,9 @@ class ObservedElection:
         self._counts_terms = Capability.GLOBAL_REVISION not in capabilities_of(store)
         self._highest = 0  # the highest epoch so far
         self._vacancy: _Vacancy | None = None
+        # Whether the first write is made without a read before it. Where terms are counted, the record of a
+        # released claim remains, so a new one seldom finds none.
+        self._tries_blindly = not self._counts_terms
         self._warned = False
 
     @single_timeout()
@@ -105,6 +108,10 @@ class ObservedElection:
         _refuse_overdue(session)
         claim = _Claim(self._key, session, value, id=uuid.uuid4().hex)
         vacancy, self._vacancy = self._vacancy, None
+        tries_blindly, self._tries_blindly = self._tries_blindly, False
+        # Mostly there is no record, and the comparison says if there is one.
+        if tries_blindly and vacancy is None and self._write(claim, None, ClaimRecord()).granted:
+            return claim
         if vacancy is None:
             vacancy = _Vacancy(self._store.get(self._claim_key), is_over=False)
             held = self._record_of(vacancy.entry).session
@@ -213,7 +220,7 @@ class ObservedElection:
             if sight in {Sight.SILENT, Sight.OVER}:
                 watch.delivery.publish(None)
 
-        watch = _Watch[None](lambda _: wake(), self._observer, on_sight)
+        watch: _Watch[None] = _Watch(lambda _: wake(), self._observer, on_sight)
         return watch.begun(lambda: self._store.watch(self._claim_key, on_change))
 
     def withdraw(self, claim: Claim) -> None:
@@ -331,6 +338,8 @@ class ObservedElection:
 
 class _Watch(Generic[ReportT]):
     """A watch of the record, together with the observation of the session in it."""
+
+    __slots__ = ("__weakref__", "_inner", "delivery", "observation")
 
     def __init__(
         self, callback: Callable[[ReportT], object], observer: SessionObserver, report: Report

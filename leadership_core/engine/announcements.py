@@ -12,31 +12,31 @@ from .reachability import Reachability, Way
 __all__ = ["Announcements"]
 
 
-class Announcements:
+_CAMPAIGNING = events.Campaigning()
+
+
+class Announcements(Reachability):
     """Decides which events are new to the user.
+
+    It is the reachability of the store, too, since there are as many as candidates.
 
     Args:
         emit: called with those.
     """
 
-    __slots__ = ("_announced", "_emit", "_reachability", "_suspended")
+    __slots__ = ("_announced", "_emit", "_suspended")
 
     def __init__(self, emit: Callable[[CandidateEvent], None]) -> None:
+        super().__init__()
         self._emit = emit
         self._announced = False
         self._suspended = False
-        self._reachability = Reachability()
-
-    @property
-    def is_down(self) -> bool:
-        """Whether the store gives no usable answers, on one of the ways to it."""
-        return self._reachability.is_down
 
     def campaigning(self) -> None:
         """It stands for election: announced once after each term."""
         if not self._announced:
             self._announced = True
-            self._emit(events.Campaigning())
+            self._emit(_CAMPAIGNING)
 
     def end_term(self) -> None:
         """A term has ended."""
@@ -56,10 +56,10 @@ class Announcements:
 
     def store_down(self, way: Way, error: StoreUnavailable) -> None:
         """A request has got no usable answer."""
-        if self._reachability.note_failure(way):
+        if self.note_failure(way):
             self._emit(events.StoreDown(error))
 
     def store_up(self, way: Way) -> None:
         """A request was answered."""
-        if self._reachability.note_answer(way):
+        if self.note_answer(way):
             self._emit(events.StoreUp())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from ..backend.event_count import EventCount, Wait, Waits
@@ -48,12 +48,13 @@ class EventBroadcaster(Generic[E]):
         guard: raises `ForkedStore` in a forked child.
     """
 
+    _streams: Sequence[weakref.ref[EventStream[E]]] = ()  # before the first one
+
     def __init__(self, guard: Callable[[], None]) -> None:
         self.changed: EventCount = EventCount()
         self.error: Exception | None = None
         self.on_event: Callable[[], object] | None = None
         self.guard = guard
-        self._streams: list[weakref.ref[EventStream[E]]] = []  # changed by single operations only
         self._published = 0
         self._so_far: tuple[int, list[E]] = 0, []  # replaced, never changed
 
@@ -86,7 +87,9 @@ class EventBroadcaster(Generic[E]):
     def stream(self) -> EventStream[E]:
         """Return a stream of the events that describe the present state, and of every later one."""
         stream: EventStream[E] = EventStream(self)
-        self._streams.append(weakref.ref(stream, self._streams.remove))
+        # Made once, also where two threads come here; changed by single operations only.
+        streams: list[weakref.ref[EventStream[E]]] = vars(self).setdefault("_streams", [])
+        streams.append(weakref.ref(stream, streams.remove))
         # From now on it gets every event, so one may come twice: the stream skips the second.
         stream.begin(*self._so_far)
         return stream

@@ -21,12 +21,12 @@ class CampaignBackoff:
         tries: within one campaign, when the store gives no answer, or grants nothing.
     """
 
-    __slots__ = ("_cooldown", "_losses", "_ttl", "tries")
+    __slots__ = ("_cooldown", "_losses", "_rng", "_ttl", "tries")
 
     def __init__(self, ttl: float, rng: random.Random) -> None:
         self.tries: Backoff = Backoff(max_backoff(ttl), rng, eager=True)
-        self._ttl = ttl
-        self._losses = Backoff(max_backoff(ttl), rng)
+        self._ttl, self._rng = ttl, rng
+        self._losses: Backoff | None = None  # from the first loss on
         self._cooldown: float | None = None
 
     def end_term(self, event: Lost | Resigned, lasted: float, cooldown: float | None) -> None:
@@ -40,12 +40,14 @@ class CampaignBackoff:
         self._cooldown = cooldown
         # A term that has lasted was no failure, unless its work hung: that may well happen again.
         if lasted > self._ttl and event != Lost(LostReason.WATCHDOG):
-            self._losses.reset()
+            self._losses = None
 
     def next_campaign(self) -> float:
         """Seconds to wait before the next campaign."""
         cooldown, self._cooldown = self._cooldown, None
         if cooldown is None:
+            if self._losses is None:
+                self._losses = Backoff(max_backoff(self._ttl), self._rng)
             return self._losses.next()
-        self._losses.reset()
+        self._losses = None
         return cooldown

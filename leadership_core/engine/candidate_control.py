@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ..backend.event_count import Wait, Waits, block_on
@@ -81,7 +80,7 @@ class CandidateControl:
             ttl,
             margin,
             self.state,
-            on_gone=partial(engine.remove, self),
+            participant=self,
             gates=gates,
             once=once,
         )

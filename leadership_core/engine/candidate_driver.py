@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from math import inf
 
@@ -14,7 +13,7 @@ from . import messages
 from .candidate_debug_state import CandidateDebugState
 from .candidate_requests import CandidateRequests
 from .candidate_state import CandidateState
-from .engine import Engine
+from .engine import Engine, Participant
 from .gates import NO_GATES, Gates
 from .holdings import Turn
 from .lease import Lease
@@ -45,7 +44,7 @@ class CandidateDriver:
         ttl: seconds.
         margin: seconds, or None.
         state: the candidate's, which users read.
-        on_gone: called when it has stopped and nothing of it is left to withdraw.
+        participant: is removed from the engine when it has stopped and nothing of it is left to withdraw.
         gates: the conditions under which the program wants to lead.
         once: whether it leaves for good when its first term ends.
 
@@ -55,9 +54,18 @@ class CandidateDriver:
     """
 
     __slots__ = (
-        *("_cleaner", "_claim_confirmed", "_context", "_election", "_has_entered", "_keeper"),
-        *("_machine", "_margin", "_now", "_on_gone", "_place", "_queue", "_queues", "_readiness"),
-        *("_reaping", "_requests", "_sessions", "_state", "_stepping", "_timer", "_timer_at"),
+        *("_cleaner", "_claim_confirmed", "_context", "_election", "_engine", "_has_entered"),
+        *("_keeper", "_machine", "_margin", "_now", "_participant", "_place", "_queue", "_queues"),
+        *(
+            "_readiness",
+            "_reaping",
+            "_requests",
+            "_sessions",
+            "_state",
+            "_stepping",
+            "_timer",
+            "_timer_at",
+        ),
         *("_ttl", "_watchdog", "key", "unconfirmed_claims"),
     )
 
@@ -69,13 +77,13 @@ class CandidateDriver:
         ttl: float,
         margin: float | None,
         state: CandidateState,
-        on_gone: Callable[[], None],
+        participant: Participant,
         *,
         gates: Gates = NO_GATES,
         once: bool = False,
     ) -> None:
         self.key = key
-        self.unconfirmed_claims: list[Claim] = []
+        self.unconfirmed_claims: tuple[Claim, ...] = ()
         self._context = engine.context
         self._now = engine.context.time_source.clock
         self._sessions = engine.sessions
@@ -84,7 +92,7 @@ class CandidateDriver:
         self._election = engine.election(key)
         self._ttl, self._margin = ttl, margin
         self._state = state
-        self._on_gone = on_gone
+        self._engine, self._participant = engine, participant
         self._readiness: ReadinessProbe | None = None
         if gates.ready is not None:
             context = engine.scheduler, state.log, state.value
@@ -97,11 +105,7 @@ class CandidateDriver:
         )
         self._keeper: SessionKeeper | None = None
         self._reaping = 0  # claims that are being withdrawn by the pool
-        self._requests = CandidateRequests(
-            *(engine.context, self._election, key, value),
-            report=self.handle,
-            on_entered=self._changed,
-        )
+        self._requests = CandidateRequests(engine.context, self._election, key, value, self)
         self._place: int | None = None  # in the queue of the key
         self._claim_confirmed = False  # as the others in that queue know it
         self._timer: Timer | None = None
@@ -354,16 +358,22 @@ class CandidateDriver:
 
         def gone(confirmed: bool) -> None:
             if claim in self.unconfirmed_claims:
-                self.unconfirmed_claims.remove(claim)
+                self.unconfirmed_claims = tuple(
+                    one for one in self.unconfirmed_claims if one is not claim
+                )
             else:
                 self._reaping -= 1
                 if not confirmed:
-                    self.unconfirmed_claims.append(claim)
+                    self.unconfirmed_claims += (claim,)
             self._state.released(token, confirmed)
             self._changed()
 
         self._reaping += 1
         self._sessions.reap(keeper, self._election, claim, gone)
+
+    def enter_ended(self) -> None:
+        """Note that a request to enter makes no claim any more; in the scheduler's thread."""
+        self._changed()
 
     def _changed(self) -> None:
         phase = self._machine.phase
@@ -375,7 +385,7 @@ class CandidateDriver:
                     self._has_entered = False
                     self._cleaner.left(self.key, self._election)
                 if phase is Phase.STOPPED:
-                    self._on_gone()
+                    self._engine.remove(self._participant)
         if phase is not Phase.STOPPED:
             self._state.note_idle(phase is Phase.IDLE)
         self._state.changed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ..backend.protocols import Claim, ClaimOutcomeUnknown, Election, Leading
 from ..errors import (
@@ -30,6 +30,16 @@ log: logging.Logger = logging.getLogger("leadership.candidate")
 InputT = TypeVar("InputT", bound=messages.Input)
 
 
+class Requester(Protocol):
+    """The candidate whose requests they are: `CandidateDriver`, which imports this module."""
+
+    def handle(self, message: messages.Input) -> None:
+        """Take an answer; in the scheduler's thread."""
+
+    def enter_ended(self) -> None:
+        """Note that a request to enter makes no claim any more; in the scheduler's thread."""
+
+
 class CandidateRequests:
     """Makes and withdraws claims, and reads and watches their status; used in the scheduler's thread.
 
@@ -38,13 +48,12 @@ class CandidateRequests:
         election: which the claims are in.
         key: of the election, with the prefix.
         value: what followers see.
-        report: called in the scheduler's thread with each answer.
-        on_entered: called in the scheduler's thread after the answer to each request to enter.
+        requester: gets each answer, and is called after the answer to each request to enter.
     """
 
     __slots__ = (
-        *("_context", "_early", "_election", "_entering", "_fresh", "_key", "_on_entered"),
-        *("_report", "_value", "_watch"),
+        *("_context", "_early", "_election", "_entering", "_first_query", "_fresh", "_key"),
+        *("_requester", "_value", "_watch"),
     )
 
     def __init__(
@@ -53,25 +62,17 @@ class CandidateRequests:
         election: Election,
         key: str,
         value: bytes,
-        report: Callable[[messages.Input], None],
-        on_entered: Callable[[], None],
+        requester: Requester,
     ) -> None:
         self._context, self._election, self._key, self._value = context, election, key, value
-        self._report, self._on_entered = report, on_entered
+        self._requester = requester
         self._entering: dict[int, SessionKeeper] = {}  # by ticket: requests without an answer
         self._fresh = False  # started by the user, and has not entered since
-        self._early = EarlyQuery(
-            self._read_early,
-            context.requests.submit,
-            context.scheduler.post,
-            on_change=lambda: report(messages.StatusChanged()),
-            known=self._known_status,
-        )
-        self._watch = ClaimWatch(
-            *(context, election, key),
-            on_wake=self._early.start,
-            on_change=self._early.changed,
-        )
+        # A new claim whose status is being queried by the thread that has made it, and the query's
+        # ticket once the state machine has asked for it.
+        self._first_query: tuple[Claim, int | None] | None = None
+        self._early: EarlyQuery | None = None  # from the first claim that waits on
+        self._watch = ClaimWatch(context, election, self)
 
     @property
     def entering(self) -> int:
@@ -88,9 +89,31 @@ class CandidateRequests:
 
     def enter(self, keeper: SessionKeeper, ticket: int) -> None:
         """Make a claim; reports `Entered` or `Failed`."""
-        assert keeper.session is not None
-        session = keeper.session
         fresh, self._fresh = self._fresh, False
+        self._context.requests.submit(partial(self._enter, keeper, ticket, fresh))
+        self._entering[ticket] = keeper
+        keeper.occupied.add(self._key)
+
+    def _enter(self, keeper: SessionKeeper, ticket: int, fresh: bool) -> None:
+        """Make a claim; in a thread for requests.
+
+        Where other jobs wait for a thread, this one also begins to watch the claim: behind the entries of ten
+        thousand other elections, the claim of a leader would be unwatched for as long as those take. Where
+        none waits, another thread does that, while the candidate gets to know that it leads.
+        """
+        post = self._context.scheduler.post
+        message = self._outcome_of(keeper, ticket, partial(self._claim, keeper, ticket, fresh))
+        queries = isinstance(message, messages.Entered) and self._context.requests.is_behind
+        post(partial(self._entered, keeper, ticket, message, queries))
+        if queries:
+            assert isinstance(message, messages.Entered)
+            claim = message.claim
+            query = partial(self._query, keeper, 0, claim, arm=True)
+            post(partial(self._first_queried, claim, self._outcome_of(keeper, 0, query)))
+
+    def _claim(self, keeper: SessionKeeper, ticket: int, fresh: bool) -> messages.Entered:
+        session = keeper.session
+        assert session is not None
 
         def enter() -> Claim:
             try:
@@ -105,46 +128,59 @@ class CandidateRequests:
                 log_exception(log, "store.unexpected_error")
                 raise ClaimOutcomeUnknown(f"{type(error).__name__}: {error}", claim) from error
 
-        def answered(message: messages.Input | None) -> None:
-            keeper.occupied.remove(self._key)  # first: the same session may be used to try again
-            try:
-                if message is not None:
-                    self._report(message)
-            finally:
-                del self._entering[ticket]  # last: the claim counts by itself from here on
-                self._on_entered()
+        limit = keeper.lease.request_limit()
+        return messages.Entered(ticket, call(limit, enter, self._context.store, "enter", self._key))
 
-        def request() -> messages.Input:
-            claim = call(limit(), enter, self._context.store, "enter", self._key)
-            return messages.Entered(ticket, claim)
+    def _entered(
+        self,
+        keeper: SessionKeeper,
+        ticket: int,
+        message: messages.Entered | messages.Failed | None,
+        queries: bool,
+    ) -> None:
+        keeper.occupied.remove(self._key)  # first: the same session may be used to try again
+        try:
+            if queries and isinstance(message, messages.Entered):
+                self._first_query = message.claim, None
+            if message is not None:
+                self._requester.handle(message)
+        finally:
+            del self._entering[ticket]  # last: the claim counts by itself from here on
+            self._requester.enter_ended()
 
-        def job() -> None:
-            message = self._outcome_of(keeper, ticket, request)
-            self._context.scheduler.post(lambda: answered(message))
-
-        limit = keeper.lease.request_limit
-        self._context.requests.submit(job)
-        self._entering[ticket] = keeper
-        keeper.occupied.add(self._key)
+    def _first_queried(
+        self, claim: Claim, status: messages.StatusReceived | messages.Failed | None
+    ) -> None:
+        first, self._first_query = self._first_query, None
+        if first is None or first[0] is not claim:
+            self._first_query = first  # of a later claim
+        elif first[1] is not None and status is not None:
+            self._requester.handle(status._replace(ticket=first[1]))
 
     def query_status(self, keeper: SessionKeeper, ticket: int, claim: Claim) -> None:
         """Watch the claim, then read its status; reports `StatusReceived` or `Failed`."""
         arm = self._watch.track(claim)
-        answer = self._early.take(keeper, ticket, claim)
-        if answer is not None and not arm:
-            self._report(answer)
+        first = self._first_query
+        if arm and first is not None and first[0] is claim:
+            self._first_query = claim, ticket
             return
-
-        def query() -> messages.Input:
-            if arm:  # before the query, so that no change falls between the two
-                woken = self._watch.arm(claim, keeper.lease.request_limit())
-                if claim.granted and claim.token is not None and not woken and self._is_covered:
-                    # The answer that has granted it was linearizable, and the watch has nothing to
-                    # report since then: a read would show the same.
-                    return messages.StatusReceived(ticket, Leading(claim.token))
-            return self._read(keeper, ticket, claim)
-
+        answer = None if self._early is None else self._early.take(keeper, ticket, claim)
+        if answer is not None and not arm:
+            self._requester.handle(answer)
+            return
+        query = partial(self._query, keeper, ticket, claim, arm=arm)
         self._context.requests.submit(lambda: self._make(keeper, ticket, query))
+
+    def _query(
+        self, keeper: SessionKeeper, ticket: int, claim: Claim, *, arm: bool
+    ) -> messages.StatusReceived:
+        if arm:  # before the query, so that no change falls between the two
+            woken = self._watch.arm(claim, keeper.lease.request_limit())
+            if claim.granted and claim.token is not None and not woken and self._is_covered:
+                # The answer that has granted it was linearizable, and the watch has nothing to
+                # report since then: a read would show the same.
+                return messages.StatusReceived(ticket, Leading(claim.token))
+        return self._read(keeper, ticket, claim)
 
     @property
     def _is_covered(self) -> bool:
@@ -153,11 +189,33 @@ class CandidateRequests:
 
     def query_on_change(self, keeper: SessionKeeper | None, claim: Claim | None) -> None:
         """Let the watch start the next query of this claim by itself; None: of no claim."""
+        if self._early is None:
+            if claim is None:
+                return
+            self._early = EarlyQuery(
+                self._read_early,
+                self._context.requests.submit,
+                self._context.scheduler.post,
+                on_change=lambda: self._requester.handle(messages.StatusChanged()),
+                known=self._known_status,
+            )
         self._early.prepare(keeper, claim)
+
+    def starts_read(self, claim: Claim) -> bool:
+        """Read the status at once if that was prepared; in the thread of the watch."""
+        return self._early is not None and self._early.start(claim)
+
+    def status_changed(self) -> None:
+        """Take in a report of the watch that has started no read."""
+        if self._early is None:
+            self._requester.handle(messages.StatusChanged())
+        else:
+            self._early.changed()
 
     def unwatch(self) -> None:
         """Watch the claim no more."""
-        self._early.prepare(None, None)
+        if self._early is not None:
+            self._early.prepare(None, None)
         self._watch.drop()
 
     def withdraw(self, keeper: SessionKeeper, ticket: int, claim: Claim) -> None:
@@ -202,7 +260,7 @@ class CandidateRequests:
         """Make a request and post its outcome; in the thread of the request."""
         message = self._outcome_of(keeper, ticket, request)
         if message is not None:
-            self._context.scheduler.post(partial(self._report, message))
+            self._context.scheduler.post(partial(self._requester.handle, message))
 
     def _outcome_of(
         self, keeper: SessionKeeper, ticket: int, request: Callable[[], InputT]

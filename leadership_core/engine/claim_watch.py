@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from typing import Protocol
 
 from ..backend.protocols import Claim, Closable, Election
 from ..errors import ConfigurationError, StoreError
@@ -11,42 +10,39 @@ from .context import EngineContext
 from .executors import call
 from .instrumentation import WatchObservation
 
-__all__ = ["ClaimWatch"]
+__all__ = ["ClaimWatch", "ClaimWatcher"]
 
 _CLOSE_SECONDS = 5.0
+
+
+class ClaimWatcher(Protocol):
+    """What a watch reports to: `CandidateRequests`, which imports this module."""
+
+    def starts_read(self, claim: Claim) -> bool:
+        """Start a read of the status, in the thread of the store's watch; False if the watch has to report."""
+
+    def status_changed(self) -> None:
+        """Note, in the scheduler's thread, that the status of the claim may have changed."""
 
 
 class ClaimWatch:
     """Watches the latest claim; used in the scheduler's thread, except for `arm`.
 
+    There are as many as elections, so it refers to its watcher, and keeps no function for each call.
+
     Args:
         context: whose scheduler and threads to use.
         election: which the claims are in.
-        key: of the election, with the prefix.
-        on_wake: called with the claim in the thread of the store's watch; whether that is enough.
-        on_change: called in the scheduler's thread when the status of the claim may have changed.
+        watcher: of the claim.
     """
 
-    __slots__ = (
-        *("_claim", "_election", "_observed", "_on_change", "_on_wake", "_post", "_store"),
-        *("_submit", "_watch"),
-    )
+    __slots__ = ("_claim", "_context", "_election", "_observed", "_watch", "watcher")
 
-    def __init__(
-        self,
-        context: EngineContext,
-        election: Election,
-        key: str,
-        on_wake: Callable[[Claim], bool],
-        on_change: Callable[[], None],
-    ) -> None:
-        self._post = context.scheduler.post
-        self._store = context.store
-        self._observed = WatchObservation(context.store, key, "claim")
-        self._submit = context.requests.submit
+    def __init__(self, context: EngineContext, election: Election, watcher: ClaimWatcher) -> None:
+        self._context = context
+        self._observed: WatchObservation | None = None  # from its first failure on
         self._election = election
-        self._on_wake = on_wake
-        self._on_change = on_change
+        self.watcher: ClaimWatcher = watcher
         self._claim: Claim | None = None
         self._watch: Closable | None = None
 
@@ -72,12 +68,12 @@ class ClaimWatch:
             StoreError: there is no watch now; the next `track` says so.
             ConfigurationError: likewise.
         """
-        wakeup = _CoalescedWakeup(
-            self._post, partial(self.wake, claim), partial(self._on_wake, claim)
-        )
+        wakeup = _CoalescedWakeup(self, claim)
+        post, store = self._context.scheduler.post, self._context.store
 
         def armed() -> None:
-            self._observed.note(failed=False)
+            if self._observed is not None:
+                self._observed.note(failed=False)
             if self._claim is claim and self._watch is None:
                 self._watch = watch
             else:
@@ -91,16 +87,18 @@ class ClaimWatch:
             watch = call(
                 limit,
                 lambda: self._election.watch_claim(claim, wakeup),
-                self._store,
+                store,
                 "watch_claim",
                 claim.key,
             )
         except (StoreError, ConfigurationError):
+            if self._observed is None:
+                self._observed = WatchObservation(store, claim.key, "claim")
             self._observed.note(failed=True)
-            self._post(not_armed)
+            post(not_armed)
             raise
         woken = wakeup.begin()
-        self._post(armed)
+        post(armed)
         return woken
 
     def drop(self) -> None:
@@ -112,34 +110,33 @@ class ClaimWatch:
     def wake(self, claim: Claim) -> None:
         """Note that the status of the claim may have changed."""
         if self._claim is claim:
-            self._on_change()
+            self.watcher.status_changed()
+
+    def post_wake(self, wakeup: _CoalescedWakeup) -> None:
+        """Let the scheduler's thread take a report of the store's watch; from any thread."""
+        self._context.scheduler.post(wakeup.run)
 
     def _close(self, watch: Closable) -> None:
-        self._submit(lambda: call(_CLOSE_SECONDS, watch.close, self._store, "close_watch"))
+        store = self._context.store
+        self._context.requests.submit(
+            lambda: call(_CLOSE_SECONDS, watch.close, store, "close_watch")
+        )
 
 
 class _CoalescedWakeup:
-    """Posts a task once, however often the store calls before the scheduler has run it.
+    """Posts one task, however often the store calls before the scheduler has run it.
 
     It begins when the watch has been made: the status is read after that, so nothing is missed.
 
     Args:
-        post: runs a task in the scheduler's thread.
-        task: which.
-        instead: called first, in the thread of the store; True if the task is not needed.
+        watch: of which claim the status may have changed then.
+        claim: that claim.
     """
 
-    __slots__ = ("_called", "_instead", "_pending", "_post", "_task")
+    __slots__ = ("_called", "_claim", "_pending", "_watch")
 
-    def __init__(
-        self,
-        post: Callable[[Callable[[], None]], object],
-        task: Callable[[], None],
-        instead: Callable[[], bool],
-    ) -> None:
-        self._post = post
-        self._task = task
-        self._instead = instead
+    def __init__(self, watch: ClaimWatch, claim: Claim) -> None:
+        self._watch, self._claim = watch, claim
         self._pending = True
         self._called = False
 
@@ -150,12 +147,13 @@ class _CoalescedWakeup:
 
     def __call__(self) -> None:
         self._called = True  # before the next line, as `begin` reads it last: one of them notices
-        if self._pending or self._instead():
+        if self._pending or self._watch.watcher.starts_read(self._claim):
             return
 
         self._pending = True
-        self._post(self._run)
+        self._watch.post_wake(self)
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Report the change; in the scheduler's thread."""
         self._pending = False
-        self._task()
+        self._watch.wake(self._claim)

@@ -34,23 +34,11 @@ _BEGINS = {
 """The event since which each event counts the seconds."""
 
 
-class _Since:
-    """The times of past events of one candidate or follower.
-
-    Attributes:
-        times: of the latest event of each name.
-    """
-
-    __slots__ = ("times",)
-
-    def __init__(self) -> None:
-        self.times: dict[str, float] = {}
-
-    def seconds(self, event: str, now: float) -> float | None:
-        """Note the event, and return the seconds since the one that began what it ends."""
-        begun = self.times.get(_BEGINS.get(event, ""))
-        self.times[event] = now
-        return None if begun is None else now - begun
+def _seconds_since(times: dict[str, float], event: str, now: float) -> float | None:
+    """Note the event among the times of the latest events; the seconds since the one that began what it ends."""
+    begun = times.get(_BEGINS.get(event, ""))
+    times[event] = now
+    return None if begun is None else now - begun
 
 
 class CandidateObservation:
@@ -64,14 +52,14 @@ class CandidateObservation:
         lock: whether it is an acquisition of a lock.
     """
 
-    __slots__ = ("_campaigns", "_key", "_lock", "_number", "_since", "_store", "_ttl", "_value")
+    __slots__ = ("_campaigns", "_key", "_lock", "_number", "_store", "_times", "_ttl", "_value")
 
     def __init__(
         self, store: ObservedStore, key: str, value: str, ttl: float, *, lock: bool
     ) -> None:
         self._store, self._key, self._value, self._ttl, self._lock = store, key, value, ttl, lock
         self._number = next(_numbers)
-        self._since = _Since()
+        self._times: dict[str, float] = {}  # of the latest event of each name
         self._campaigns = False
 
     def report(self, event: CandidateEvent, token: int | None) -> None:
@@ -95,7 +83,7 @@ class CandidateObservation:
         term: Term | None = None,
     ) -> None:
         now = self._store.now()
-        seconds = self._since.seconds(event, now)
+        seconds = _seconds_since(self._times, event, now)
         if hub.active:
             with suppress(Exception):  # no memory: the event counts, not its report
                 hub.report(self._record(event, now, token, reason, term, seconds))
@@ -106,7 +94,7 @@ class CandidateObservation:
         Args:
             term: the present one, if any.
         """
-        times = self._since.times
+        times = self._times
         if not self._campaigns:
             return
         yield self._record("campaigning", times.get("campaigning", self._store.now()), present=True)
@@ -159,12 +147,12 @@ class FollowerObservation:
     def __init__(self, store: ObservedStore, key: str) -> None:
         self._store, self._key = store, key
         self._number = next(_numbers)
-        self._since = _Since()
+        self._times: dict[str, float] = {}  # of the latest event of each name
 
     def report(self, event: FollowerEvent) -> None:
         """Report an event."""
         now = self._store.now()
-        seconds = self._since.seconds(event.name, now)
+        seconds = _seconds_since(self._times, event.name, now)
         if hub.active:
             leader = event.leader if isinstance(event, LeaderChanged) else None
             with suppress(Exception):  # as above
@@ -172,7 +160,7 @@ class FollowerObservation:
 
     def present(self, leader: Leader | None) -> Iterator[Record]:
         """The present leader, for an observer that is registered now; from any thread."""
-        at = self._since.times.get("leader_changed")
+        at = self._times.get("leader_changed")
         if at is not None:
             yield self._record("leader_changed", at, leader, None, present=True)
 

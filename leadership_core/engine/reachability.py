@@ -37,6 +37,7 @@ class Reachability:
 
     def note_answer(self, way: Way) -> bool:
         """Note an answer; True if the store is up again from now on."""
-        was_down = bool(self._down)
+        if not self._down:
+            return False
         self._down = tuple(one for one in self._down if one != way)
-        return was_down and not self._down
+        return not self._down

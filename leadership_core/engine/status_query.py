@@ -27,15 +27,26 @@ class StatusQuery:
         due: when the next query is to be sent, whatever happens.
     """
 
-    __slots__ = ("_repeat", "_unchanged", "_unwatched", "due", "in_flight")
+    __slots__ = (
+        "_first",
+        "_repeat",
+        "_rng",
+        "_ttl",
+        "_unchanged",
+        "_unwatched",
+        "due",
+        "in_flight",
+    )
 
     def __init__(self, ttl: float, rng: random.Random) -> None:
         self.in_flight: bool = False
         self.due: float = inf
         self._repeat = False
-        # Of queries whose answer was that nothing had changed; most claims have none.
-        self._unchanged: RateLimiter | None = None
-        self._unwatched = Backoff(max_backoff(ttl), rng)  # answers whose end the watch may miss
+        self._ttl, self._rng = ttl, rng
+        # Both are made when they are needed, since most claims need none of them.
+        self._first = True  # no answer was that nothing had changed
+        self._unchanged: RateLimiter | None = None  # of the later ones
+        self._unwatched: Backoff | None = None  # of answers whose end the watch may miss
 
     def begin(self, now: float) -> bool:
         """Note that the claim may have changed; True if a query is to be sent now."""
@@ -62,20 +73,25 @@ class StatusQuery:
         return self._repeat
 
     def note_unchanged(self, now: float) -> None:
-        """Count an answer that brought nothing new against the rate."""
+        """Count an answer that brought nothing new against the rate, except for the first one of a term."""
+        if self._first:
+            self._first = False  # what it is in each term: the watch of the new claim is there
+            return
         if self._unchanged is None:
             self._unchanged = RateLimiter()
         self._unchanged.consume(now=now)
 
     def note_elected(self) -> None:
         """Forget the rate: a term begins."""
-        self._unchanged = None
+        self._first, self._unchanged = True, None
 
     def rely_on(self, now: float, *, watched: bool) -> None:
         """Wait for the watch, or query again soon if the watch may miss the end of this answer."""
         if watched:
-            self._unwatched.reset()
+            self._unwatched = None
         else:
+            if self._unwatched is None:
+                self._unwatched = Backoff(max_backoff(self._ttl), self._rng)
             self.retry_at(now + self._unwatched.next())
 
     def retry_at(self, when: float) -> None:

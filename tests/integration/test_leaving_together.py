@@ -42,7 +42,7 @@ def test_claims_of_a_closed_session_are_free_at_once(
         submit = WorkerPool.submit
 
         def without_withdrawals(self: WorkerPool, job: Callable[[], None]) -> None:
-            if not job.__qualname__.startswith("CandidateRequests.withdraw."):
+            if not getattr(job, "__qualname__", "").startswith("CandidateRequests.withdraw."):
                 submit(self, job)
             else:
                 dropped.append(job)

@@ -121,3 +121,19 @@ def test_release_of_a_record_that_was_deleted_changes_nothing(bench: Bench) -> N
     assert bench.entry() == before
     assert holder.claim is not None
     assert holder.claim.settled
+
+
+def test_first_entry_takes_one_write_where_released_records_are_deleted(
+    bench: Bench, kind: str
+) -> None:
+    """A new election has no record there. One with a holder is read after that, and none of it is replaced."""
+    first, second = bench.process(), bench.process()
+    first.store.requests.clear()
+    assert first.leads()
+    assert first.store.requests == (["put"] if kind == "revisions" else ["get", "put"])
+    before = bench.entry()
+    assert not second.leads()
+    assert bench.entry() == before
+    second.store.requests.clear()
+    assert not second.leads()
+    assert "put" not in second.store.requests
