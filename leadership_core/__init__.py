@@ -55,8 +55,8 @@ if TYPE_CHECKING:
         Suspended,
     )
     from .follower import Follower
+    from .installation import installed_stores
     from .lock import Lock
-    from .registry import installed_stores
     from .shutdown import graceful_exit
     from .store import Store, open_store
     from .term import Term
@@ -135,7 +135,7 @@ _MODULE_OF = module_of_names(
         ),
         ".follower": "Follower",
         ".lock": "Lock",
-        ".registry": "installed_stores",
+        ".installation": "installed_stores",
         ".shutdown": "graceful_exit",
         ".store": "Store open_store",
         ".term": "Term",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from .term import Term
 
 __all__ = ["Lock"]
-
-log: logging.Logger = logging.getLogger("leadership.candidate")
 
 _PARTING_SECONDS = 1.0
 
@@ -218,6 +215,9 @@ class Lock:
         # The block was handed to this thread, with an ExitStack, say.
         if len(blocks) == 1:
             return blocks[0][0]
+        import logging  # only here: the open store has loaded it
+
+        log = logging.getLogger("leadership.candidate")
         log.warning("no with block of the lock %r was entered in this thread", self.key)
         return None
 

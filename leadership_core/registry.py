@@ -7,13 +7,8 @@ pluggy, alone: pluggy's dispatch to all plugins is not used.
 
 from __future__ import annotations
 
-import difflib
-import json
-import shlex
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import pluggy
 
@@ -23,40 +18,17 @@ from .backend.protocols import Capability, StoreBackend
 from .backend.time_source import TimeSource
 from .backend.url import StoreURL
 from .backend.validation import safe_repr
-from .errors import ConfigurationError, LeadershipError, MissingPlugin, PluginError
+from .errors import ConfigurationError, LeadershipError, PluginError
+from .installation import entry_point_of, origin_of
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["how_to_install", "installed_stores", "open_backend"]
+__all__ = ["open_backend"]
 
-
-# This project's own backends, so that the error for one that is not installed says how to get it.
-_EXTRAS = {
-    "consul": "consul",
-    "etcd": "etcd",
-    "kubernetes": "kubernetes",
-    "redis": "redis",
-    "rediss": "redis",
-    "redis+sentinel": "redis",
-    "zk": "zookeeper",
-    "zookeeper": "zookeeper",
-}
 
 _manager = pluggy.PluginManager(plugins.PROJECT)
 _manager.add_hookspecs(plugins)
-
-
-def installed_stores() -> dict[str, str]:
-    """Return each installed URL scheme with the distribution that provides it.
-
-    No plugin is imported.
-
-    Example:
-        >>> {"memory", "sqlite"} <= installed_stores().keys()
-        True
-    """
-    return {entry.name: _origin(entry) for entry in sorted(_installed())}
 
 
 def open_backend(
@@ -80,7 +52,7 @@ def open_backend(
         raise ConfigurationError(f"{error}; there are: {', '.join(Capability)}") from None
     if clock is not None:
         return _open_on(clock, url, needed)
-    entry = _entry_point(url.scheme)
+    entry = entry_point_of(url.scheme)
     plugin = _load(entry)
     # The other plugins are not asked: one that ignores the scheme would take the URLs of others.
     others = [other for other in _manager.get_plugins() if other is not plugin]
@@ -91,10 +63,10 @@ def open_backend(
         raise
     except Exception as error:
         raise PluginError(
-            f"the plugin for {url.scheme}:// ({_origin(entry)}) failed: {error!r}"
+            f"the plugin for {url.scheme}:// ({origin_of(entry)}) failed: {error!r}"
         ) from error
     if store is None:
-        raise PluginError(f"the plugin for {url.scheme}:// ({_origin(entry)}) rejected {url}")
+        raise PluginError(f"the plugin for {url.scheme}:// ({origin_of(entry)}) rejected {url}")
     return _checked(store, url, needed)
 
 
@@ -125,7 +97,7 @@ def _load(entry: EntryPoint) -> object:
             _register(plugin, entry.name)
     except Exception as error:
         raise PluginError(
-            f"cannot load the plugin for {entry.name}:// ({_origin(entry)}): "
+            f"cannot load the plugin for {entry.name}:// ({origin_of(entry)}): "
             f"{type(error).__name__}: {error}"
         ) from error
     return plugin
@@ -142,78 +114,3 @@ def _register(plugin: object, name: str) -> None:
     except Exception:
         _manager.unregister(plugin)
         raise
-
-
-def _installed() -> Iterable[EntryPoint]:
-    # Imported here because it would be a third of the time that importing the core takes.
-    from importlib.metadata import entry_points
-
-    return entry_points(group=plugins.GROUP)
-
-
-def _entry_point(scheme: str) -> EntryPoint:
-    found = [entry for entry in _installed() if entry.name == scheme]
-    if not found:
-        raise MissingPlugin(_no_plugin(scheme))
-    if len({entry.value for entry in found}) > 1:
-        rivals = ", ".join(sorted(map(_origin, found)))
-        raise PluginError(
-            f"{scheme}:// is claimed by several plugins: {rivals}; uninstall all but one"
-        )
-    return found[0]
-
-
-def _origin(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-
-
-def _no_plugin(scheme: str) -> str:
-    if scheme in _EXTRAS:
-        part = _EXTRAS[scheme]
-        return (
-            f"{scheme}:// needs the distribution leadership-{part}, which is not installed:"
-            f" {how_to_install(part)}"
-        )
-    known = sorted({*installed_stores(), *_EXTRAS})
-    near = difflib.get_close_matches(scheme, known, n=1)
-    hint = f"; did you mean {near[0]}://?" if near else ""
-    return (
-        f"no installed plugin serves {scheme}:// (installed: {', '.join(installed_stores())}){hint}"
-    )
-
-
-def how_to_install(part: str) -> str:
-    """Return the command that installs a backend from the source of the installed core.
-
-    It names no other source: on a public index the name may belong to another project.
-
-    Args:
-        part: the part after the hyphen in a name such as `leadership-consul`.
-    """
-    # Imported here because it would be a third of the time that importing the core takes.
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        core = distribution("leadership-core")
-    except PackageNotFoundError:
-        return f"put the folder leadership_{part} beside leadership_core, with what it depends on"
-    try:
-        origin = json.loads(core.read_text("direct_url.json") or "{}")
-    except ValueError:
-        origin = {}
-    if not isinstance(origin, dict):
-        origin = {}
-    if "dir_info" in origin:  # a folder, such as a clone
-        installed = Path(unquote(urlsplit(str(origin.get("url"))).path))
-        folder = installed.with_name(f"leadership_{part}")
-        if folder.is_dir():
-            return f"pip install {shlex.quote(str(folder))}"
-    version = origin.get("vcs_info")
-    if isinstance(version, dict) and version.get("commit_id"):  # a repository
-        where = f"{version.get('vcs')}+{origin.get('url')}@{version['commit_id']}"
-        requirement = f"leadership-{part} @ {where}#subdirectory=leadership_{part}"
-        return f"pip install {shlex.quote(requirement)}"
-    return (
-        f"pip install leadership-{part}=={core.version}, from the index or the folder of wheels that"
-        f" leadership-core {core.version} was installed from"
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from . import engine
 from .backend.deadline import DEFAULT_TIMEOUT, call_timeout
-from .backend.entries import ANY, Change, Entry, Expected
+from .backend.expectations import ANY
 from .backend.tracebacks import bare
 from .backend.validation import check_callback, check_session, check_ttl, check_value
 from .engine.store_base import StoreBase
@@ -17,6 +17,7 @@ from .lock import Lock
 from .term import Term
 
 if TYPE_CHECKING:
+    from .backend.entries import Change, Entry, Expected
     from .backend.fence import Fence
     from .backend.protocols import Capability, Closable, Election, Leader, Session, StoreBackend
     from .backend.time_source import TimeSource

@@ -14,8 +14,8 @@ import shtab
 
 from leadership_core.cli import completion
 from leadership_core.cli.arguments import add_options
+from leadership_core.cli.commands import COMMANDS
 from leadership_core.cli.completion import SCRIPTS
-from leadership_core.cli.main import COMMANDS
 
 __all__ = ["script"]
 

@@ -1,27 +1,14 @@
-"""Entries of a store, what a write may expect, and what a watch reports."""
+"""Entries of a store, what a write may expect of them, and what a watch reports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final, Literal, TypeAlias
+from typing import TypeAlias
 
 from ..errors import StoreUnavailable
+from .expectations import ABSENT, ANY, Expectation
 
 __all__ = ["ABSENT", "ANY", "Change", "Entry", "Expected"]
-
-
-class _Expect(Enum):
-    ANY = "any"
-    ABSENT = "absent"
-
-
-ANY: Final = _Expect.ANY
-"""Write whatever is there."""
-
-
-ABSENT: Final = _Expect.ABSENT
-"""Write only if the key is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +28,7 @@ class Entry:
     session: str | None = None
 
 
-Expected: TypeAlias = Entry | Literal[_Expect.ANY, _Expect.ABSENT]
+Expected: TypeAlias = Entry | Expectation
 
 
 Change: TypeAlias = Entry | list[Entry] | StoreUnavailable | None

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .records import Record
 
 __all__ = [
-    "GROUP",
     "PROJECT",
     "hookimpl",
     "hookspec",
@@ -22,8 +21,6 @@ __all__ = [
 ]
 
 PROJECT = "leadership"
-GROUP = "leadership.stores"
-"""The entry-point group: a name is a URL scheme, its value the package of the plugin."""
 
 hookspec: pluggy.HookspecMarker = pluggy.HookspecMarker(PROJECT)
 hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker(PROJECT)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, Conflict, Fenced
-from .entries import ABSENT, ANY, Entry, Expected
-from .fence import Fence
+from .expectations import ABSENT, ANY
+
+if TYPE_CHECKING:
+    from .entries import Entry, Expected
+    from .fence import Fence
 
 __all__ = [
     "LONGEST_TTL",
@@ -85,6 +88,8 @@ def check_callback(name: str, function: object, *arguments: str, coroutines: boo
         arguments: the names of the arguments that it will be called with.
         coroutines: whether a coroutine function is accepted, too.
     """
+    import inspect  # only here: the open store has loaded it, and importing a candidate needs none
+
     wanted = f"{name}({', '.join(arguments)})"
     if not callable(function):
         raise ConfigurationError(f"{wanted} must be callable, and {safe_repr(function)} is not")
@@ -115,6 +120,8 @@ def check_callback(name: str, function: object, *arguments: str, coroutines: boo
 
 def refuse_unrun(name: str, function: object, result: object) -> None:
     """Raise `ConfigurationError` if a call has only made a coroutine or a generator."""
+    import inspect  # as in `check_callback`
+
     if inspect.iscoroutine(result):
         result.close()  # or Python warns that nothing has awaited it
     elif not inspect.isgenerator(result) and not inspect.isasyncgen(result):

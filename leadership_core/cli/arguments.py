@@ -5,22 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..backend.duration import parse_duration
-from ..backend.url import StoreURL
 from ..backend.validation import check_ttl
 from ..errors import ConfigurationError, URLError
 from .addresses import parse_address
 from .bench_options import BenchOptions, add_bench_options
+from .command import ENVIRONMENT_URL, Command
 
-__all__ = ["ENVIRONMENT_URL", "Arguments", "Command", "add_options", "parse"]
+if TYPE_CHECKING:
+    from ..backend.url import StoreURL
 
-ENVIRONMENT_URL = "LEADERSHIP_URL"
-"""Environment variable that is used if no URL is given."""
+__all__ = ["Arguments", "add_options", "parse"]
 
 _TTL = 15.0  # seconds
 _TIMEOUT = 5.0  # seconds
@@ -28,13 +27,12 @@ _CONTENTION = 10.0  # seconds
 _LONGEST = 500  # characters of a message
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(NamedTuple):
     """The parsed command line; its repr shows no secret."""
 
     command: str
     url: StoreURL | None = None
-    url_text: str = field(default="", repr=False)  # with its secrets, for other processes
+    url_text: str = ""  # with its secrets, for other processes
     key: str = ""
     value: str = ""
     shell: str = ""
@@ -47,52 +45,13 @@ class Arguments:
     grace: float | None = None
     child: tuple[str, ...] = ()
     http: tuple[str, int] | None = None
-    urls: tuple[str, ...] = field(default=(), repr=False)
-    bench: BenchOptions = field(default_factory=BenchOptions)
+    urls: tuple[str, ...] = ()
+    bench: BenchOptions = BenchOptions()
     json: bool = False
     verbose: bool = False
 
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command of the program.
-
-    Attributes:
-        name: the word that selects it.
-        summary: its line in `leadership --help`.
-        description: the beginning of its own `--help`.
-        words: its positional arguments, in order; "[URL]" and "[VALUE]" may be left out altogether, and
-            "[URL...]" is any number of URLs.
-        lease: whether it has `--ttl` and `--margin`.
-        check: whether it has `--ttl` and `--seconds`.
-        child: whether it has `--once` and `--grace`, and runs the command after `--`.
-        http: whether it has `--http`.
-        bench: whether it has the options of `leadership bench`, whose `--json` names a file.
-        choices: the values of its only word, if there is a choice of few.
-        run: runs it, and returns the exit code.
-    """
-
-    name: str
-    summary: str
-    description: str
-    run: Callable[[Arguments], int] = field(repr=False)
-    words: tuple[str, ...] = ()
-    lease: bool = False
-    check: bool = False
-    child: bool = False
-    http: bool = False
-    bench: bool = False
-    choices: tuple[str, ...] = ()
-
-    @property
-    def usage(self) -> str:
-        """The command with its positional arguments."""
-        return " ".join(["leadership", self.name, *self.words, *self.usage_of_child])
-
-    @property
-    def usage_of_child(self) -> list[str]:
-        """The end of the command line, after the options."""
-        return ["--", "COMMAND..."] if self.child else []
+    def __repr__(self) -> str:
+        return f"<Arguments of {self.command}>"
 
 
 def parse(command: Command, words: Sequence[str], version: str) -> Arguments:
@@ -150,6 +109,8 @@ def parse(command: Command, words: Sequence[str], version: str) -> Arguments:
 def _bench(command: Command, found: argparse.Namespace, words: list[str]) -> Arguments:
     default = os.environ.get(ENVIRONMENT_URL)
     urls = words or ([default] if default else [])
+    from ..backend.url import StoreURL
+
     for url in urls:
         StoreURL.parse(url)
     return Arguments(
@@ -270,10 +231,12 @@ def _assign(command: Command, words: list[str], environment: Mapping[str, str]) 
 
 
 def _url(given: Mapping[str, str]) -> StoreURL | None:
+    if not given.keys() & {"URL", ENVIRONMENT_URL}:
+        return None
+    from ..backend.url import StoreURL  # only here: `--help` and `stores` parse no URL
+
     if "URL" in given:
         return StoreURL.parse(given["URL"])
-    if ENVIRONMENT_URL not in given:
-        return None
     try:
         return StoreURL.parse(given[ENVIRONMENT_URL])
     except URLError as error:

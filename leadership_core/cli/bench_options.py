@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 __all__ = ["BenchOptions", "add_bench_options"]
 
 
-@dataclass(frozen=True, slots=True)
-class BenchOptions:
+class BenchOptions(NamedTuple):
     """What `leadership bench` is to measure, and where the results go.
 
     Attributes:

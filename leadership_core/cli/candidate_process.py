@@ -20,9 +20,9 @@ import time
 from ..backend import clock
 from ..candidate import Candidate
 from ..store import open_store
-from .arguments import ENVIRONMENT_URL
+from .command import ENVIRONMENT_URL
 from .elect import EventPrinter, SignalHandlers
-from .output import configure_logging
+from .logs import configure_logging
 
 __all__ = ["main"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..backend import clock
 from ..errors import LeadershipError
-from .arguments import ENVIRONMENT_URL
+from .command import ENVIRONMENT_URL
 from .signals import deferred
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from ..errors import ConfigurationError, LeadershipError
 from ..store import open_store
 from . import output
-from .arguments import Arguments, Command
+from .arguments import Arguments
 from .candidate_processes import (
     CandidateProcesses,
     ExpectationFailed,
@@ -27,7 +27,7 @@ from .opening import call_with_timeout, check_shared, choose_ttl
 from .output import StepPrinter
 from .signals import interruptible
 
-__all__ = ["COMMAND", "NAMES", "Scenario"]
+__all__ = ["NAMES", "Scenario", "demo"]
 
 NAMES = ("node-1", "node-2", "node-3")
 
@@ -40,6 +40,7 @@ _TERM_SECONDS = 1.0  # of each leader, to be seen
 
 
 def demo(arguments: Arguments) -> int:
+    """Show an election of three candidates; returns the exit code."""
     try:
         with interruptible(), contextlib.ExitStack() as stack:
             if arguments.url is None:
@@ -295,17 +296,3 @@ def _token(message: Message) -> int:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1.0 else f"{seconds * 1000:.1f} ms"
-
-
-COMMAND = Command(
-    name="demo",
-    summary="watch an election: a crash, a pause, a resignation",
-    description=(
-        "Starts three candidates, kills the leader, pauses the next leader past its lease, lets the\n"
-        "next one resign, and prints what happens. Takes less than a minute. Without a URL it runs\n"
-        "on a database file in a temporary folder; on a store of yours it uses a key of its own,\n"
-        "and removes it."
-    ),
-    words=("[URL]",),
-    run=demo,
-)

@@ -13,17 +13,18 @@ from ..engine.store_base import internals
 from ..errors import LeadershipError
 from ..events import CandidateEvent, Elected, Lost, Resigned, Resumed, StoreDown, Suspended
 from . import output
-from .arguments import Arguments, Command
+from .arguments import Arguments
 from .opening import StartupTimeout, open_shared_store
 from .signals import Signals
 from .status import serving
 
-__all__ = ["COMMAND", "EventPrinter", "SignalHandlers"]
+__all__ = ["EventPrinter", "SignalHandlers", "elect"]
 
 _CLOSE_SECONDS = 5.0
 
 
 def elect(arguments: Arguments) -> int:
+    """Campaign until the program is told to stop; returns the exit code."""
     store = open_shared_store(arguments.url)
     try:
         candidate = Candidate(
@@ -152,17 +153,3 @@ _TEXT = {
     "remaining": "for {} s more, unless the store answers",
     "error": "{}",
 }
-
-COMMAND = Command(
-    name="elect",
-    summary="campaign until SIGTERM or SIGINT",
-    description=(
-        "Campaigns in the election, and prints its events. Followers see VALUE while it is\n"
-        "leader. SIGTERM and SIGINT resign and stop it, and a second one ends it at once. SIGUSR1\n"
-        "resigns and campaigns again. After the first answer of the store, an outage may last any time."
-    ),
-    words=("URL", "KEY", "VALUE"),
-    lease=True,
-    http=True,
-    run=elect,
-)

@@ -6,16 +6,17 @@ from ..engine.store_base import internals
 from ..engine.timing import safety_margin
 from ..store import open_store
 from . import output
-from .arguments import Arguments, Command
+from .arguments import Arguments
 from .opening import call_with_timeout, probe_ttl
 from .timing_estimate import TimingEstimate, estimate_timing
 
-__all__ = ["COMMAND"]
+__all__ = ["explain"]
 
 _LEAST_REQUEST = 0.01  # seconds; a busy machine is not reliably faster
 
 
 def explain(arguments: Arguments) -> int:
+    """Print what a ttl means on the store; returns the exit code."""
     assert arguments.url is not None
     store = open_store(arguments.url)
     try:
@@ -82,15 +83,3 @@ def _paragraphs(it: TimingEstimate) -> list[tuple[str, list[tuple[float, str]]]]
             ],
         ),
     ]
-
-
-COMMAND = Command(
-    name="explain",
-    summary="print what a ttl means on this store, in seconds",
-    description="Opens a session on the store, closes it again, and prints what follows from the ttl\n"
-    "that was granted: how long a leader leads without the store, which outage it tolerates, and\n"
-    "how soon there is another leader.",
-    words=("URL",),
-    lease=True,
-    run=explain,
-)

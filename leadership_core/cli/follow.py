@@ -11,15 +11,16 @@ from ..errors import LeadershipError
 from ..events import LeaderChanged, StoreDown, StoreUp
 from ..follower import Follower
 from . import output
-from .arguments import Arguments, Command
+from .arguments import Arguments
 from .opening import StartupTimeout, open_shared_store
 from .signals import Signals
 from .status import serving
 
-__all__ = ["COMMAND"]
+__all__ = ["follow"]
 
 
 def follow(arguments: Arguments) -> int:
+    """Print the leader, and every change; returns the exit code."""
     store = open_shared_store(arguments.url)
     try:
         follower = Follower(store, arguments.key)
@@ -72,18 +73,3 @@ def _print_leader(leader: Leader | None, *, as_json: bool) -> None:
     else:
         value = output.escaped(leader.value)
         output.print_line(f"{output.timestamp()} {value} leads, token {leader.token}")
-
-
-COMMAND = Command(
-    name="follow",
-    summary="print the leader, and every change",
-    description=(
-        "Prints the present leader, and then every change, until SIGTERM or SIGINT. An outage of\n"
-        "the store is reported on stderr; until it ends, the last line may be out of date.\n"
-        "The lines are for people: unprintable characters are escaped, and a long value is cut.\n"
-        "--json prints the whole value."
-    ),
-    words=("URL", "KEY"),
-    http=True,
-    run=follow,
-)

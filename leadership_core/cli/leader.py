@@ -7,16 +7,17 @@ from pathlib import Path
 
 from ..engine.store_base import internals
 from . import output
-from .arguments import Arguments, Command
+from .arguments import Arguments
 from .opening import call_with_timeout, open_shared_store
 
-__all__ = ["COMMAND"]
+__all__ = ["leader"]
 
 _NO_LEADER = 3
 _CLOSE_SECONDS = 0.2  # there is no claim to release
 
 
 def leader(arguments: Arguments) -> int:
+    """Print the present leader; returns the exit code."""
     store = open_shared_store(arguments.url)
     assert arguments.url is not None
     try:
@@ -37,15 +38,3 @@ def leader(arguments: Arguments) -> int:
     else:
         output.print_foreign(found.value)
     return 0
-
-
-COMMAND = Command(
-    name="leader",
-    summary="print the present leader; exit code 3 if there is none",
-    description="Prints the leader's value and exits with 0. If there is no leader, it exits with 3 and\n"
-    "prints nothing, but for a line on stderr if that is a terminal. A pipe or a file gets the value\n"
-    "byte for byte, line breaks included; on a terminal unprintable characters are escaped, and a\n"
-    "long value is cut.",
-    words=("URL", "KEY"),
-    run=leader,
-)

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 
+from .. import __version__
 from ..errors import ConfigurationError, LeadershipError, MissingPlugin, StoreUnavailable
 from . import output
-from .arguments import ENVIRONMENT_URL, Command, parse
+from .command import ENVIRONMENT_URL
+from .commands import COMMANDS
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["main"]
 
+_VERSION = f"leadership {__version__}"
 
-class _Commands(Mapping[str, Command]):
-    """The commands by their names, each of them a module, which is imported when it is looked up."""
-
-    _names = (
-        *("elect", "run", "follow", "leader", "stores", "explain"),
-        *("check", "demo", "bench", "completion"),
-    )
-
-    def __getitem__(self, name: str) -> Command:
-        if name not in self._names:
-            raise KeyError(name)
-        command: Command = import_module(f".{name}", __package__).COMMAND
-        return command
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-
-COMMANDS: Mapping[str, Command] = _Commands()
 
 _EXIT_CODES = """\
 exit codes:
@@ -67,12 +44,14 @@ def main(words: Sequence[str] | None = None) -> int:
         if name not in COMMANDS:
             raise _unknown_command(name)
         source = f"leadership {name}"
-        # Reading the version of what is installed takes as long as all the rest.
-        version = _version() if any(word.startswith("--vers") for word in words) else ""
-        arguments = parse(COMMANDS[name], words[1:], version)
+        from .arguments import parse  # only here: it imports argparse
+
+        arguments = parse(COMMANDS[name], words[1:], _VERSION)
+        from .logs import configure_logging  # not for `--help`
+
         verbose = arguments.verbose
-        output.configure_logging(verbose=verbose)
-        return COMMANDS[name].run(arguments)
+        configure_logging(verbose=verbose)
+        return COMMANDS[name].load()(arguments)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -82,7 +61,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError):
             output.silence()  # a full disk: Python would fail again when it flushes
         if verbose:
-            output.log.exception("the command failed")
+            from .logs import log
+
+            log.exception("the command failed")
         return _report(source, error)
 
 
@@ -121,7 +102,7 @@ def _run_without_command(words: Sequence[str]) -> int:
     if words[0] in {"-h", "--help"}:
         output.print_line(_help())
     elif words[0] == "--version":
-        output.print_line(_version())
+        output.print_line(_VERSION)
     else:
         raise ConfigurationError("options come after the command; see leadership --help")
     return 0
@@ -150,12 +131,3 @@ def _help() -> str:
             _EXIT_CODES,
         ]
     )
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"leadership {version('leadership-core')}"
-    except PackageNotFoundError:
-        return "leadership, not installed"

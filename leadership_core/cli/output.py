@@ -1,25 +1,19 @@
-"""Output of the commands: whole lines, flushed at once, and the library's log on stderr."""
+"""Output of the commands: whole lines, flushed at once."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
-import logging
 import os
 import sys
-import threading
 import time
-import traceback
-from pathlib import Path
+from typing import TextIO
 
 from ..backend.text import MESSAGE_CHARACTERS, one_line, printable
 
 __all__ = [
     "StepPrinter",
-    "configure_logging",
     "escaped",
-    "log",
     "one_line",
     "prepare",
     "print_error",
@@ -30,20 +24,19 @@ __all__ = [
     "timestamp",
 ]
 
-_LONGEST_TRACEBACK = 20_000  # characters
-
-log: logging.Logger = logging.getLogger("leadership.command")
-
 
 def prepare() -> None:
     """Make stdout accept any value that a store may hold, byte for byte and line-buffered."""
-    null = Path(os.devnull)
     if sys.stdout is None:  # closed by the caller: >&-
-        sys.stdout = null.open("w", encoding="utf-8")
+        sys.stdout = _null()
     if sys.stderr is None:
-        sys.stderr = null.open("w", encoding="utf-8")
+        sys.stderr = _null()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
+
+
+def _null() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
 def silence() -> None:
@@ -63,6 +56,8 @@ def print_line(line: str) -> None:
 
 def print_record(**fields: object) -> None:
     """Print one JSON object; raises BrokenPipeError if the reader of stdout has gone."""
+    import json  # only here: most commands print text
+
     print_line(json.dumps(fields))
 
 
@@ -109,47 +104,3 @@ class StepPrinter:
             print_record(time=round(time.time(), 6), step=step, **facts)
         else:
             print_line(text)
-
-
-def configure_logging(*, verbose: bool) -> None:
-    """Log to stderr: errors only, or everything down to DEBUG of this library."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_OneLineFormatter(verbose=verbose))
-    logging.basicConfig(level=logging.WARNING if verbose else logging.ERROR, handlers=[handler])
-    if verbose:
-        logging.getLogger("leadership").setLevel(logging.DEBUG)
-    logging.captureWarnings(capture=True)
-
-    def log_thread_error(failure: threading.ExceptHookArgs) -> None:
-        if failure.exc_value is not None:
-            log.error(
-                "a thread failed",
-                exc_info=(failure.exc_type, failure.exc_value, failure.exc_traceback),
-            )
-
-    threading.excepthook = log_thread_error
-
-
-class _OneLineFormatter(logging.Formatter):
-    """Formats a record as one line; a traceback follows if `verbose` is true."""
-
-    def __init__(self, *, verbose: bool) -> None:
-        super().__init__(datefmt="%H:%M:%S")
-        self._verbose = verbose
-
-    def format(self, record: logging.LogRecord) -> str:
-        message = one_line(record.getMessage())
-        error = record.exc_info[1] if record.exc_info else None
-        if not self._verbose:
-            if error is not None:
-                message += f": {type(error).__name__}: {one_line(error)}"
-            return f"{record.name}: {message}"
-        time_ = self.formatTime(record, self.datefmt)
-        lines = [f"{time_} {record.levelname} {record.name}: {message}"]
-        if error is not None:
-            # Printable and bounded: an exception's text may come from a server.
-            text = "".join(traceback.format_exception(error))
-            lines += map(printable, text[:_LONGEST_TRACEBACK].splitlines())
-            if len(text) > _LONGEST_TRACEBACK:
-                lines.append(f"... ({len(text)} characters)")
-        return "\n".join(lines)

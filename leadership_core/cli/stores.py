@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from . import output
-from .arguments import Arguments, Command
+from .arguments import Arguments
 
-__all__ = ["COMMAND"]
+__all__ = ["stores"]
 
 
 def stores(arguments: Arguments) -> int:
-    from ..registry import installed_stores  # only here: it imports much
+    """List the installed kinds of store; returns the exit code."""
+    from ..installation import installed_stores
 
     installed = installed_stores()
     width = max(map(len, installed), default=0) + len("://")
@@ -20,12 +21,3 @@ def stores(arguments: Arguments) -> int:
         else:
             output.print_line(f"{scheme + '://':<{width}}  {origin}")
     return 0
-
-
-COMMAND = Command(
-    name="stores",
-    summary="list the kinds of store that are installed",
-    description="Lists the URL schemes that can be opened, each with the distribution that\n"
-    "provides it.",
-    run=stores,
-)

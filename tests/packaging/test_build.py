@@ -173,5 +173,5 @@ def test_install_from_git_is_frozen_as_the_repository_and_commit(
 
 
 def how_to(environment: Environment) -> str:
-    script = "from leadership_core.registry import how_to_install as how; print(how('consul'))"
+    script = "from leadership_core.installation import how_to_install as how; print(how('consul'))"
     return environment.run(script).strip()

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 import leadership_core
+from leadership_core.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "leadership_core"
@@ -130,10 +131,22 @@ def test_platform_without_fork_or_pythonapi_imports_and_works(lack: str, tmp_pat
     assert done.returncode == 0, done.stderr
 
 
-_HEAVY = ("asyncio", "ssl", "socket", "http", "email", "importlib.metadata", "pluggy")
+_HEAVY = {
+    *(
+        "asyncio",
+        "dataclasses",
+        "email",
+        "http",
+        "importlib.metadata",
+        "inspect",
+        "json",
+        "logging",
+    ),
+    *("pathlib", "pluggy", "random", "socket", "ssl", "subprocess", "tempfile", "urllib"),
+}
 """Modules of the standard library, and pluggy, that take long to import."""
 
-_LOADED = f"print(*sorted({{name for name in sys.modules if name.startswith({_HEAVY!r})}}))"
+_LOADED = f"print(*sorted({_HEAVY!r} & set(sys.modules)))"
 
 
 @pytest.mark.parametrize(
@@ -156,8 +169,8 @@ def test_importing_the_names_of_programs_loads_nothing_heavy(first: str) -> None
 _SHELLS = {
     *("candidate", "engine", "errors", "follower", "lazy", "lock", "only_leader", "store", "term"),
     *("engine.deferred_exit", "engine.store_base"),
-    *("backend", "backend.clock", "backend.deadline", "backend.entries", "backend.event_count"),
-    *("backend.fence", "backend.threads", "backend.time_source", "backend.tracebacks"),
+    *("backend", "backend.clock", "backend.deadline", "backend.event_count"),
+    *("backend.expectations", "backend.threads", "backend.time_source", "backend.tracebacks"),
     "backend.validation",
 }
 """The modules of the core behind the names that programs import: what they do before a store is open."""
@@ -197,17 +210,39 @@ def test_opening_a_store_loads_the_whole_engine() -> None:
     assert done.stdout.split() == []
 
 
+_MAIN = {
+    *("cli", "cli.main", "cli.output", "cli.command", "cli.commands"),
+    *("lazy", "errors", "backend", "backend.clock", "backend.text"),
+}
+"""The modules of the core behind `leadership --help`."""
+
+_PARSER = {
+    *("cli.arguments", "cli.addresses", "cli.bench_options"),
+    *("backend.duration", "backend.expectations", "backend.validation"),
+}
+"""What reads the words of a command, and prints its help."""
+
+_STORES = {"cli.logs", "cli.stores", "installation"}
+
+
 @pytest.mark.parametrize(
-    "words", ["--help", "elect --help", "run --help", "follow --help", "explain --help"]
+    ("words", "expected"),
+    [
+        ("--help", _MAIN),
+        ("--version", _MAIN),
+        *((f"{name} --help", _MAIN | _PARSER) for name in COMMANDS),
+        ("stores", _MAIN | _PARSER | _STORES),
+    ],
 )
-def test_commands_load_nothing_heavy_before_they_open_a_store(words: str) -> None:
-    """So that a command starts quickly."""
+def test_commands_load_what_they_need(words: str, expected: set[str]) -> None:
+    """So that they start quickly: no engine before a store is opened, no plugin in `stores`."""
     script = (
         "import contextlib, sys\n"
         "from leadership_core.cli import main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):\n"
         "    main(sys.argv[1:])\n"
-        f"{_LOADED}"
+        f"{_LOADED}\n"
+        "print(*[name for name in sys.modules if name.startswith('leadership_')])"
     )
 
     done = subprocess.run(
@@ -218,4 +253,10 @@ def test_commands_load_nothing_heavy_before_they_open_a_store(words: str) -> Non
         check=True,
     )
 
-    assert done.stdout.split() == []
+    heavy, _, ours = done.stdout.partition("\n")
+    prefix = "leadership_core."
+    assert {name.removeprefix(prefix) for name in ours.split()} == {"leadership_core", *expected}
+    if words != "stores":  # that reads the metadata of what is installed
+        assert heavy == ""
+    else:
+        assert "pluggy" not in heavy

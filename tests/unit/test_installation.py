@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leadership_core.registry import how_to_install
+from leadership_core.installation import how_to_install
 
 
 class Core:

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from ...errors import ConfigurationError
 from .. import output
-from ..arguments import Arguments, Command
+from ..arguments import Arguments
 
-__all__ = ["COMMAND", "SCRIPTS"]
+__all__ = ["SCRIPTS", "completion"]
 
 SCRIPTS = {"bash": "leadership.bash", "zsh": "_leadership", "fish": "leadership.fish"}
 """The file of each shell."""
 
 
 def completion(arguments: Arguments) -> int:
+    """Print the script of a shell; returns the exit code."""
     shell = arguments.shell
     if shell not in SCRIPTS:
         raise ConfigurationError(
@@ -26,21 +27,3 @@ def completion(arguments: Arguments) -> int:
     script = Path(__file__).with_name(SCRIPTS[shell]).read_text(encoding="utf-8")
     output.print_line(script.removesuffix("\n"))
     return 0
-
-
-COMMAND = Command(
-    name="completion",
-    summary="print the script that completes command lines in bash, zsh or fish",
-    description=(
-        "Prints a script for bash, zsh or fish. To use it in every new shell:\n"
-        "  bash  leadership completion bash >~/.local/share/bash-completion/completions/leadership\n"
-        "  zsh   leadership completion zsh >FOLDER/_leadership    (a folder of $fpath)\n"
-        "  fish  leadership completion fish >~/.config/fish/completions/leadership.fish\n"
-        "bash needs the package bash-completion for that; without it, put\n"
-        '  eval "$(leadership completion bash)"\n'
-        "into ~/.bashrc."
-    ),
-    words=("SHELL",),
-    choices=tuple(SCRIPTS),
-    run=completion,
-)

@@ -63,8 +63,9 @@ class ForkServer:
 
 def _serve() -> None:
     # What most commands need. No grpc, which must not be loaded before a fork.
-    for package in ("leadership_consul", "leadership_core.stores.sqlite", "leadership_zookeeper"):
-        import_module(package)
+    plugins = "leadership_consul", "leadership_core.stores.sqlite", "leadership_zookeeper"
+    for module in (*plugins, "leadership_core.cli.arguments", "leadership_core.cli.logs"):
+        import_module(module)
     from leadership_core.cli.main import main
 
     answers = os.fdopen(os.dup(1), "wb")

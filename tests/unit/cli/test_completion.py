@@ -12,8 +12,8 @@ from typing import Self
 
 import pytest
 
+from leadership_core.cli.commands import COMMANDS
 from leadership_core.cli.completion import SCRIPTS
-from leadership_core.cli.main import COMMANDS
 from tests.support.servers.requirements import found
 from tests.support.waiting import at_most
 from tests.unit.cli.command import run

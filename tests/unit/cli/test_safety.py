@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from leadership_core import open_store
+from leadership_core.cli.logs import _OneLineFormatter
 from leadership_core.cli.main import main
-from leadership_core.cli.output import _OneLineFormatter
 from tests.unit.cli.command import ROOT, environment, run
 
 KEY = "service/leader"
