@@ -172,7 +172,7 @@ class FaultToleranceCases:
         for link in links:
             link.heal()
         in_the_end = sandbox.eventually(
-            lambda: any(one.is_leader for one in candidates), sandbox.expiry
+            lambda: any(one.is_leader for one in candidates), sandbox.expiry + DEFAULT_WAIT
         )
         assert in_the_end, "there is no leader although all is well"
         _end(history, witnesses, candidates)
