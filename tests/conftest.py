@@ -26,8 +26,6 @@ from tests.support.internals import product_threads
 from tests.support.servers.fixtures import (
     ConsulFactory,
     EtcdFactory,
-    KubernetesFactory,
-    RedisFactory,
     ZooKeeperFactory,
     consul,
     consul_cluster,
@@ -36,19 +34,18 @@ from tests.support.servers.fixtures import (
     etcd_cluster,
     etcd_server,
     fake_time,
-    kubernetes_server,
-    redis,
-    redis_server,
     shared_etcd,
-    shared_kubernetes,
-    shared_redis,
     shared_server,
-    shared_valkey,
     shared_zookeeper,
     usual_consul,
     zookeeper,
     zookeeper_cluster,
     zookeeper_server,
+)
+from tests.support.servers.kubernetes_fixtures import (
+    KubernetesFactory,
+    kubernetes_server,
+    shared_kubernetes,
 )
 from tests.support.servers.postgres_fixtures import (
     PostgresFactory,
@@ -59,6 +56,13 @@ from tests.support.servers.postgres_fixtures import (
 )
 from tests.support.servers.process import Process
 from tests.support.servers.proxy import Proxy
+from tests.support.servers.redis_fixtures import (
+    RedisFactory,
+    redis,
+    redis_server,
+    shared_redis,
+    shared_valkey,
+)
 from tests.support.servers.requirements import describe, get_ready, wanted_by
 
 __all__ = [

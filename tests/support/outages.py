@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support.backends import Running
 from tests.support.servers.local import LocalServer
@@ -24,6 +25,7 @@ __all__ = [
     "led_for",
     "locked",
     "stall",
+    "url_of",
     "wipe",
 ]
 
@@ -101,3 +103,8 @@ def locked(file: Path) -> Iterator[sqlite3.Connection]:
         database.execute("BEGIN IMMEDIATE")
         yield database
         database.execute("COMMIT")
+
+
+def url_of(*nodes: Any) -> str:
+    """The URL with the nodes of a cluster in this order; a client begins with the first."""
+    return str(nodes[0].url_at(*(node.port for node in nodes)))

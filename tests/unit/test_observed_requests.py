@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leadership_core.backend import Absent, StoreUnavailable
-from tests.unit.test_observed_election import CLAIM, Bench, Process
+from tests.unit.observed_bench import CLAIM, Bench, Process
 
 pytestmark = pytest.mark.parametrize("kind", ["epochs", "revisions"], scope="function")
 

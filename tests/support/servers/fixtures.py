@@ -1,40 +1,34 @@
-"""Fixtures of the servers: shared ones, and those of a single test."""
+"""Fixtures of the servers of Consul, etcd and ZooKeeper: shared ones, and those of a single test."""
 
 from __future__ import annotations
 
 import http.client
-import itertools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from kazoo.client import KazooClient
 
-from tests.support.servers.cluster import Cluster
 from tests.support.servers.consul import Consul, ConsulAgent
 from tests.support.servers.consul_cluster import ConsulCluster
 from tests.support.servers.etcd import Etcd, EtcdServer
 from tests.support.servers.etcd_cluster import EtcdCluster
 from tests.support.servers.fake_time import FakeTime
-from tests.support.servers.kubernetes import Kubernetes, KubernetesServer
+from tests.support.servers.fixture_tools import cluster, factory, named_or_own, started
 from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.process import ServerError
 from tests.support.servers.provision import Server
-from tests.support.servers.redis import RedisServer
 from tests.support.servers.releases import kind_of
-from tests.support.servers.requirements import asked, found
+from tests.support.servers.requirements import found
 from tests.support.servers.zookeeper import TICK, ZooKeeper, ZooKeeperServer
 from tests.support.servers.zookeeper_cluster import ZooKeeperCluster
 
 __all__ = [
     "ConsulFactory",
     "EtcdFactory",
-    "KubernetesFactory",
-    "RedisFactory",
     "Shared",
     "ZooKeeperFactory",
     "consul",
@@ -44,101 +38,14 @@ __all__ = [
     "etcd_cluster",
     "etcd_server",
     "fake_time",
-    "kubernetes_server",
-    "redis",
-    "redis_server",
     "shared_etcd",
-    "shared_kubernetes",
-    "shared_redis",
     "shared_server",
-    "shared_valkey",
     "shared_zookeeper",
     "usual_consul",
     "zookeeper",
     "zookeeper_cluster",
     "zookeeper_server",
 ]
-
-_Server = TypeVar("_Server", bound=Any)
-_Cluster = TypeVar("_Cluster", bound=Cluster[Any])
-
-
-# -- what all kinds have in common ------------------------------------------------------------
-
-
-@contextmanager
-def _started(own: _Server) -> Iterator[_Server]:
-    """Start a server, and remove it at the end."""
-    try:
-        own.start()
-        if isinstance(own, ZooKeeperServer):
-            # The folder of all keys of tests: the first client that needs it would own it.
-            client = KazooClient(f"{own.host}:{own.port}")
-            client.start(10)
-            try:
-                client.create("/test")
-            finally:
-                client.stop()
-                client.close()
-        yield own
-    finally:
-        own.remove()
-
-
-@contextmanager
-def _named_or_own(
-    request: pytest.FixtureRequest,
-    named: _Server | None,
-    suits: Callable[[_Server], object],
-    lacks: str,
-    own: Callable[[], _Server],
-) -> Iterator[_Server]:
-    """The server that the environment names if it suits all tests, or one started here."""
-    if named is not None and suits(named):
-        yield named
-        return
-    if named is not None:
-        terminal = request.config.get_terminal_writer()
-        terminal.line()
-        terminal.line(f"{lacks}: tests that need them use a server of their own")
-    with _started(own()) as server:
-        yield server
-
-
-def _factory(
-    request: pytest.FixtureRequest,
-    folder: Path,
-    kind: str,
-    make: Callable[..., _Server],
-) -> Iterator[Callable[..., _Server]]:
-    """A function that starts servers of a kind, which are removed at the end."""
-    numbers = itertools.count(1)
-    with ExitStack() as stack:
-
-        def start(*, release: str = "", **options: Any) -> _Server:
-            place = found(release or asked(request, kind))
-            server = make(place, folder / f"{kind}-{next(numbers)}", **options)
-            stack.callback(server.remove)
-            server.start()
-            return server
-
-        yield start
-
-
-def _cluster(
-    request: pytest.FixtureRequest,
-    folder: Path,
-    kind: str,
-    make: Callable[[Server, Path], _Cluster],
-) -> Iterator[_Cluster]:
-    """Three servers of the test's own that elect a leader among themselves."""
-    cluster = make(found(asked(request, kind)), folder / f"{kind}-cluster")
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.remove()
-
 
 # -- Consul -----------------------------------------------------------------------------------
 
@@ -153,7 +60,7 @@ def consul(
     of 1 s, which takes a `session_ttl_min` in its configuration; otherwise one of our own.
     """
     server = found("consul")
-    with _named_or_own(
+    with named_or_own(
         request,
         _named_consul(server),
         lambda named: named.serves_sessions(ttl="1s"),
@@ -209,13 +116,13 @@ class ConsulFactory(Protocol):
 @pytest.fixture
 def consul_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ConsulFactory]:
     """Start Consul servers of the test's own, which it may stop, kill, freeze and restart."""
-    yield from _factory(request, tmp_path, "consul", ConsulAgent)
+    yield from factory(request, tmp_path, "consul", ConsulAgent)
 
 
 @pytest.fixture
 def consul_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ConsulCluster]:
     """Three Consul servers of the test's own that elect a leader among themselves."""
-    yield from _cluster(request, tmp_path, "consul", ConsulCluster)
+    yield from cluster(request, tmp_path, "consul", ConsulCluster)
 
 
 # -- etcd -------------------------------------------------------------------------------------
@@ -231,7 +138,7 @@ def shared_etcd(
     which takes an election timeout of 500 ms; otherwise one of our own.
     """
     server = found("etcd")
-    with _named_or_own(
+    with named_or_own(
         request,
         _named_etcd(server),
         lambda named: named.shortest_lease() == 1,
@@ -278,7 +185,7 @@ class EtcdFactory(Protocol):
 @pytest.fixture
 def etcd_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[EtcdFactory]:
     """Start etcd servers of the test's own, which it may stop, kill, freeze and restart."""
-    yield from _factory(request, tmp_path, "etcd", EtcdServer)
+    yield from factory(request, tmp_path, "etcd", EtcdServer)
 
 
 @pytest.fixture
@@ -290,44 +197,7 @@ def etcd(etcd_server: EtcdFactory) -> EtcdServer:
 @pytest.fixture
 def etcd_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[EtcdCluster]:
     """Three etcd servers of the test's own that elect a leader among themselves."""
-    yield from _cluster(request, tmp_path, "etcd", EtcdCluster)
-
-
-# -- Kubernetes -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def shared_kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
-    """A cluster that all tests share; they use keys, namespaces and users of their own.
-
-    It is the one that $LEADERSHIP_TEST_KUBERNETES (kubernetes://?kubeconfig=FILE) names, whose user
-    has a token and may do everything; otherwise an API server and an etcd of our own.
-    """
-    url = os.environ.get("LEADERSHIP_TEST_KUBERNETES")
-    if url:
-        yield Kubernetes.named(url)
-        return
-    folder = tmp_path_factory.mktemp("kubernetes")
-    with _started(KubernetesServer(found("kubernetes"), found("etcd"), folder)) as running:
-        yield running
-
-
-class KubernetesFactory(Protocol):
-    """Starts an API server with an etcd; the arguments are those of `KubernetesServer`."""
-
-    def __call__(self, *, settings: dict[str, str] | None = None) -> KubernetesServer: ...
-
-
-@pytest.fixture
-def kubernetes_server(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[KubernetesFactory]:
-    """Start API servers of the test's own, which it may stop, kill, freeze and restart."""
-
-    def make(place: Server, folder: Path, **options: Any) -> KubernetesServer:
-        return KubernetesServer(place, found("etcd"), folder, **options)
-
-    yield from _factory(request, tmp_path, "kubernetes", make)
+    yield from cluster(request, tmp_path, "etcd", EtcdCluster)
 
 
 # -- ZooKeeper --------------------------------------------------------------------------------
@@ -344,7 +214,7 @@ def shared_zookeeper(
     for everything (4lw.commands.whitelist); otherwise one of our own.
     """
     server = found("zookeeper")
-    with _named_or_own(
+    with named_or_own(
         request,
         _named_zookeeper(),
         lambda named: named.granted(1.0) == 1.0 and named.mode(),
@@ -386,7 +256,7 @@ class ZooKeeperFactory(Protocol):
 @pytest.fixture
 def zookeeper_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ZooKeeperFactory]:
     """Start ZooKeeper servers of the test's own, which it may stop, kill, freeze and restart."""
-    yield from _factory(request, tmp_path, "zookeeper", ZooKeeperServer)
+    yield from factory(request, tmp_path, "zookeeper", ZooKeeperServer)
 
 
 @pytest.fixture
@@ -398,7 +268,7 @@ def zookeeper(zookeeper_server: ZooKeeperFactory) -> ZooKeeperServer:
 @pytest.fixture
 def zookeeper_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ZooKeeperCluster]:
     """Three ZooKeeper servers of the test's own that elect a leader among themselves."""
-    yield from _cluster(request, tmp_path, "zookeeper", ZooKeeperCluster)
+    yield from cluster(request, tmp_path, "zookeeper", ZooKeeperCluster)
 
 
 # -- clocks -----------------------------------------------------------------------------------
@@ -408,49 +278,6 @@ def zookeeper_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
 def fake_time(tmp_path: Path) -> FakeTime:
     """The wall clock of a server that a test starts with ``env=fake_time.env``."""
     return FakeTime(tmp_path / "clock")
-
-
-# -- Redis and Valkey -------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis that all tests share; they use keys of their own and leave it running."""
-    with _started(RedisServer(found("redis"), tmp_path_factory.mktemp("redis"))) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Valkey that all tests share."""
-    with _started(RedisServer(found("valkey"), tmp_path_factory.mktemp("valkey"))) as running:
-        yield running
-
-
-class RedisFactory(Protocol):
-    """Starts a server; the arguments are those of `RedisServer`, and ``redis`` or ``valkey``."""
-
-    def __call__(
-        self,
-        *,
-        release: str = "redis",
-        password: str = "",
-        tls: bool | str = False,
-        settings: dict[str, object] | None = None,
-        env: dict[str, str] | None = None,
-    ) -> RedisServer: ...
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RedisFactory]:
-    """Start Redis servers of the test's own, which it may stop, kill, freeze and restart."""
-    yield from _factory(request, tmp_path, "redis", RedisServer)
-
-
-@pytest.fixture
-def redis(redis_server: RedisFactory) -> RedisServer:
-    """A Redis server of the test's own."""
-    return redis_server()
 
 
 # -- all releases -----------------------------------------------------------------------------
@@ -495,7 +322,8 @@ def shared_server(
                 own = PostgresServer(server, folder)
             else:
                 own = ZooKeeperServer(server, folder)
-            started: Consul | Etcd | PostgresServer | ZooKeeper = stack.enter_context(_started(own))
-            return started
+            server_of_all: Consul | Etcd | PostgresServer | ZooKeeper
+            server_of_all = stack.enter_context(started(own))
+            return server_of_all
 
         yield shared
