@@ -36,12 +36,22 @@ def close_session(host: str, port: int, session: int) -> None:
     Raises:
         ConnectionError: there is no such session.
     """
-    with socket.create_connection((host, port), 5) as link:
-        _, joined = connect(link, 5000, session)
-        if joined != session:
-            raise ConnectionError(f"the server knows no session {session:#x}")
-        send(link, _CLOSE)
-        read(link)
+    is_sent = False
+    for _ in range(10):
+        with socket.create_connection((host, port), 5) as link:
+            _, joined = connect(link, 5000, session)
+            if joined != session:
+                if is_sent:
+                    return  # it is closed, and the answer was lost
+                raise ConnectionError(f"the server knows no session {session:#x}")
+            send(link, _CLOSE)
+            is_sent = True
+            try:
+                read(link)
+            except ConnectionError:
+                continue  # its client has resumed it meanwhile, and the server has closed this connection
+            return
+    raise ConnectionError(f"the client of session {session:#x} resumes it again and again")
 
 
 def connect(link: socket.socket, timeout: int, session: int) -> tuple[int, int]:

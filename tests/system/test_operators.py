@@ -23,6 +23,7 @@ from tests.system.catalogue import ALL, EVERY, SERVERS, WITH_SESSIONS, scenario
 pytestmark = pytest.mark.slow
 
 _NOTIFICATION = 0.5  # seconds; it takes a few milliseconds on a machine that is not busy
+_TTL = 5.0  # seconds; with the usual 2 s a leader on a crowded machine may lose its lease at that moment
 
 
 class SqliteOffice:
@@ -87,7 +88,7 @@ def _settled_leader(testbed: Testbed) -> LeaderTerm:
     """
     while True:
         leader = testbed.await_leader()
-        testbed.sleep(0.2)
+        time.sleep(0.4)
         if testbed.await_leader().token == leader.token:
             return leader
 
@@ -95,7 +96,7 @@ def _settled_leader(testbed: Testbed) -> LeaderTerm:
 @scenario(19, on=ALL, quick=ALL, releases=True)
 def test_19_claim_of_the_leader_taken_away(testbed: Testbed) -> None:
     """The leader reports the loss with its reason at once, and there is a new election."""
-    testbed.gap = _NOTIFICATION
+    testbed.gap, testbed.ttl = _NOTIFICATION, _TTL
     admin = office_at(testbed)
     testbed.candidate("first")
     testbed.await_leader(15)
@@ -107,6 +108,7 @@ def test_19_claim_of_the_leader_taken_away(testbed: Testbed) -> None:
         "delete_all": lambda: admin.delete_all(testbed.key),
     }
     # Twice each: it may hit a candidate that has led before.
+    noticed = set[str]()
     for what, act in [*actions.items()] * 2:
         leader = _settled_leader(testbed)
         losses = leader.worker.count("lost")
@@ -114,14 +116,18 @@ def test_19_claim_of_the_leader_taken_away(testbed: Testbed) -> None:
             act()
         done = now()
         if what == "overwrite" and testbed.kind == "zookeeper":
-            testbed.sleep(0.2)
+            testbed.sleep(0.1)
             # A node stays its session's whatever is written to it: there may be a new term or none.
             assert testbed.await_leader().token >= leader.token
             continue
         lost = leader.worker.await_event("lost", 5, after=losses)
-        assert lost.reason in _REASONS[what]
-        assert (lost.at - done) / 1e9 < at_most(_NOTIFICATION)
+        # On a machine that starves the leader for its whole ttl, the lease may end first. Not each time.
+        assert lost.reason in _REASONS[what] | {"expired"}
+        if lost.reason != "expired":
+            noticed.add(what)
+            assert (lost.at - done) / 1e9 < at_most(_NOTIFICATION)
         testbed.await_leader(after=leader)
+    assert noticed >= set(actions) - ({"overwrite"} if testbed.kind == "zookeeper" else set())
     testbed.finish()
 
 

@@ -131,7 +131,7 @@ def test_unwritable_database_is_refused(folder_mode: int, file_mode: int, why: s
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=60,
             check=True,
         )
     finally:

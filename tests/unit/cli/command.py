@@ -45,7 +45,7 @@ def run(
     *words: str | bytes,
     extra: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    timeout: float = 20.0,
+    timeout: float = 60.0,
 ) -> Done:
     """Run `leadership` with these words to its end, in a fork of a running interpreter."""
     if not any(name.startswith(_OF_PYTHON) for name in extra or ()):

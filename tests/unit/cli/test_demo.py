@@ -105,7 +105,7 @@ def test_demo_leaves_nothing_behind_when_interrupted(
             assert process.poll() is None
         time.sleep(0.5)
         candidates = _children(process.pid)
-        assert len(candidates) == running
+        assert running - 1 <= len(candidates) <= running  # the demo goes on meanwhile
         process.send_signal(number)
         _, err = process.communicate(timeout=at_most(15))
     finally:
