@@ -31,7 +31,7 @@ help:
 	@echo 'make servers  get the servers, browser and shells of the tests (once, some minutes; in ~/.cache)'
 	@echo 'make clean    remove all files that make has created'
 
-demo: $(VENV)/.parts
+demo: $(VENV)/.core
 	$(BIN)/leadership demo
 
 bench: $(VENV)/.tools
@@ -83,9 +83,15 @@ $(VENV)/.python:
 	$(PYTHON) -m tools.environment $(VENV)
 	@touch $@
 
-# Editable, so that the command and the plugins run from the working tree.
-$(VENV)/.parts: $(VENV)/.python $(SETUP)
-	$(PIP) install 'hatchling>=1.27' setuptools wheel  # the latter two for etcd3, a source package
+# Editable, so that the command and the plugins run from the working tree. The demo needs no plugin,
+# and whoever tries it first should not wait for those of all stores.
+$(VENV)/.core: $(VENV)/.python leadership_core/pyproject.toml
+	$(PIP) install 'hatchling>=1.27'
+	$(PIP) install --no-build-isolation -e ./leadership_core
+	@touch $@
+
+$(VENV)/.parts: $(VENV)/.core $(SETUP)
+	$(PIP) install setuptools wheel  # for etcd3, a source package
 	$(PIP) install --no-build-isolation $(PARTS:%=-e ./%)
 	@touch $@
 
