@@ -45,7 +45,7 @@ class ZooKeeperClaim(Claim):
     withdrawing: bool = False
     withdrawn: bool = False
     listeners: list[Callable[[], None]] = field(default_factory=list)
-    watched: frozenset[str] = frozenset()
+    watched: tuple[str, ...] = ()
     watches_folder: bool = False
     _deleted: tuple[str, object] | None = None  # reported last: path and connection
     _own: object = field(default_factory=object)  # replaced when its own node may have changed
@@ -126,7 +126,7 @@ class ZooKeeperClaim(Claim):
         Until there is one, a change is only noted: see `is_covered`.
         """
         self.owner.dispatcher.subscribe(self.on_node_changed, path)
-        self.watched |= {path}
+        self.watched += (path,)
         return self.owner.dispatcher.on_event
 
     def settle_watch(self) -> None:
@@ -197,10 +197,10 @@ class ZooKeeperClaim(Claim):
             The function for ZooKeeper's watches of the nodes.
         """
         dispatcher = self.owner.dispatcher
-        wanted = frozenset(paths) if self.listeners else frozenset()
-        dispatcher.unsubscribe(self.on_node_changed, *self.watched - wanted)
-        for path in wanted - self.watched:
-            dispatcher.subscribe(self.on_node_changed, path)
+        wanted = paths if self.listeners else ()
+        dispatcher.unsubscribe(self.on_node_changed, *(p for p in self.watched if p not in wanted))
+        for path in wanted:
+            dispatcher.subscribe(self.on_node_changed, path)  # once, however often it is called
         self.watched = wanted
         if not wanted:
             self._own = object()  # from now on its changes are not reported

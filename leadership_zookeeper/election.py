@@ -112,6 +112,7 @@ class ZooKeeperElection:
                 )
                 answer = self._created(entering, claim)
                 if answer is None:
+                    claim.watches_folder = False  # the list may have got no answer, either
                     if claim.has_reliable_sequence:
                         return claim
                     claim = self._restart_sequence(claim)
@@ -278,7 +279,7 @@ class ZooKeeperElection:
 
     def _is_first(self, mine: ZooKeeperClaim) -> Leading:
         mine.predecessors = []
-        mine.watch(*mine.watched & {mine.path})  # not the node that was before it
+        mine.watch(*(p for p in mine.watched if p == mine.path))  # not the node that was before it
         assert mine.token is not None
         return Leading(mine.token, watched=bool(mine.listeners))
 

@@ -50,7 +50,7 @@ class ForeignNodes:
         self._recipe = recipe
         # Not sets: most elections have none of these, and there may be thousands of elections.
         self._noted: tuple[str, ...] = ()
-        self._unbound: frozenset[str] = frozenset()  # claims without a session that were reported
+        self._unbound: tuple[str, ...] = ()  # claims without a session that were reported
         self._limiter = RateLimiter(_BURST, _RATE)
 
     def note(self, names: Iterable[str], client: Client) -> None:
@@ -71,7 +71,7 @@ class ForeignNodes:
         """Report a claim before another one if it is bound to no session, so that nothing ends it."""
         if owner not in NO_SESSION or name in self._unbound:
             return
-        self._unbound |= {name}
+        self._unbound += (name,)
         log.warning(
             "the node %s is not bound to a session, and is in the queue of the election %r: when it "
             "is first, no candidate can lead until it is deleted; delete it if it was left behind",
@@ -105,11 +105,7 @@ class ForeignNodes:
         The caller notes the names, and resets `claim.watches_folder` if there is no list.
         """
         claim.watches_folder = True
-        return partial(self._on_children_changed, claim)
-
-    def _on_children_changed(self, claim: ZooKeeperClaim, _: Any) -> None:
-        claim.watches_folder = False
-        self.watch_beside(claim)
+        return _ChildrenWatch(self, claim)
 
     def _forget(self, name: str) -> None:
         self._noted = tuple(one for one in self._noted if one != name)
@@ -134,6 +130,19 @@ class ForeignNodes:
             self._recipe.name,
             *_owner_and_cure(name),
         )
+
+
+class _ChildrenWatch:
+    """The function of a watch: the children have changed, or the connection has."""
+
+    __slots__ = ("_claim", "_nodes")  # small: there is one for each election of a process
+
+    def __init__(self, nodes: ForeignNodes, claim: ZooKeeperClaim) -> None:
+        self._nodes, self._claim = nodes, claim
+
+    def __call__(self, _: Any) -> None:
+        self._claim.watches_folder = False
+        self._nodes.watch_beside(self._claim)
 
 
 def _owner_and_cure(name: str) -> tuple[str, str]:

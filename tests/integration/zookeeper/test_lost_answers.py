@@ -80,6 +80,7 @@ def test_enter_with_lost_answer_finds_its_claim(
     assert claims_of(operator, far.key) == [claim.path]
     assert claim.settled
     assert far.election.status(claim) == Leading(operator.get(claim.path)[1].czxid)
+    assert not claim.watches_folder  # so a leader will look for nodes of other recipes
 
 
 def test_enter_with_lost_request_is_not_applied(
