@@ -35,7 +35,7 @@ class EtcdClaim(Claim):
 
     Attributes:
         watch: of the claim, once it has been asked for.
-        was_leading: the last `status` was `Leading`; a claim leads as long as its key is intact.
+        was_leading: a `status` was `Leading`; a claim leads as long as its key is intact.
         withdrawn: it is confirmed that its key is gone.
     """
 
@@ -119,9 +119,14 @@ class CandidateQueue:
         """The first claim, from the answer to `first_request()`; reads more if it has to."""
         return self._search(page, order="first")
 
-    def predecessor_of(self, page: RangeResult, token: int) -> KeyValue | None:
-        """The claim before that token's, from the answer to `predecessor_request`."""
-        return self._search(page, order="last", up_to=token - 1)
+    def predecessors_of(self, page: RangeResult, token: int) -> list[KeyValue]:
+        """The claims before that token's, from the answer to `predecessor_request`, the nearest first.
+
+        The nearest is among them if there is one; it reads more if it has to.
+        """
+        found = [kv for kv in page.kvs if is_claim(self._key, kv)]
+        nearest = self._search(page, order="last", up_to=token - 1)  # names foreign keys, too
+        return found or ([] if nearest is None else [nearest])
 
     def first_in(self, page: RangeResult) -> KeyValue | None:
         """The first claim of an answer, if it contains one; reads nothing.

@@ -22,6 +22,8 @@ The guards of the writes against copies of a request that arrive late:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 from leadership_core.backend import (
     Absent,
@@ -34,6 +36,7 @@ from leadership_core.backend import (
     Leading,
     Session,
     SessionLost,
+    StoreClosed,
     StoreUnavailable,
     Waiting,
     half_timeout,
@@ -50,6 +53,7 @@ from .rpc import (
     RANGE,
     TIME_TO_LIVE,
     TXN,
+    KeyValue,
     RangeResult,
     create_revision_is,
     delete_request,
@@ -64,9 +68,13 @@ from .watch import Watcher
 __all__ = ["EtcdElection"]
 
 _TRIES = 3
+_WATCHED = 2  # claims before one: the nearest, and the one before that
+_AFTER_HANDOVER = 0.01  # seconds until what a hand-over does not have to wait for
 
 
-@inert_in_child("enter", "status", "withdraw", "watch_claim", "leader", "watch_leader")
+@inert_in_child(
+    *("enter", "status", "known_status", "withdraw", "watch_claim", "leader", "watch_leader")
+)
 class EtcdElection:
     """An election on etcd; thread-safe. See `leadership_core.backend.protocols.Election`.
 
@@ -130,37 +138,93 @@ class EtcdElection:
         if mine.watch is not None and mine.watch.deleted:
             # The next candidate learns of it at the same time, and asks before it leads.
             return Absent()
+        if known := self.known_status(mine):
+            return known
+        moment = None if mine.watch is None else mine.watch.moment()
         # One read shows that it exists and that it is first, which is what counts when the claim
         # before it has just gone. Only if it is not first does its predecessor matter.
         page = self._client.call(RANGE, self._queue.first_request(token))
         first = self._queue.first_in(page)
         if first is not None and first.key == mine.claim_key and mine.is_intact(first):
-            # The watch of the predecessor is of no use any more, but ending it takes a request,
-            # which can wait until the second call.
-            if mine.watch is not None and mine.was_leading:
-                mine.watch.watch_predecessor(None, page.revision)
-            mine.was_leading = True
-            return Leading(token)
+            if mine.watch is not None:
+                mine.watch.note_queue(frozenset(), page.revision, moment)
+            return self._leads(mine, token)
+        own, predecessors = self._read_predecessors(mine, token, moment)
+        if own is None or own.create_revision != token:
+            return Absent()
+        if not mine.is_intact(own):
+            return Absent(overwritten=True)
+        if not predecessors:
+            return self._leads(mine, token)
+        return Waiting(watched=mine.watch is not None)
+
+    def known_status(self, claim: Claim) -> Leading | None:
+        """The status that reports of the watches prove, without a request; None if it has to be read.
+
+        Never blocks, so the thread of the watches may call it.
+        """
+        mine = EtcdClaim.of(claim)
+        token, watch = mine.token, mine.watch
+        if token is None or watch is None or mine.was_leading or not watch.is_reported_first:
+            return None
+        return self._leads(mine, token)
+
+    def _leads(self, mine: EtcdClaim, token: int) -> Leading:
+        """Note that a claim leads, and soon watch the claim before it no more."""
+        if mine.watch is not None and not mine.was_leading:
+            # That takes a request, for which the user must not wait.
+            end = partial(mine.watch.watch_predecessors, (), 0)
+            with suppress(StoreUnavailable):  # no thread can be started; its events do no harm
+                self._delayed.call_later(_AFTER_HANDOVER, end)
+        mine.was_leading = True
+        return Leading(token)
+
+    def _read_predecessors(
+        self, mine: EtcdClaim, token: int, moment: object
+    ) -> tuple[KeyValue | None, list[KeyValue]]:
+        """Read a claim's own key, and the claims before it; watches the nearest two.
+
+        Args:
+            mine: the claim.
+            token: its token.
+            moment: of its watch, before this.
+
+        Returns:
+            The own key, whatever its state, and the claims, the nearest first.
+        """
         reads = [range_request(mine.claim_key), self._queue.predecessor_request(token)]
         answer = self._client.call(TXN, txn_request(then=reads), repeatable=True)
-        own, page = answer.ranges
-        if not own.kvs or own.kvs[0].create_revision != token:
-            return Absent()
-        if not mine.is_intact(own.kvs[0]):
-            return Absent(overwritten=True)
-        predecessor = self._queue.predecessor_of(page, token)
+        found, page = answer.ranges
+        own = found.kvs[0] if found.kvs else None
+        if own is None or not mine.is_intact(own):
+            return own, []
+        predecessors = self._queue.predecessors_of(page, token)
         if mine.watch is not None:
-            key = None if predecessor is None else predecessor.key
-            mine.watch.watch_predecessor(key, answer.revision)
-        if predecessor is None:
-            return Leading(token)
-        return Waiting(watched=mine.watch is not None)
+            # A key that is no claim is not watched, so as long as it exists nothing is proved.
+            before = None if page.more else frozenset(kv.key for kv in page.kvs)
+            mine.watch.note_queue(before, answer.revision, moment)
+            nearest = [kv.key for kv in predecessors[:_WATCHED]]
+            mine.watch.watch_predecessors(nearest, answer.revision)
+        return own, predecessors
+
+    def _look_ahead(self, mine: EtcdClaim) -> None:
+        """Read which claims are before one that waits, ahead of the end of the nearest.
+
+        If it is the only one, its end will elect the next candidate without a read.
+        """
+        token, watch = mine.token, mine.watch
+        if token is None or watch is None or mine.was_leading or watch.deleted:
+            return
+        with suppress(StoreUnavailable, StoreClosed):  # the status will be read when that one ends
+            self._read_predecessors(mine, token, watch.moment())
 
     @single_timeout()
     def withdraw(self, claim: Claim) -> None:
         mine = EtcdClaim.of(claim)
         if mine.withdrawn or (mine.settled and mine.token is None):
             return  # there is no key of it
+        if mine.watch is not None:
+            mine.watch.forget_queue()
         if mine.token is not None:
             self._delete(mine, mine.token)
         elif not self._delete_orphan(mine):
@@ -173,7 +237,12 @@ class EtcdElection:
             raise StoreUnavailable(f"the claim for {self._key!r} has not entered")
         # A release must not wait for its connection, since other candidates wait for the release.
         self._delayed.call_soon_once(self._client.preconnect_releases)
-        mine.watch = ClaimWatch(self._watcher, mine.claim_key, mine.token, wake)
+
+        def look_ahead() -> None:
+            with suppress(StoreUnavailable):  # no thread can be started now
+                self._delayed.call_later(_AFTER_HANDOVER, partial(self._look_ahead, mine))
+
+        mine.watch = ClaimWatch(self._watcher, mine.claim_key, mine.token, wake, look_ahead)
         return mine.watch
 
     @single_timeout()

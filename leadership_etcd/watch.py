@@ -51,6 +51,9 @@ class Watcher:
     Args:
         client: of the store.
         delayed: runs what has to be tried again later.
+
+    Attributes:
+        ended_streams: how many streams have ended; it grows before the next one begins.
     """
 
     def __init__(self, client: Client, delayed: DelayedTasks) -> None:
@@ -62,6 +65,7 @@ class Watcher:
         self._stream: WatchStream | None = None
         self._call: tuple[Connection, ResponseStream] | None = None
         self._failures = 0  # to get an answer, in a row
+        self.ended_streams: int = 0
         self._breaks = 0  # of streams that have not lasted, in a row
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -198,6 +202,7 @@ class Watcher:
                 health.stop()
             with self._lock:
                 self._stream = self._call = None
+                self.ended_streams += 1
             results.cancel()
             stream.end()
             self._client.end_watch(connection, broken=broken)

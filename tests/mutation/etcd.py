@@ -26,6 +26,7 @@ __all__ = ["MUTANTS"]
 _ELECTION = "tests/integration/etcd/test_election.py"
 _LOST = "tests/integration/etcd/test_lost_answers.py"
 _TURNS = "tests/integration/etcd/test_claim_watch.py"
+_REPORTS = "tests/unit/test_etcd_claim_watch.py"
 _ENDPOINTS = "tests/integration/etcd/test_endpoints.py"
 
 
@@ -35,7 +36,7 @@ def without_own_key(status: Any) -> Any:
     def mutant(self: Any, claim: Any) -> Any:
         request = rpc.txn_request(then=[self._queue.predecessor_request(claim.token)])
         answer = self._client.call(TXN, request, repeatable=True)
-        if self._queue.predecessor_of(answer.ranges[0], claim.token) is None:
+        if not self._queue.predecessors_of(answer.ranges[0], claim.token):
             return Leading(claim.token)
         return status(self, claim)
 
@@ -106,12 +107,54 @@ def herd(predecessor_request: Any) -> Any:
     return mutant
 
 
+def without_the_others(note_queue: Any) -> Any:
+    """Take the end of the nearest claim before this one for the end of all."""
+
+    def mutant(self: Any, before: Any, *rest: Any) -> None:
+        nearest = frozenset(watch.key for watch in self._predecessors[:1])
+        note_queue(self, nearest if before or before is None else before, *rest)
+
+    return mutant
+
+
+def gap_changes_nothing(_: Any) -> Any:
+    return lambda self: self._delivery.publish(None)
+
+
+def same_moment(_: Any) -> Any:
+    return lambda self: None
+
+
+def own_events_unseen(on_events: Any) -> Any:
+    """Look at the events of the claims before only."""
+
+    def mutant(self: Any, events: Any) -> None:
+        on_events(self, events)
+        self._own_changed = False
+
+    return mutant
+
+
+def never_unreported(watch_predecessors: Any) -> Any:
+    """Forget that the end of a claim has woken nobody."""
+
+    def mutant(self: Any, *args: Any) -> None:
+        self._unreported.clear()
+        watch_predecessors(self, *args)
+
+    return mutant
+
+
 def without_own_watch(init: Any) -> Any:
     class Closed:
+        id = 0
+
         def close(self) -> None:
             pass
 
     class Mute:
+        ended_streams = 0
+
         def __init__(self, watcher: Any, own: bytes) -> None:
             self._watcher, self._own = watcher, own
 
@@ -195,7 +238,7 @@ MUTANTS = [
         "A waiting candidate is elected at its next read, whenever that is.",
         "python-etcd3's Lock (tries again now and then)",
         (f"{_TURNS}::test_withdrawal_wakes_only_the_next_candidate",),
-        ((ClaimWatch, "watch_predecessor", nothing),),
+        ((ClaimWatch, "watch_predecessors", nothing),),
         "etcd",
         slow=True,
     ),
@@ -205,6 +248,45 @@ MUTANTS = [
         "single-key elections on etcd (101 ms for 500 that wait)",
         (f"{_TURNS}::test_withdrawal_wakes_only_the_next_candidate",),
         ((CandidateQueue, "predecessor_request", herd),),
+    ),
+    Mutant(
+        "end of the nearest claim elects on etcd",
+        "A claim that waits leaves the queue, and the one behind it is elected beside the leader.",
+        "a tempting shortcut of hand-overs without a read",
+        (f"{_REPORTS}::test_deletion_of_one_of_several_predecessors_proves_nothing",),
+        ((ClaimWatch, "note_queue", without_the_others),),
+        "etcd",
+    ),
+    Mutant(
+        "own deletion is not looked at on etcd",
+        "An operator has deleted the claim before its predecessor left, and it is elected.",
+        "a tempting shortcut of hand-overs without a read",
+        (f"{_REPORTS}::test_claim_that_has_changed_is_never_first",
+         f"{_TURNS}::test_claim_lost_before_its_predecessor_leaves_never_leads"),
+        ((ClaimWatch, "on_events", own_events_unseen),),
+    ),
+    Mutant(
+        "gap leaves the queue known on etcd",
+        "The event that was compacted away is the deletion of the claim itself, and it is elected.",
+        "a tempting shortcut of hand-overs without a read",
+        (f"{_REPORTS}::test_gap_makes_the_queue_unknown",
+         f"{_REPORTS}::test_read_from_before_a_gap_or_a_new_stream_does_not_count"),
+        ((ClaimWatch, "on_gap", gap_changes_nothing),),
+    ),
+    Mutant(
+        "report on another stream elects on etcd",
+        "The member of the next stream lags behind: what it reports first may be newer than what it reports next.",
+        "a tempting shortcut of hand-overs without a read",
+        (f"{_REPORTS}::test_new_stream_makes_the_queue_unknown",
+         f"{_TURNS}::test_report_on_another_stream_elects_by_a_read"),
+        ((ClaimWatch, "moment", same_moment),),
+    ),
+    Mutant(
+        "end of the second claim is lost on etcd",
+        "The claim becomes the nearest one when it has ended, and its end has woken nobody.",
+        "a tempting shortcut of hand-overs without a read",
+        (f"{_REPORTS}::test_second_predecessor_that_becomes_nearest_after_its_end_wakes",),
+        ((ClaimWatch, "watch_predecessors", never_unreported),),
     ),
     Mutant(
         "no own-key watch on etcd",
