@@ -102,9 +102,6 @@ class Client:
                 if unsure:
                     raise StoreUnavailable(str(error)) from error
                 raise
-            # Counted now, as a name may have been resolved. Even with one address, a connection
-            # that broke is worth a new one.
-            left = max(1, max(1 + again, self._pool.count) - tried)
             tried += 1
             sent = clock.now()
             try:
@@ -119,6 +116,9 @@ class Client:
                     raise problem from error
                 if self._pool.closed:
                     raise StoreClosed("the etcd store is closed") from error
+                # Counted now, as a name may have been resolved. Even with one address, a connection
+                # that broke is worth a new one.
+                left = max(1, max(1 + again, self._pool.count) - (tried - 1))
                 self._pool.mark_failed(connection, retry=left > 1 and clock.now() < until)
                 unsure |= not not_sent
                 if left == 1 or clock.now() >= until or not (again or not_sent):
@@ -149,6 +149,11 @@ class Client:
         count = self._pool.count
         left = max(1, max(2, count) - tried)
         return until if left > count else clock.now() + (until - clock.now()) / left
+
+    @property
+    def has_release_connection(self) -> bool:
+        """Whether the next release finds a connection that has worked."""
+        return self._pool.is_connected(TrafficClass.RELEASES)
 
     def preconnect_releases(self) -> None:
         """Connect, so that the first release need not wait for that."""
@@ -304,13 +309,15 @@ class Client:
     def _reach(self, traffic: TrafficClass, until: float) -> Connection:
         """A connection that works, to the current address, or else to the next one that does."""
         failed: list[tuple[str, ConnectFailed]] = []
-        while (left := self._pool.count - len(failed)) > 0:
+        while not failed or self._pool.count > len(failed):  # there is one address at least
             try:
                 connection = self._pool.get(traffic, until)
             except ConnectFailed as error:
                 failed.append((error.where or "no host", error))
                 continue
-            left = max(left, self._pool.count - len(failed))
+            if connection.is_healthy and (self._options.user is None or self._token is not None):
+                return connection  # most calls
+            left = max(1, self._pool.count - len(failed))
             share = clock.now() + (until - clock.now()) / left
             try:
                 connection.check_health(share)

@@ -108,6 +108,11 @@ class Connection:
         """Where it goes to, for messages."""
         return str(self.address)
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether `check_health` has succeeded."""
+        return self._healthy
+
     def check_health(self, until: float) -> None:
         """Connect and check, the first time, that an etcd answers that knows its cluster's leader.
 

@@ -236,7 +236,8 @@ class EtcdElection:
         if mine.token is None:
             raise StoreUnavailable(f"the claim for {self._key!r} has not entered")
         # A release must not wait for its connection, since other candidates wait for the release.
-        self._delayed.call_soon_once(self._client.preconnect_releases)
+        if not self._client.has_release_connection:
+            self._delayed.call_soon_once(self._client.preconnect_releases)
 
         def look_ahead() -> None:
             with suppress(StoreUnavailable):  # no thread can be started now

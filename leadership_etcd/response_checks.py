@@ -79,8 +79,8 @@ def read_response(method: Method[ResultT], request: Any, data: bytes) -> ResultT
     Raises:
         InvalidResponse: it cannot be an answer of etcd's to that request.
     """
-    limit = max_response_size(method, request)
-    if len(data) > limit:
+    # No limit is smaller than that one, so most answers need no look at the request.
+    if len(data) > MAX_SIZE and len(data) > (limit := max_response_size(method, request)):
         raise InvalidResponse(f"the answer is too long: {len(data)} bytes, limit {limit}")
     keys = request.limit if method is RANGE else 0
     if _has_more_parts(_MAX_PARTS + keys, data, method.response.DESCRIPTOR):

@@ -80,6 +80,11 @@ class ChannelPool:
         """Whether it goes to the address that all classes use now."""
         return connection.address == self._current
 
+    def is_connected(self, traffic: TrafficClass) -> bool:
+        """Whether a traffic class has a connection that has worked; asks nobody."""
+        connection = self._by_class.get(traffic)
+        return connection is not None and connection.is_healthy and self.is_current(connection)
+
     def get(self, traffic: TrafficClass, until: float) -> Connection:
         """The connection of a traffic class to the current address; `release` it after the call.
 

@@ -84,6 +84,8 @@ class _Client:
     def forget_token(self) -> None:
         pass
 
+    has_release_connection = False
+
     def preconnect_releases(self) -> None:
         pass
 
