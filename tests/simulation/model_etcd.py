@@ -214,10 +214,21 @@ class EtcdServer(Server):
     # -- an operator -------------------------------------------------------------------------
 
     def delete_first(self) -> None:
-        key = self.claims()[0].place
-        assert isinstance(key, bytes)
+        self._delete_claim(self.claims()[0])
+
+    def operator_deletes(self) -> None:
+        waiting = self.claims()[1:]
+        if not waiting or self.rng.random() < 0.5:
+            super().operator_deletes()
+            return
+        # Its candidate must never lead with it, so it is not exempt from any check.
+        self.world.note("an operator deletes the key of a waiting claim")
+        self._delete_claim(self.rng.choice(waiting))
+
+    def _delete_claim(self, claim: ServerClaim) -> None:
+        assert isinstance(claim.place, bytes)
         self.revision += 1
-        self._publish(self._delete(key))
+        self._publish(self._delete(claim.place))
 
     def overwrite_first(self) -> None:
         first = self.claims()[0]
