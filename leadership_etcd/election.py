@@ -87,6 +87,7 @@ class EtcdElection:
 
     # The watch of a claim begins at its create revision, so after the answer that has granted it.
     watches_since_enter = True
+    orders_claims = True
 
     def __init__(self, client: Client, watcher: Watcher, delayed: DelayedTasks, key: str) -> None:
         self._client = client

@@ -71,7 +71,7 @@ class ZooKeeperElection:
     """
 
     # A claim's watch is set by a read, and `wake` is called if that shows it without its lead.
-    watches_since_enter = True
+    watches_since_enter = orders_claims = True
 
     def __init__(self, nodes: NodeReader, watcher: Watcher, key: str) -> None:
         self._nodes = nodes

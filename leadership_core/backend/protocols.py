@@ -299,7 +299,22 @@ class Leader(_OnClock):
 
 
 class Election(Protocol):
-    """The election of one key, in the store's own best protocol."""
+    """The election of one key, in the store's own best protocol.
+
+    Optional parts, which the core does without:
+        `orders_claims: bool`: true where claims are elected in the order in which they were made, and a claim that
+        waits is the first as soon as the one before it is withdrawn, without a request of its own. Then a
+        process in which a candidate leads makes a claim for the next one of that key, too, with another session.
+
+        `watches_since_enter: bool`: true where a watch of a claim reports all that has happened since the answer to
+        entering. Then a claim that was granted is not read when its watch begins.
+
+        `known_status(claim) -> ClaimStatus | None`: the status that the reports of the watch prove by themselves,
+        without a request. Called in the thread of the watch, before `status`.
+
+        `candidate_started()`: called before the first request to enter after a user has started a candidate, so
+        that a rate limit does not count it.
+    """
 
     def enter(self, session: Session, value: bytes) -> Claim:
         """Enter the election with this session, and return the claim, granted or not.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..events import LostReason
+from .machine_state import MachineState
 from .messages import Phase
+from .session_keeper import SessionKeeper
 
 __all__ = ["CandidateDebugState"]
 
@@ -38,3 +40,29 @@ class CandidateDebugState(NamedTuple):
     lease_ended: LostReason | None
     orphaned_claims: int
     unconfirmed_claims: int
+
+    @classmethod
+    def of(
+        cls,
+        machine: MachineState,
+        keeper: SessionKeeper | None,
+        requested_ttl: float,
+        orphaned_claims: int,
+        unconfirmed_claims: int,
+    ) -> CandidateDebugState:
+        """Take a snapshot; each argument without a name above is what the driver has."""
+        lease = None if keeper is None else keeper.lease
+        session = None if keeper is None else keeper.session
+        return cls(
+            phase=machine.phase,
+            token=machine.token,
+            answered=machine.answered,
+            working=machine.working,
+            session_id=None if session is None else session.id,
+            requested_ttl=requested_ttl,
+            granted_ttl=None if lease is None else lease.granted_ttl,
+            deadline=None if lease is None or not lease.acknowledged else lease.deadline,
+            lease_ended=None if lease is None else lease.ended_reason,
+            orphaned_claims=orphaned_claims,
+            unconfirmed_claims=unconfirmed_claims,
+        )

@@ -16,6 +16,7 @@ from .candidate_state import CandidateState
 from .engine import Engine, Participant
 from .gates import NO_GATES, Gates
 from .holdings import Turn
+from .key_queue import QueueUser
 from .lease import Lease
 from .messages import Phase
 from .readiness import ReadinessProbe
@@ -56,17 +57,8 @@ class CandidateDriver:
     __slots__ = (
         *("_cleaner", "_claim_confirmed", "_context", "_election", "_engine", "_has_entered"),
         *("_keeper", "_machine", "_margin", "_now", "_participant", "_place", "_queue", "_queues"),
-        *(
-            "_readiness",
-            "_reaping",
-            "_requests",
-            "_sessions",
-            "_state",
-            "_stepping",
-            "_timer",
-            "_timer_at",
-        ),
-        *("_ttl", "_watchdog", "key", "unconfirmed_claims"),
+        *("_readiness", "_reaping", "_requests", "_sessions", "_state", "_stepping", "_timer"),
+        *("_timer_at", "_ttl", "_watchdog", "key", "unconfirmed_claims"),
     )
 
     def __init__(
@@ -132,8 +124,7 @@ class CandidateDriver:
     @property
     def awaits_session(self) -> bool:
         """Whether its only request so far is that for a session, and is unanswered."""
-        keeper = self._keeper
-        return keeper is None or not keeper.ready
+        return self._keeper is None or not self._keeper.ready
 
     @property
     def enter_answered(self) -> bool:
@@ -157,22 +148,8 @@ class CandidateDriver:
 
     def debug_state(self) -> CandidateDebugState:
         """A snapshot for tests; from any thread, so its fields may be of two neighbouring instants."""
-        keeper = self._keeper
-        lease = None if keeper is None else keeper.lease
-        session = None if keeper is None else keeper.session
-        return CandidateDebugState(
-            phase=self._machine.phase,
-            token=self._machine.token,
-            answered=self._machine.answered,
-            working=self._machine.working,
-            session_id=None if session is None else session.id,
-            requested_ttl=self._ttl,
-            granted_ttl=None if lease is None else lease.granted_ttl,
-            deadline=None if lease is None or not lease.acknowledged else lease.deadline,
-            lease_ended=None if lease is None else lease.ended_reason,
-            orphaned_claims=self.orphaned_claims,
-            unconfirmed_claims=len(self.unconfirmed_claims),
-        )
+        claims = self.orphaned_claims, len(self.unconfirmed_claims)
+        return CandidateDebugState.of(self._machine, self._keeper, self._ttl, *claims)
 
     def post(self, message: messages.Input) -> None:
         """Handle the message soon; from any thread.
@@ -194,6 +171,22 @@ class CandidateDriver:
         """Whether it has no usable answer of the store yet."""
         return self._machine.awaits_answer
 
+    @property
+    def may_be_followed(self) -> bool:
+        """Whether it leads, and the election elects the claims in the order in which they were made."""
+        leads = self._machine.phase is Phase.LEADING
+        return leads and bool(getattr(self._election, "orders_claims", False))
+
+    @property
+    def session(self) -> SessionKeeper | None:
+        """What its claim is bound to, or its next one; None without that."""
+        return self._keeper
+
+    def session_beside(self, other: QueueUser | None) -> SessionKeeper | None:
+        """The session for a claim beside that of the other; None if there is none now."""
+        used = None if other is None else other.session
+        return self._sessions.beside(used, self._keeper, self.key, self._ttl, self._margin)
+
     def handle(self, message: messages.Input) -> None:
         """Step the state machine and perform its commands, which may lead to further messages."""
         machine = self._machine
@@ -206,15 +199,18 @@ class CandidateDriver:
                 while self._queue:
                     before = machine.phase, machine.answered, machine.held_back
                     message = self._queue.pop(0)
-                    is_turn = isinstance(message, messages.TurnGranted)
-                    if is_turn and not self._queues.has_turn(self):
-                        continue  # it has left the queue meanwhile
+                    if isinstance(message, messages.TurnGranted):
+                        if not self._queues.has_turn(self):
+                            continue  # it has left the queue meanwhile
+                        message = self._choose_session()
                     if isinstance(message, messages.Start) and machine.phase is Phase.IDLE:
                         self._requests.started()
                     for command in machine.step(self._now(), message):
                         self._perform(command)
                     if (machine.phase, machine.answered, machine.held_back) != before:
                         self._changed()
+                        if machine.phase is Phase.LEADING:
+                            self._queues.offer_second(self.key)
                     was_confirmed = self._claim_confirmed
                     self._claim_confirmed = machine.claim_confirmed
                     if self._claim_confirmed and not was_confirmed:
@@ -318,20 +314,26 @@ class CandidateDriver:
     def _acquire_session(self) -> None:
         try:
             self._context.releases.ensure_started()
-            waits = self._queues.is_taken(self)
-            self._keeper = self._sessions.acquire(
-                self, self.key, self._ttl, self._margin, waits=waits
-            )
+            wanted, waits = (self.key, self._ttl, self._margin), self._queues.is_taken(self)
+            self._keeper = self._sessions.acquire(self, *wanted, waits=waits)
         except RuntimeError as error:  # no more threads, for now
             log.warning("no thread for a session of %s: %s", self.key, error)
             failure = NotApplied(f"no thread can be started now: {error}")
             self.handle(messages.RenewalFailed(failure))
             self.handle(messages.LeaseEnded(Lease(self._ttl), LostReason.EXPIRED))
 
+    def _choose_session(self) -> messages.TurnGranted:
+        """Move to another session if the leader's claim is bound to this candidate's."""
+        mine, usable = self._keeper, self.session_beside(self._queues.beside(self))
+        if mine and usable and usable is not mine and self.phase is Phase.QUEUED:
+            self._keeper = self._sessions.move(self, mine, usable)
+            return messages.TurnGranted(usable.lease)
+        return messages.TurnGranted()
+
     def _enter(self, ticket: int) -> None:
-        keeper = self._keeper
+        keeper, other = self._keeper, self._queues.beside(self)
         assert keeper is not None
-        if keeper.can_enter(self.key):
+        if keeper.can_enter(self.key) and (other is None or other.session is not keeper):
             self._requests.enter(keeper, ticket)
             self._has_entered = True
         else:

@@ -108,8 +108,8 @@ class Engine:
             closed=Flag(),
             answered_at=source.now(),
         )
-        self.sessions: SessionPool = SessionPool(self.context)
-        self.queues: KeyQueues = KeyQueues()
+        self.queues: KeyQueues = KeyQueues(scheduler.call_later)
+        self.sessions: SessionPool = SessionPool(self.context, self.queues.offer_second)
         self.cleaner: ElectionCleaner = ElectionCleaner(
             scheduler, self.context.releases, self.context.store
         )

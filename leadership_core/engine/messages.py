@@ -31,7 +31,7 @@ class Phase(Enum):
     CHECKING_READINESS = auto()  # waits for the program to be ready
     OPENING_SESSION = auto()  # waits for a session
     BACKING_OFF = auto()  # waits for a time: a cooldown, a retry
-    QUEUED = auto()  # waits while another candidate of this process has a claim, or makes one
+    QUEUED = auto()  # waits while other candidates of this process have claims, or make them
     ENTERING = auto()  # the request that makes a claim is under way
     WAITING = auto()  # has a claim, and does not lead
     LEADING = auto()  # has a term
@@ -99,7 +99,13 @@ class LeaseEnded(NamedTuple):
 
 
 class TurnGranted(NamedTuple):
-    """No other candidate of this process is in the election for the key any more: it may enter."""
+    """It may enter: no other candidate of this process is in the election for the key, or the leader alone.
+
+    Attributes:
+        lease: of the session to enter with; None for the one that the candidate has.
+    """
+
+    lease: Lease | None = None
 
 
 class AnotherAhead(NamedTuple):

@@ -81,8 +81,11 @@ class CandidateStateMachine(MachineState):
                 # In OPENING_SESSION the session is one that was never acknowledged.
                 if lease is self._held.lease or self.phase is Phase.OPENING_SESSION:
                     self._lease_ended(reason)
-            case messages.TurnGranted():
+            case messages.TurnGranted(lease):
                 if self.phase is Phase.QUEUED:
+                    if lease is not None:
+                        self._held.lease = lease
+                        self._announcements.store_up("session")
                     self._enter()
             case messages.AnotherAhead():
                 if self.phase is Phase.QUEUED:

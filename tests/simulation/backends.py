@@ -38,6 +38,7 @@ class Backend:
         slowest: rate of the slowest clock, in relation to the server's. The margin is a tenth of
             the ttl, unless another effect has used it up.
         parts: whether it has members that can be cut off from one another.
+        places: how many candidates of a process may have a claim at a time.
         patched: further patches for the time of a run.
     """
 
@@ -48,6 +49,7 @@ class Backend:
     copies: bool = False
     slowest: float = 0.905
     parts: bool = False
+    places: int = 1
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
@@ -99,6 +101,7 @@ BACKENDS: dict[str, Backend] = {
         open_etcd,
         lambda ttl, server: ttl + 0.5,
         copies=True,
+        places=2,
         patched=lambda: CLIENTS.patched("leadership_etcd.store.Client"),
     ),
     "zookeeper": Backend(
@@ -109,5 +112,6 @@ BACKENDS: dict[str, Backend] = {
         patched=zookeeper_patched,
         slowest=1.0,
         parts=True,
+        places=2,
     ),
 }

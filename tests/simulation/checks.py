@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from leadership_core.engine.holdings import Turn
 from leadership_core.engine.messages import Phase
 from leadership_core.events import Lost, Resigned
 from leadership_core.testing import History, check_history
@@ -13,6 +14,7 @@ from tests.support.internals import candidate_control, lease_of
 from .sim_candidate import ObservedTerm, SimCandidate
 
 if TYPE_CHECKING:
+    from .node import Node
     from .run import Run
 
 __all__ = ["Checks"]
@@ -31,6 +33,7 @@ class Checks:
         self.run = run
         self.terms: list[ObservedTerm] = []
         self.resigned: list[tuple[SimCandidate, int]] = []
+        self.most_places = 0  # candidates of one process that had the turn at a time
 
     def term_began(self, who: SimCandidate, token: int) -> None:
         """A candidate has begun a term, now."""
@@ -125,6 +128,20 @@ class Checks:
         """At most one candidate leads; an operator's interference has been noticed by now."""
         leaders = [one.name for one in self.run.candidates() if one.leading_token() is not None]
         assert len(leaders) <= 1, f"{leaders} lead although all is well"
+
+    def check_places(self, node: Node) -> None:
+        """So many candidates of the process have the turn, with which they make claims."""
+        holders = [
+            one.name
+            for one in node.candidates
+            if one.candidate is not None
+            and candidate_control(one.candidate)._driver._machine.turn is Turn.HELD
+        ]
+        self.most_places = max(self.most_places, len(holders))
+        places = self.run.backend.places
+        if len(holders) > places:
+            error = AssertionError(f"{holders} have the turn at a time, not {places}")
+            self.run.world.failure = self.run.world.failure or error
 
     def check_queues(self) -> None:
         """Where a candidate waits for another one of its process, that one may have a claim."""

@@ -87,7 +87,7 @@ class Node:
             world.spawn(self.process, "follower", self._follow)
 
     def _check_enters(self) -> None:
-        """Check that no session enters the election while it has a claim there."""
+        """Check that no session enters the election while it has a claim there, nor too many candidates at a time."""
         run = self.run
         # The engine forgets elections that are not in use.
         self._election = internals(self.store).engine.election(KEY)
@@ -98,6 +98,7 @@ class Node:
                 error = f"{value.decode()} enters with session {session.id}, which has a claim"
                 # The engine takes exceptions of a plugin for lost answers.
                 run.world.failure = run.world.failure or AssertionError(error)
+            run.checks.check_places(self)
             return enter(session, value)
 
         self._election.enter = checked  # type: ignore[method-assign]  # a stand-in for this test

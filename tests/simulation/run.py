@@ -42,6 +42,7 @@ class Outcome:
         faults: number of faults, by kind.
         steps: number of simulated steps.
         messages: number of messages that the network could have disturbed.
+        places: how many candidates of one process had the turn at a time.
         digest: of the whole run; the same seed gives the same digest.
     """
 
@@ -53,6 +54,7 @@ class Outcome:
     faults: Counter[str] = field(default_factory=Counter)
     steps: int = 0
     messages: int = 0
+    places: int = 0
     digest: str = ""
 
 
@@ -223,6 +225,7 @@ def simulate(
     outcome.digest = hashlib.sha256(digest.encode()).hexdigest()[:16]
     outcome.steps = steps
     outcome.messages = run.network.messages
+    outcome.places = run.checks.most_places
     outcome.terms = len(run.checks.terms)
     outcome.faults = run.injected + run.network.faults
     for node in run.nodes:

@@ -53,6 +53,7 @@ def test_elections_are_safe_and_live_under_faults(backend: str, carriers: Carrie
     events = sum((outcome.events for outcome in outcomes), Counter[str]())
     faults = sum((outcome.faults for outcome in outcomes), Counter[str]())
     assert sum(outcome.terms for outcome in outcomes) > 3 * SLICE
+    assert max(outcome.places for outcome in outcomes) == BACKENDS[backend].places
     # The runs must contain all kinds of events and faults.
     for name in ("lost", "resigned", "suspended", "resumed", "store_down", "store_up", "stopped"):
         assert events[name] > 5, (name, events)

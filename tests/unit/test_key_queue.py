@@ -17,8 +17,14 @@ class User:
         self.key = key
         self.claim_confirmed = False
         self.awaits_answer = True
+        self.may_be_followed = False
+        self.session = object()
+        self.follows = True
         self.got: list[type[messages.Input]] = []
         self.at_turn: Callable[[], object] = lambda: None
+
+    def session_beside(self, other: object) -> object:
+        return self.session if self.follows else None
 
     def handle(self, message: messages.Input) -> None:
         self.got.append(type(message))
@@ -26,9 +32,39 @@ class User:
             self.at_turn()
 
 
+class Later:
+    """The tasks that the queues have left for later."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Callable[[], None]] = []
+
+    def call_later(self, seconds: float, task: Callable[[], None]) -> None:
+        assert 0 < seconds <= 0.1
+        self.tasks.append(task)
+
+    def run(self) -> int:
+        """Run those that are there now; returns how many."""
+        tasks = self.tasks[:]
+        self.tasks.clear()
+        for task in tasks:
+            task()
+        return len(tasks)
+
+
 @pytest.fixture
 def queues() -> KeyQueues:
     return KeyQueues()
+
+
+@pytest.fixture
+def later() -> Later:
+    return Later()
+
+
+@pytest.fixture
+def pairs(later: Later) -> KeyQueues:
+    """Queues with a second place."""
+    return KeyQueues(later.call_later)
 
 
 def joined(queues: KeyQueues, number: int) -> tuple[list[User], list[int]]:
@@ -133,3 +169,147 @@ def test_answer_is_passed_on_from_the_holder_of_the_turn_only(queues: KeyQueues)
     users[0].claim_confirmed = True
     queues.notify_waiting(users[0])
     assert users[2].got == []
+
+
+# -- the second place ----------------------------------------------------------------------
+
+
+def led(queues: KeyQueues, number: int) -> tuple[list[User], list[int]]:
+    """Candidates of which the first leads."""
+    users, places = joined(queues, number)
+    users[0].may_be_followed = True
+    queues.offer_second("key")
+    return users, places
+
+
+def test_next_candidate_gets_the_second_place_once_the_first_leads(
+    pairs: KeyQueues, later: Later
+) -> None:
+    """No earlier, and not at once; the third waits."""
+    users, _ = joined(pairs, 3)
+    pairs.offer_second("key")
+    assert later.run() == 0
+    users[0].may_be_followed = True
+    pairs.offer_second("key")
+    assert holders(pairs, users) == [0]
+    assert later.run() == 1
+    assert holders(pairs, users) == [0, 1]
+    pairs.offer_second("key")
+    assert later.run() == 0
+    assert holders(pairs, users) == [0, 1]
+    assert users[2].got == []
+
+
+def test_candidate_that_joins_while_another_leads_gets_the_second_place(
+    pairs: KeyQueues, later: Later
+) -> None:
+    """However many join, it is offered once."""
+    users, _ = led(pairs, 1)
+    users += joined(pairs, 3)[0]
+    assert later.run() == 1
+    assert holders(pairs, users) == [0, 1]
+
+
+def test_second_candidate_is_the_first_when_that_has_left(pairs: KeyQueues, later: Later) -> None:
+    """The next one gets the second place when it leads; each gets the turn once."""
+    users, places = led(pairs, 4)
+    later.run()
+    pairs.leave(users[0], places[0])
+    later.run()
+    assert holders(pairs, users) == [1]
+    users[1].may_be_followed = True
+    pairs.offer_second("key")
+    later.run()
+    assert holders(pairs, users) == [1, 2]
+    assert [user.got for user in users] == [[messages.TurnGranted]] * 3 + [[]]
+
+
+def test_second_candidate_that_leads_before_the_first_has_left_is_followed(
+    pairs: KeyQueues, later: Later
+) -> None:
+    """Its watch may report before the withdrawal is answered; there are never three."""
+    users, places = led(pairs, 3)
+    later.run()
+    users[0].may_be_followed, users[1].may_be_followed = False, True
+    pairs.offer_second("key")
+    later.run()
+    assert holders(pairs, users) == [0, 1]
+    pairs.leave(users[0], places[0])
+    later.run()
+    assert holders(pairs, users) == [1, 2]
+
+
+def test_second_place_goes_to_the_next_when_its_candidate_leaves(
+    pairs: KeyQueues, later: Later
+) -> None:
+    """And to it again when it returns."""
+    users, places = led(pairs, 3)
+    later.run()
+    for _ in range(2):
+        pairs.leave(users[1], places[1])
+    later.run()
+    assert holders(pairs, users) == [0, 2]
+    assert pairs.join(users[1], places[1]) == places[1]
+    later.run()
+    assert holders(pairs, users) == [0, 2]
+    pairs.leave(users[2], places[2])
+    later.run()
+    assert holders(pairs, users) == [0, 1]
+
+
+def test_second_place_is_not_given_without_a_session(pairs: KeyQueues, later: Later) -> None:
+    """It is offered again when there is one, and the turn is passed on as without it."""
+    users, places = led(pairs, 3)
+    users[1].follows = False
+    later.run()
+    assert holders(pairs, users) == [0]
+    users[1].follows = True
+    pairs.offer_second("key")
+    later.run()
+    assert holders(pairs, users) == [0, 1]
+    users[2].follows = False
+    for user, place in zip(users[:2], places[:2], strict=True):
+        pairs.leave(user, place)
+    assert holders(pairs, users) == [2]
+
+
+def test_second_place_is_not_given_when_the_first_leads_no_more(
+    pairs: KeyQueues, later: Later
+) -> None:
+    """Its claim may be on its way out when the offer comes."""
+    users, _ = led(pairs, 2)
+    users[0].may_be_followed = False
+    later.run()
+    assert holders(pairs, users) == [0]
+
+
+def test_there_is_no_second_place_without_order(queues: KeyQueues) -> None:
+    """As in an engine whose store does not order its claims."""
+    users, _ = led(queues, 2)
+    assert holders(queues, users) == [0]
+
+
+def test_second_candidate_confirms_the_answer_to_those_that_wait(
+    pairs: KeyQueues, later: Later
+) -> None:
+    """Also to those that join later."""
+    users, _ = led(pairs, 3)
+    later.run()
+    pairs.notify_waiting(users[1])
+    assert users[2].got == [messages.AnotherAhead]
+    users[1].claim_confirmed = True
+    late = User()
+    pairs.join(late)
+    assert late.got == [messages.AnotherAhead]
+
+
+def test_queue_with_two_places_is_forgotten(pairs: KeyQueues, later: Later) -> None:
+    """In whichever order they leave."""
+    for order in ((0, 1, 2), (1, 0, 2), (2, 1, 0)):
+        users, places = led(pairs, 3)
+        later.run()
+        for number in order:
+            pairs.leave(users[number], places[number])
+        later.run()
+        left = pairs._turns, pairs._seconds, pairs._waiting, pairs._offered
+        assert not any(left)
