@@ -30,6 +30,8 @@ class Effort:
         waiting: candidates that wait, in one process.
         processes: candidates that wait, each in a process of its own.
         crowd: processes that wait for one leader, ours and programs only.
+        crowd_seconds: after which that case ends; a hand-over among so many takes longer, and its
+            99th percentile needs more than two or three of them.
         crashes: leaders killed per contender.
         elections: elections in one process.
         window: seconds for which idle candidates are counted.
@@ -41,6 +43,7 @@ class Effort:
     waiting: tuple[int, ...] = (1, 10, 100, 1000)
     processes: tuple[int, ...] = (1, 10)
     crowd: int = 60
+    crowd_seconds: float = 40.0
     crashes: int = 3
     elections: tuple[int, ...] = (1, 100, 1000, 10_000)
     window: float = 5.0
@@ -146,6 +149,7 @@ class Run:
         unit: str,
         groups: list[Group],
         measure: Callable[[Group], float],
+        seconds: float | None = None,
     ) -> None:
         """Measure each group once per round, ours and theirs in turn, and add a series for each.
 
@@ -155,12 +159,13 @@ class Run:
             unit: of the values.
             groups: all of one store.
             measure: measures a group once; raises `Dropped` if it fails.
+            seconds: after which the case ends; by default those of the effort.
         """
         if not groups:
             return
         target = groups[0].target
         values: dict[str, list[float | None]] = {group.contender.name: [] for group in groups}
-        until = time.monotonic() + self.effort.seconds
+        until = time.monotonic() + (self.effort.seconds if seconds is None else seconds)
         failures: dict[str, int] = {}
         live = list(groups)
         busy = load()

@@ -23,7 +23,8 @@ def measure(run: Run, target: Target) -> None:
         _measure(run, target, f"{waiting} waiting, each in a process", waiting + 1, 1)
     if run.effort.crowd:
         crowd = run.effort.crowd
-        _measure(run, target, f"{crowd} waiting, each in a process", crowd + 1, 1, _NATIVE)
+        case = f"{crowd} waiting, each in a process"
+        _measure(run, target, case, crowd + 1, 1, _NATIVE, run.effort.crowd_seconds)
     waiting_here = set(run.effort.waiting)
     if target.scheme == "consul" and run.effort.crowd:
         waiting_here.add(run.effort.crowd)  # with its goal, since Consul's are limited by a rate
@@ -38,6 +39,7 @@ def _measure(
     processes: int,
     per_process: int,
     names: Sequence[str] = (),
+    seconds: float | None = None,
 ) -> None:
     def start(group: Group) -> None:
         group.start(processes, per_process)
@@ -45,4 +47,7 @@ def _measure(
     run.progress.detail(f"handover {target.scheme}", f"{case}, starting")
     with run.groups(target, start, f"handover, {case}", names) as groups:
         run.children.run_for(0.5 + (processes + per_process) * 0.004)  # until all of them wait
-        run.in_turn("handover", case, "ms", groups, lambda group: 1000 * group.hand_over(_LIMIT))
+        run.in_turn(
+            *("handover", case, "ms", groups, lambda group: 1000 * group.hand_over(_LIMIT)),
+            seconds=seconds,
+        )
