@@ -60,6 +60,7 @@ class Connection:
         self._place: tuple[Address, SSLContext | None] | None = None
         self._host = ""
         self._sock: socket | None = None
+        self._checked = False  # `is_connected` has just found that it is not stale
 
     def send(
         self,
@@ -84,7 +85,8 @@ class Connection:
                 HTTP client have the token in their variables.
         """
         context = self._tls.context() if self._tls else None
-        if self._place != (address, context) or self._is_stale():
+        checked, self._checked = self._checked, False
+        if self._place != (address, context) or (not checked and self._is_stale()):
             # Another agent; or new TLS files, which make a new context; or the agent has closed it.
             self.close()
             self._place = address, context
@@ -124,13 +126,14 @@ class Connection:
         raise problem
 
     def is_connected(self, address: Address) -> bool:
-        """Whether there is a connection to that address."""
-        return (
+        """Whether there is a connection to that address; the next request relies on the answer."""
+        self._checked = (
             self._sock is not None
             and self._place is not None
             and self._place[0] == address
             and not self._is_stale()
         )
+        return self._checked
 
     def close(self) -> None:
         """Close the connection; `send` opens it again."""

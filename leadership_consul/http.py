@@ -136,7 +136,7 @@ class _Replay(io.RawIOBase):
         self._sock, self._begun = sock, begun
 
     def makefile(self, _: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
+        return io.BufferedReader(self, _CHUNK)  # a list of ten thousand keys has some megabytes
 
     def readable(self) -> bool:
         return True

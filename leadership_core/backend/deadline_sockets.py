@@ -32,6 +32,8 @@ _KEEPALIVE = [
     if hasattr(socket, name)
 ]
 
+_ROUNDING = 0.001  # seconds
+
 
 class RequestDeadline:
     """The deadline, the limits and the progress of the request that a connection carries.
@@ -83,7 +85,11 @@ class RequestDeadline:
             raise ConnectionAbortedError("the connection was aborted")
         if remaining <= 0:
             raise TimeoutError("the request has timed out")
-        sock.settimeout(remaining)
+        # A new timeout is a system call, and another thread may take the interpreter meanwhile. The
+        # operation before has usually set one that is right to the millisecond.
+        present = sock.gettimeout()
+        if not present or not remaining - _ROUNDING <= present <= remaining + _ROUNDING:
+            sock.settimeout(remaining)
 
     def count(self, received: int) -> int:
         """Add to the bytes received, and return the argument; raises OSError above `max_size`."""

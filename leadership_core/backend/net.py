@@ -171,6 +171,8 @@ class Addresses:
             entries: list[Address | Host] = []
             for host in self._hosts:
                 entries += self._found.get(host) or (host,)
+            if len(entries) == 1:
+                return entries
             works, used = self._works, dict(self._used)
             failed = {entry: at for entry, at in self._failed.items() if at > long_ago}
 
