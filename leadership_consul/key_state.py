@@ -33,7 +33,8 @@ log: logging.Logger = logging.getLogger(__name__)
 _RATE, _BURST = 2.7, 11.0
 
 _MAX_RESERVE = 6.0  # requests; see `KeyState.random_reserve`
-_JITTER, _MAX_LOST = 0.001, 10  # seconds for each lost request to lock, and most of those
+# Seconds; see `KeyState.lock_jitter`.
+_FIRST_SPREAD, _MAX_SPREAD = 0.016, 0.064
 
 _ROUNDING = 0.001  # seconds
 
@@ -63,8 +64,8 @@ class KeyState:
         # leader had.
         self._index = 0
         self._outdated = -1  # a modify index that the key certainly has no longer
-        self._reported: set[str] = set()  # sessions that lock the key with other flags
-        self._lost = 0  # requests to lock in a row that came too late
+        self._reported: frozenset[str] = frozenset()  # sessions that lock the key with other flags
+        self._spread = 0.0  # seconds over which requests to lock are spread
 
     def read(self) -> KeyValue | None:
         """Read the key, linearizably."""
@@ -97,7 +98,7 @@ class KeyState:
         session = pair.session or ""
         if session in self._reported or len(self._reported) == _MOST_WARNINGS:
             return
-        self._reported.add(session)
+        self._reported |= {session}
         log.warning(
             "the key %s is locked by the session %s of another program, whose flags (%#x) are not those "
             "of a lock: candidates wait until it is released; if that program is no candidate of this "
@@ -113,12 +114,12 @@ class KeyState:
 
     def note_locked(self) -> None:
         """Record that a request to lock the key was applied."""
-        self._lost = 0
+        self._spread = self._spread / 4 if self._spread > _FIRST_SPREAD else 0.0
 
     def note_outdated(self, unlocked: KeyValue) -> None:
         """Record that the key is no longer as it was: a request to lock it came too late."""
         self._outdated = unlocked.modify_index
-        self._lost += 1
+        self._spread = min(max(_FIRST_SPREAD, 2 * self._spread), _MAX_SPREAD)
 
     def is_outdated(self, pair: KeyValue | None) -> bool:
         """Whether the key certainly has changed since, so the watch will report another state."""
@@ -130,16 +131,18 @@ class KeyState:
         It is random where requests to lock came too late, so that not all candidates of a busy
         key use up their requests with the same answer, and then all miss the next hand-over.
         """
-        return random.uniform(0.0, _MAX_RESERVE) if self._lost else 0.0
+        return random.uniform(0.0, _MAX_RESERVE) if self._spread else 0.0
 
     def lock_jitter(self) -> float:
         """Seconds to wait before a request to lock the key, at random.
 
-        The maximum grows with the requests to lock that came too late, so with the number of candidates.
-        Where sixty see the free key at the same moment, one of them is first, and most of the others see
-        that it is locked before they have made a request.
+        Where sixty see the free key at the same moment, one of them should be first, and the others should
+        see that it is locked before they have made a request: sixty requests keep two processors busy for
+        a tenth of a second. How many there are is unknown. So the time over which a candidate spreads its
+        requests is doubled by each one that came too late, and divided by four where one was in time: then
+        two of them come too late in each hand-over, on average. One that never came too late does not wait.
         """
-        return random.uniform(0.0, _JITTER * min(self._lost, _MAX_LOST))
+        return random.uniform(0.0, self._spread)
 
     def attempts(self) -> Iterator[int]:
         """One attempt, and two more if the rate limit permits them."""
