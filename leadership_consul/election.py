@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
@@ -71,7 +70,7 @@ class ConsulElection:
         self._key = key
         self._seen: KeyValue | None = None  # the key as `status` has last seen it unlocked
         self._invited = False  # `status` has just answered that the key is unlocked
-        self._starts: deque[None] = deque()  # one for each candidate that has yet to enter
+        self._starts: list[None] = []  # one for each candidate that has yet to enter
         # The last claim of each session: to withdraw an older one again must not unlock the key
         # for the one that has followed it.
         self._latest: weakref.WeakValueDictionary[str, ConsulClaim] = weakref.WeakValueDictionary()
@@ -267,16 +266,22 @@ class ConsulElection:
 
     def _unlocked_key(self, claim: ConsulClaim) -> KeyValue | None:
         """Read the key, and create it if it is missing; None if it is locked."""
-        # Where the first candidates of many keys start, the poll of their folder has shown that.
-        missing = self._watcher.reports_missing(self._key)
+        # Where the first candidates of many keys start, the poll of their folder has shown that, or it
+        # can be expected: the request to create the key does nothing if it exists.
+        expected = claim.first and self._watcher.expects_missing(self._key)
+        missing = expected or self._watcher.reports_missing(self._key)
         pair = None if missing else self._state.read()
+        if claim.first and not missing:
+            self._watcher.note_first_read(self._key, missing=pair is None)
         if pair is None:
             # It is created before it is locked: a guard "does not exist" would be met again after
             # the next deletion, an index never is. A late copy creates an empty key, at most.
             create = operation("cas", self._key, index=0, value=b"", flags=LOCK_FLAG)
             with suppress(TxnConflict):  # another candidate was faster
                 pair = self._client.txn(create)[0]
-            pair = pair or self._state.read()
+            if pair is None:
+                self._watcher.note_first_read(self._key, missing=False)
+                pair = self._state.read()
         if pair is None:
             raise StoreUnavailable(f"{self._key!r} was deleted as soon as it was created")
         if pair.flags == SEMAPHORE_FLAG:

@@ -32,6 +32,7 @@ __all__ = ["MAX_POLLS", "Watcher"]
 log: logging.Logger = logging.getLogger(__name__)
 
 MAX_POLLS = 8
+_MISSING_IN_A_ROW = 3
 
 _Changed = tuple[list[LongPoll], list[LongPoll]]
 
@@ -52,6 +53,7 @@ class Watcher:
         self._polls: list[LongPoll] = []  # in the order in which they were started
         self._changed: list[LongPoll] = []  # to be started or stopped when the lock is released
         self._closed = False
+        self._missing = "", 0  # a folder, and how many keys in it were missing in a row
         self.ended: threading.Event = threading.Event()
 
     def subscribe(
@@ -115,6 +117,17 @@ class Watcher:
                     not isinstance(snapshot.pairs, StoreUnavailable) and key not in snapshot.pairs
                 )
         return False
+
+    def note_first_read(self, key: str, *, missing: bool) -> None:
+        """Record whether the key of a new candidate existed."""
+        folder, found = self._missing
+        same = WatchScope(key).folder == folder
+        self._missing = WatchScope(key).folder, (found * same + 1) * missing
+
+    def expects_missing(self, key: str) -> bool:
+        """Whether the key of a new candidate is likely to be missing: the last ones in its folder were."""
+        folder, found = self._missing
+        return found >= _MISSING_IN_A_ROW and WatchScope(key).folder == folder
 
     def close(self) -> None:
         """End all threads; blocks for `remaining_timeout` at most; may be called again."""
