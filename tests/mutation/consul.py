@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from leadership_consul import election
+from leadership_consul import election, http
 from leadership_consul.claim import ConsulClaim
 from leadership_consul.client import Client, operation
 from leadership_consul.election import LOCK_FLAG, ConsulElection
+from leadership_consul.key_state import KeyState
 from leadership_consul.kv import KVEntries
 from leadership_consul.long_poll import LongPoll
+from leadership_consul.watch import Watcher
 from leadership_core.backend.protocols import Leader, Leading, Waiting
 from leadership_core.errors import LeadershipError
 
@@ -157,6 +159,27 @@ def adopted(vacancy: Any) -> Any:
     return mutant
 
 
+def one_more_use(usual: Any) -> Any:
+    """Use the connection again although it has bytes after the answer."""
+
+    def mutant(text: bytes) -> Any:
+        answer = usual(text)
+        return answer and answer._replace(closes=False)
+
+    return mutant
+
+
+def first_piece(usual: Any) -> Any:
+    """Take what the first read has returned for the whole answer."""
+
+    def mutant(text: bytes) -> Any:
+        missing = b" " * 100_000
+        answer = usual(text + missing)
+        return answer and answer._replace(body=answer.body.rstrip(b" "), closes=False)
+
+    return mutant
+
+
 MUTANTS = [
     Mutant(
         "unguarded release on Consul",
@@ -252,5 +275,33 @@ MUTANTS = [
         ("tests/integration/consul/test_watch.py::test_leading_claim_is_woken_by_its_loss",),
         ((ConsulClaim, "status_may_differ", always(value=False)),),
         slow=True,
+    ),
+    Mutant(
+        "all waiting candidates lock at once",
+        "Sixty requests to lock keep the processors busy, and the one that is in time waits among them.",
+        "Consul's api.Lock",
+        ("tests/integration/consul/test_lock_spread.py::test_delay_doubles_with_each_lost_request_up_to_its_limit",),
+        ((KeyState, "lock_jitter", always(value=0.0)),),
+    ),
+    Mutant(
+        "keys are created without a read",
+        "Each candidate that waits for a held lock writes to the log of all servers.",
+        "an optimisation that looks safe",
+        ("tests/integration/consul/test_missing_keys.py::test_existing_key_is_read_although_others_were_missing",),
+        ((Watcher, "expects_missing", always(value=True)),),
+    ),
+    Mutant(
+        "bytes after an answer are kept",
+        "They are read as the answer to the next request of the connection.",
+        "clients that share a connection after an error",
+        ("tests/integration/consul/test_http.py::test_connection_with_bytes_after_the_answer_is_not_used_again",),
+        ((http, "_usual", one_more_use),),
+    ),
+    Mutant(
+        "first piece of an answer is taken for all of it",
+        "A value that comes in two packets loses its end.",
+        "clients that read a socket once",
+        ("tests/integration/consul/test_http.py::test_answer_in_two_pieces_is_read_as_whole",),
+        ((http, "_usual", first_piece),),
     ),
 ]  # fmt: skip

@@ -109,7 +109,7 @@ def test_answer_is_read_as_by_the_standard_library(text: bytes) -> None:
 def test_answer_in_two_pieces_is_read_as_whole(name: str) -> None:
     text = _ANSWERS[name]
     expected = _by_the_standard_library(text)
-    for at in range(1, len(text), 7):
+    for at in (*range(1, len(text), 7), *range(len(text) - 5, len(text))):
         assert _by_an_exchange(text[:at], text[at:]) == expected, at
 
 
