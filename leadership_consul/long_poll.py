@@ -177,10 +177,9 @@ class LongPoll:
             idle = self.subscriptions and not (changed and grew)
             wait = self._idle_limiter.consume() if idle else 0.0
             # And changes without end are limited by the elections' own rate. Each answer contains all
-            # keys of a folder, so many changes in a large one are read together; also where each of many
-            # new claims hurries the read.
+            # keys of a folder, so many changes in a large one are read together.
             if len(pairs) > _SMALL_FOLDER:
-                self._ended.wait(min(_MAX_BATCH_DELAY, len(pairs) * _BATCH_DELAY))
+                wait = max(wait, min(_MAX_BATCH_DELAY, len(pairs) * _BATCH_DELAY))
             return max(wait, self._delay())
         if self._ended.is_set():
             return 0.0
