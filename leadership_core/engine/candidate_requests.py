@@ -52,8 +52,8 @@ class CandidateRequests:
     """
 
     __slots__ = (
-        *("_context", "_early", "_election", "_entering", "_first_query", "_fresh", "_key"),
-        *("_requester", "_value", "_watch"),
+        *("_context", "_early", "_election", "_entering", "_fresh", "_key", "_requester"),
+        *("_value", "_watch"),
     )
 
     def __init__(
@@ -68,9 +68,6 @@ class CandidateRequests:
         self._requester = requester
         self._entering: dict[int, SessionKeeper] = {}  # by ticket: requests without an answer
         self._fresh = False  # started by the user, and has not entered since
-        # A new claim whose status is being queried by the thread that has made it, and the query's
-        # ticket once the state machine has asked for it.
-        self._first_query: tuple[Claim, int | None] | None = None
         self._early: EarlyQuery | None = None  # from the first claim that waits on
         self._watch = ClaimWatch(context, election, self)
 
@@ -95,21 +92,9 @@ class CandidateRequests:
         keeper.occupied.add(self._key)
 
     def _enter(self, keeper: SessionKeeper, ticket: int, fresh: bool) -> None:
-        """Make a claim; in a thread for requests.
-
-        Where other jobs wait for a thread, this one also begins to watch the claim: behind the entries of ten
-        thousand other elections, the claim of a leader would be unwatched for as long as those take. Where
-        none waits, another thread does that, while the candidate gets to know that it leads.
-        """
-        post = self._context.scheduler.post
+        """Make a claim; in a thread for requests."""
         message = self._outcome_of(keeper, ticket, partial(self._claim, keeper, ticket, fresh))
-        queries = isinstance(message, messages.Entered) and self._context.requests.is_behind
-        post(partial(self._entered, keeper, ticket, message, queries))
-        if queries:
-            assert isinstance(message, messages.Entered)
-            claim = message.claim
-            query = partial(self._query, keeper, 0, claim, arm=True)
-            post(partial(self._first_queried, claim, self._outcome_of(keeper, 0, query)))
+        self._context.scheduler.post(partial(self._entered, keeper, ticket, message))
 
     def _claim(self, keeper: SessionKeeper, ticket: int, fresh: bool) -> messages.Entered:
         session = keeper.session
@@ -136,34 +121,18 @@ class CandidateRequests:
         keeper: SessionKeeper,
         ticket: int,
         message: messages.Entered | messages.Failed | None,
-        queries: bool,
     ) -> None:
         keeper.occupied.remove(self._key)  # first: the same session may be used to try again
         try:
-            if queries and isinstance(message, messages.Entered):
-                self._first_query = message.claim, None
             if message is not None:
                 self._requester.handle(message)
         finally:
             del self._entering[ticket]  # last: the claim counts by itself from here on
             self._requester.enter_ended()
 
-    def _first_queried(
-        self, claim: Claim, status: messages.StatusReceived | messages.Failed | None
-    ) -> None:
-        first, self._first_query = self._first_query, None
-        if first is None or first[0] is not claim:
-            self._first_query = first  # of a later claim
-        elif first[1] is not None and status is not None:
-            self._requester.handle(status._replace(ticket=first[1]))
-
     def query_status(self, keeper: SessionKeeper, ticket: int, claim: Claim) -> None:
         """Watch the claim, then read its status; reports `StatusReceived` or `Failed`."""
         arm = self._watch.track(claim)
-        first = self._first_query
-        if arm and first is not None and first[0] is claim:
-            self._first_query = claim, ticket
-            return
         answer = None if self._early is None else self._early.take(keeper, ticket, claim)
         if answer is not None and not arm:
             self._requester.handle(answer)

@@ -121,11 +121,6 @@ class WorkerPool:
             self._jobs.put((job, self._begin_work()))
             self._start_wanted()
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether jobs wait for a thread at this moment; from any thread."""
-        return not self._jobs.empty()
-
     def _start_wanted(self) -> None:
         """Start a thread if jobs wait for one and there may be more."""
 

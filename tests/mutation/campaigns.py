@@ -31,10 +31,6 @@ def flag(_: Any) -> Any:
     return property(lambda self: self._state.current is not None)
 
 
-def never(_: Any) -> Any:
-    return property(lambda _: False)
-
-
 def kept_term(_: Any) -> Any:
     return property(lambda self: self._state.current and self._state.current.term)
 
@@ -186,13 +182,6 @@ MUTANTS = [
         "watches that begin at the present state: etcd's without a start revision",
         (f"{_WATCHES}::test_granted_claim_is_read_where_its_watch_does_not_show_the_same[True]",),
         ((ClaimWatch, "arm", not_woken),),
-    ),
-    Mutant(
-        "claims are watched after all entries",
-        "With thousands of elections, a claim that is deleted leads on until the last of them has entered.",
-        "a queue of requests in the order in which they came",
-        (f"{_WATCHES}::test_claim_is_watched_before_the_entries_of_many_other_elections",),
-        ((WorkerPool, "is_behind", never),),
     ),
     Mutant(
         "expired True is delivered",

@@ -21,12 +21,12 @@ from leadership_core import (
     Store,
     open_store,
 )
-from leadership_core.backend import Claim, ClaimStatus, DefaultElection, Session
+from leadership_core.backend import Claim, ClaimStatus, DefaultElection
 from leadership_core.engine import follower_driver
 from leadership_core.engine.store_base import internals
 from tests.support.internals import follower_control
 from tests.support.waiting import eventually
-from tests.unit.faulty import Fault, FaultyStore, elected
+from tests.unit.faulty import Fault, FaultyStore
 from tests.unit.late_watch import LateWatch
 
 
@@ -241,36 +241,3 @@ def test_watch_overtaken_by_a_read_is_confirmed_by_another_read(
     assert [event.name for event in stream if isinstance(event, LeaderChanged)] == [
         "leader_changed"
     ]
-
-
-def test_claim_is_watched_before_the_entries_of_many_other_elections(
-    faulty: FaultyStore, opened: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Behind them in the queue of requests, a leader would not notice for long that its claim was deleted."""
-    begin, requests = threading.Event(), list[str]()
-    enter, watch = DefaultElection.enter, DefaultElection.watch_claim
-
-    def noted_enter(self: DefaultElection, session: Session, value: bytes) -> Claim:
-        begin.wait(10)
-        requests.append("enter")
-        return enter(self, session, value)
-
-    def noted_watch(self: DefaultElection, claim: Claim, wake: Callable[[], None]) -> Closable:
-        requests.append("watch")
-        return watch(self, claim, wake)
-
-    monkeypatch.setattr(DefaultElection, "enter", noted_enter)
-    monkeypatch.setattr(DefaultElection, "watch_claim", noted_watch)
-    pool = internals(opened).engine.context.requests
-    candidates = [Candidate(opened, f"key/{number}", "a", ttl=30) for number in range(12)]
-    for candidate in candidates:
-        candidate.start()
-    assert eventually(lambda: pool._jobs.qsize() == 8)
-    begin.set()
-
-    terms = [elected(candidate) for candidate in candidates]
-    assert eventually(lambda: requests.count("watch") == 12 and faulty.armed_watches() == 12)
-    last = max(at for at, one in enumerate(requests) if one == "enter")
-    assert requests[:last].count("watch") >= 5  # four of the others may be under way
-    opened.put("key/3", b"b")
-    assert terms[3].wait_lost(5)
