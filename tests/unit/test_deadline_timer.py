@@ -10,7 +10,7 @@ from leadership_core import Candidate, Event, Store
 from tests.unit.faulty import Fault, FaultyStore
 
 # The term ends a third of the ttl before the session, whose end the watch would report, too.
-_TTL, _MARGIN = 1.8, 0.6
+_TTL, _MARGIN = 3.0, 1.0
 _SOON = 0.45
 
 
