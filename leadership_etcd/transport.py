@@ -81,7 +81,7 @@ class ChannelPool:
         return connection.address == self._current
 
     def is_connected(self, traffic: TrafficClass) -> bool:
-        """Whether a traffic class has a connection that has worked; asks nobody."""
+        """Whether a traffic class has a connection that has worked; sends no request."""
         connection = self._by_class.get(traffic)
         return connection is not None and connection.is_healthy and self.is_current(connection)
 

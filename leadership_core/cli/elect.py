@@ -24,7 +24,7 @@ _CLOSE_SECONDS = 5.0
 
 
 def elect(arguments: Arguments) -> int:
-    """Campaign until the program is told to stop; returns the exit code."""
+    """Campaign until a signal stops the program; returns the exit code."""
     store = open_shared_store(arguments.url)
     try:
         candidate = Candidate(

@@ -136,7 +136,7 @@ def own_events_unseen(on_events: Any) -> Any:
 
 
 def never_unreported(watch_predecessors: Any) -> Any:
-    """Forget that the end of a claim has woken nobody."""
+    """Forget that the end of a claim was reported without a wake-up."""
 
     def mutant(self: Any, *args: Any) -> None:
         self._unreported.clear()
@@ -283,7 +283,7 @@ MUTANTS = [
     ),
     Mutant(
         "end of the second claim is lost on etcd",
-        "The claim becomes the nearest one when it has ended, and its end has woken nobody.",
+        "A claim has ended before it becomes the nearest one, and the waiting candidate is not woken.",
         "a tempting shortcut of hand-overs without a read",
         (f"{_REPORTS}::test_second_predecessor_that_becomes_nearest_after_its_end_wakes",),
         ((ClaimWatch, "watch_predecessors", never_unreported),),

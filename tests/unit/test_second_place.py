@@ -241,7 +241,7 @@ def test_candidates_with_different_ttls_follow_each_other_with_their_own_session
 def test_session_of_the_leader_is_not_used_for_the_second_claim(
     faulty: QueueStore, opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even where the candidate was told to enter with it."""
+    """The test makes the pool offer that session to the candidate."""
     sessions = internals(opened).engine.sessions
     monkeypatch.setattr(sessions, "beside", lambda other, mine, *_: mine)
     candidates = started(opened, 2)

@@ -37,3 +37,8 @@ def encoded(value: bytes) -> str:
 def watch_threads() -> list[str]:
     """The names of the threads of all long polls."""
     return [t.name for t in threading.enumerate() if t.name.startswith("leadership-consul-watch")]
+
+
+def open_links(link: object) -> int:
+    links = getattr(link, "_links")  # noqa: B009  # the proxy has no public count
+    return len(links)
